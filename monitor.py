@@ -1,0 +1,2248 @@
+#!/usr/bin/env python3
+"""simple-job-q: run the jobs that people drop as text files, one at a time.
+
+    python3 monitor.py [CONFIG] [--until-empty] [--check]
+
+A job is a text file, a UOW (unit of work). A queue is a directory. Moving the
+file is the state change. The Monitor's cycle is:
+
+    wake, read messages, survey, move, edit, launch, post, sleep
+
+Where state lives: on disk, in the open. Which directory a UOW is in says what
+it is: wait-q and priority-q wait, currently-executing is in hand, done-q,
+error-q and fail-q have ended. Its STATUS line and the JOB START and JOB END
+lines of its log say how far it came. Memory holds the job's handle, what was
+said already, and listings that can be read again.
+
+How a job runs: `sh KEEPER | tee -a uow`, two processes that outlive the
+Monitor. The keeper runs `bash -c job_command` and then writes the JOB END line
+down the same pipe, so END follows all the output, whoever has died meanwhile.
+Every process of a run carries SJQ_RUN in its environment, the run's mark: a
+part of the boot id, and the nanosecond after boot at which it began.
+
+The order of writing at a launch, each step on disk before the next begins:
+  1. `mv` into currently-executing   (nobody else can reach the file any more)
+  2. STATUS `running: run X, log at N`, in place
+  3. `==== JOB START ... run X` at N
+  4. keeper and tee are started
+and at the end: JOB END by the keeper, STATUS in place, `mv` to its queue.
+So a UOW in currently-executing is one of these rows, and recovery is this
+table (`row`), at start-up and for any UOW found there later:
+
+  STATUS    START  END   alive  what it is             what is done
+  none      -      -     -      claimed, not begun     it is the next to start
+  running   no     -     -      claimed, not begun     it is the next to start
+  running   yes    -     yes    under way              adopt: wait, time out, file
+  running   yes    yes   no     ended                  file by its END line
+  running   yes    no    no     nobody knows           fail-q: `fail: interrupted`
+  other     -      -     -      ended, not yet moved   move to the queue it names
+
+"alive" means a process with this run's mark; after a reboot there is none.
+Every other STATUS there is reported and left alone, never guessed; what is no
+UOW goes to trash.
+
+Assumed: all directories on one local file system; /proc mounted; nobody but
+the Monitor's user (and root) can write to the root, config.txt, monitor.py
+and currently-executing, which start-up checks.
+"""
+import bisect
+import errno
+import fcntl
+import grp
+import heapq
+import os
+import pwd
+import re
+import select
+import shutil
+import signal
+import stat
+import sys
+import time
+from datetime import datetime, timezone
+from types import SimpleNamespace
+from typing import Dict, List, NamedTuple, Optional, Tuple
+
+# ---- Defaults ---------------------------------------------------------------
+
+HEAD_BYTES = 64 * 1024        # a UOW's header ends within this
+READS_BYTES = 1024 * 1024     # a longer monitor_reads is no message file
+MESSAGE_SHOWN = 80            # characters of a wrong message that are repeated
+STATUS_WIDTH = 78             # STATUS is padded to this, so that it is changed in place
+TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
+LOOK_SECONDS = 0.4            # time for judging new files between two looks at the messages
+LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 100,000 files stay cheap
+STORM_SECONDS = 0.1           # pause after a notification that brought nothing
+TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
+HOOK_SECONDS = 60             # limit of ready_command and after_command
+STATUS_SHOWN = 50             # waiting UOWs that STATUS names per queue
+MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
+EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
+NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
+README_NAME = re.compile(r"readme(\.[^.]*)?", re.I | re.S)
+
+# The keeper. fd 3 reads what its own stderr says: sh writes a note there only
+# when a signal killed the command, which tells `exit 137` from a SIGKILL. The
+# traps are reset in the command; the keeper has to outlive a TERM to write END.
+# $? is kept before `date` can change it.
+KEEPER = r"""trap : HUP INT PIPE QUIT TERM
+unset SJQ_KEEPER
+(exec bash -c "$1" 2>&1 3<&-)
+rc=$?
+echo >&2; read -r note <&3
+printf '\n==== JOB END %s run %s exit %s%s\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null)" "$2" "$rc" "${note:+ killed}" 2>/dev/null
+exit "$rc"
+"""
+
+# A pattern is looked for in this run's own output only: bytes $1 to $2 of file $3.
+SEARCH = 'tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"'
+
+
+# ---- Types ------------------------------------------------------------------
+
+class Unusable(Exception):
+    """Start-up cannot go on; the text says what, where and how to mend it."""
+
+
+class BadUow(Exception):
+    """A file is no valid UOW; the text names the line and what was expected."""
+
+
+class Busy(Exception):
+    """A file is still open for writing somewhere."""
+
+
+class Uow(NamedTuple):
+    enqueued: Optional[int]     # microseconds since 1970, None when line 1 has no time
+    names: Dict[str, str]       # environment variable -> content
+    timeout: Optional[float]    # seconds, 0 is none, None is the configured one
+    status: str                 # the STATUS line without its padding, '' when waiting
+    status_at: int              # byte offset of the STATUS line, -1 when it is not padded as it should be
+    log_at: int                 # byte offset behind the `==== JOB LOG` line, -1 when that line is missing
+    header: Tuple[int, int]     # byte offsets from `==== UNIT OF WORK` to the end of the header lines
+    line_1: bytes               # as written, b'' when it is missing
+
+
+class Outcome(NamedTuple):
+    queue: str                  # 'done_q', 'error_q' or 'fail_q'
+    status: str
+
+
+class End(NamedTuple):
+    exit: int
+    killed: bool
+    time: Optional[int]         # microseconds since 1970
+
+
+class Job(SimpleNamespace):
+    """The run in hand: what memory adds to its UOW. Times are seconds after boot.
+
+    name, path, fd (its inode, whoever renames it), head, uow, run, out (where its output
+    begins), since (microseconds since 1970), began, limit (seconds, 0 is none),
+    keepers ('shell' and 'tee' -> pid), statuses (the same -> wait status, of our own
+    children only), child (whether they are), watched (pid -> pidfd), over_at (when the
+    command ended, None before), named (whether holders of its output were named), reason
+    (why it is being killed, '' if it is not), kill_at (when TERM becomes KILL), searches
+    (patterns still to be looked for), hits (those found).
+    """
+
+
+# ---- UOW text: parse and format, pure ---------------------------------------
+
+def utc(microseconds: int) -> str:
+    """Return a time as `2026-11-24T02:30:00.123456Z`."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".%06dZ" % rest
+
+
+def read_time(text: str) -> int:
+    """Return microseconds since 1970 of an ISO 8601 time; without a zone it is UTC. ValueError if it is none."""
+    text = re.sub(r"[zZ]$", "+00:00", text.strip())
+    text = re.sub(r"(\.\d{1,6})\d*", lambda found: found.group(1).ljust(7, "0"), text)   # Python 3.9 wants 3 or 6
+    if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
+        raise ValueError(text)
+    moment = datetime.fromisoformat(text)
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)) - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def read_seconds(text: str) -> float:
+    """Return the seconds of `90`, `90s`, `30m`, `2h` or `1d`; ValueError if it is none of these."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", text.strip().lower())
+    if not found:
+        raise ValueError("expected a number of seconds, or 90s, 30m, 2h, 1d")
+    return float(found.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found.group(2)]
+
+
+def shown(name) -> str:
+    """Return a file name or text so that a shell reads it back and a terminal is not touched by it."""
+    text = os.fsdecode(name)
+    if re.fullmatch(r"[\w./:@%+=,-]+", text) and text.isprintable():
+        return text
+    special = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    def escape(c: str) -> str:
+        return special.get(c) or (c if c.isprintable() else "".join("\\x%02x" % byte for byte in os.fsencode(c)))
+    try:
+        return "$'" + "".join(map(escape, text)) + "'"
+    except UnicodeEncodeError:                     # only a text that never was a name
+        return ascii(text)
+
+
+def variable(name: str) -> str:
+    """Return the environment variable that carries the header NAME to the job."""
+    return "UOW_" + re.sub(r"[^A-Z0-9_]", "_", name.upper())
+
+
+def split_line(line: str) -> Optional[Tuple[str, str]]:
+    """Return NAME and CONTENT of a `NAME :: CONTENT` line, or None."""
+    name, mark, content = line.partition("::")
+    name = name.strip()
+    return (name, content.strip()) if mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name) else None
+
+
+def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
+    """Return the Uow that begins with these bytes (its first 64 KiB are enough); BadUow names the line."""
+    section, number, at = "", 0, 0
+    enqueued, line_1, names, timeout = None, b"", {}, None
+    status, status_at, log_at, header_at, header_end = "", -1, -1, -1, -1
+    titles = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
+    for raw in re.findall(rb"[^\n]*\n|[^\n]+", head[:HEAD_BYTES]):
+        number, start, at = number + 1, at, at + len(raw)
+        if b"\0" in raw:
+            raise BadUow("line %d: a NUL byte; expected text" % number)
+        line = os.fsdecode(raw[3:] if raw.startswith(b"\xef\xbb\xbf") else raw).strip()
+        title = " ".join(line.split()).upper()
+        if not line:
+            if section == "==== STATUS" and status_at < 0 and raw == b" " * STATUS_WIDTH + b"\n":
+                status_at = start
+        elif line.startswith("===="):
+            if title not in titles:
+                raise BadUow("line %d: %s; expected `==== UNIT OF WORK`, `==== STATUS` or `==== JOB LOG`"
+                             % (number, shown(line[:MESSAGE_SHOWN])))
+            if section and titles.index(title) <= titles.index(section):
+                raise BadUow("line %d: `%s` stands twice or out of order; expected UNIT OF WORK, STATUS, JOB LOG" % (number, title))
+            if not section and title != titles[0]:
+                raise BadUow("line %d: `%s` first; expected `==== UNIT OF WORK` before it" % (number, title))
+            section = title
+            if title == titles[0]:
+                header_at, header_end = start, at
+            if title == titles[2]:
+                log_at = at if raw.endswith(b"\n") else -1
+                break
+        elif not section:
+            name, mark, content = line.partition("::")
+            try:
+                if line_1 or (mark and name.strip().upper() != "ENQUEUED"):
+                    raise ValueError
+                enqueued = read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
+            except (ValueError, OverflowError):
+                raise BadUow("line %d: %s; expected `ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`"
+                             % (number, shown(line[:MESSAGE_SHOWN]))) from None
+            line_1 = raw[3:] if raw.startswith(b"\xef\xbb\xbf") else raw
+        elif section == "==== STATUS":
+            if status:
+                raise BadUow("line %d: a second line below STATUS; expected one, then `==== JOB LOG`" % number)
+            status, status_at = line, start if len(raw) == STATUS_WIDTH + 1 and raw.endswith(b"\n") else -1
+        else:
+            pair = split_line(line)
+            if not pair:
+                raise BadUow("line %d: %s; expected `NAME :: CONTENT`" % (number, shown(line[:MESSAGE_SHOWN])))
+            key = variable(pair[0])
+            names[key] = names[key] + "\n" + pair[1] if key in names else pair[1]
+            header_end = at
+            if key == "UOW_TIMEOUT":
+                try:
+                    timeout = read_seconds(pair[1])
+                except ValueError as problem:
+                    raise BadUow("line %d: TIMEOUT %s; %s" % (number, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
+    if section != titles[2] and len(head) > HEAD_BYTES:
+        raise BadUow("line %d: the header does not end within %d KiB; expected `==== JOB LOG` before that"
+                     % (number, HEAD_BYTES // 1024))
+    if not section:
+        raise BadUow("line %d: %s; expected `==== UNIT OF WORK`" % (max(number, 1), "the end of the file" if number else "an empty file"))
+    if not names:
+        raise BadUow("line %d: no header line; expected `NAME :: CONTENT` below `==== UNIT OF WORK`" % number)
+    for name in required:
+        if not names.get(variable(name)):
+            raise BadUow("line %d: the header ends without %s; expected `%s :: ...`" % (number, name, name))
+    return Uow(enqueued, names, timeout, status, status_at, log_at, (header_at, header_end), line_1)
+
+
+def is_stamped(uow: Uow) -> bool:
+    """Tell whether a waiting UOW needs no edit: it has its time, its titles and a blank STATUS."""
+    return uow.enqueued is not None and uow.log_at >= 0 and uow.status_at >= 0 and not uow.status
+
+
+def stamped_head(head: bytes, uow: Uow, enqueued: int, owner: str) -> bytes:
+    """Return what a waiting UOW has before its log: line 1, the header as written, blank STATUS, the titles."""
+    line_1 = uow.line_1.rstrip() or os.fsencode("ENQUEUED :: %s by %s" % (utc(enqueued), owner))
+    header = head[uow.header[0]:uow.header[1]].rstrip(b"\r\n")
+    if header.startswith(b"\xef\xbb\xbf"):
+        header = header[3:]
+    return b"%s\n\n%s\n\n==== STATUS\n%s\n\n==== JOB LOG\n" % (line_1, header, b" " * STATUS_WIDTH)
+
+
+def status_line(text: str) -> bytes:
+    """Return a STATUS line at its fixed width, cut where it is longer."""
+    return text.encode("ascii", "backslashreplace").replace(b"\n", b" ")[:STATUS_WIDTH].ljust(STATUS_WIDTH) + b"\n"
+
+
+class Running(NamedTuple):      # what a `running` STATUS says
+    run: str
+    at: int
+    reason: str
+
+
+def running_status(run: str, at: int, reason: str = "") -> str:
+    """Return the STATUS of a run: its mark, where its START stands, and why it is being killed."""
+    return "running: run %s, log at %d%s" % (run, at, reason and ", " + reason)
+
+
+def read_running(status: str) -> Optional[Running]:
+    """Return what a `running` STATUS says, or None if it is no such line."""
+    found = re.fullmatch(r"running: run (\S+), log at (\d+)(?:, (.*))?", status)
+    return Running(found.group(1), int(found.group(2)), found.group(3) or "") if found else None
+
+
+def start_line(now: int, run: str) -> bytes:
+    """Return the line that stands before a run's output."""
+    return ("==== JOB START %s run %s\n" % (utc(now), run)).encode()
+
+
+def find_end(tail: bytes, run: str) -> Optional[Tuple[int, End]]:
+    """Return the last JOB END line of this run and its offset (of the newline before it), or None."""
+    pattern = rb"\n==== JOB END (\S*) run " + re.escape(run.encode()) + rb" exit (\d{1,3})( killed)?\n"
+    ends_found = list(re.finditer(pattern, tail))
+    if not ends_found:
+        return None
+    found = ends_found[-1]
+    try:
+        ended = read_time(found.group(1).decode())
+    except ValueError:
+        ended = None                                # `date` failed: the exit code counts, not the time
+    return found.start(), End(int(found.group(2)), bool(found.group(3)), ended)
+
+
+# ---- Decisions: what to do, and why. No clock, file or global ----------------
+
+def signal_name(number: int) -> str:
+    """Return `SIGSEGV` for 11."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "signal %d" % number
+
+
+def died_by_signal(end: End, last_output: bytes) -> int:
+    """Return the signal that killed the command, 0 if it exited.
+
+    The keeper knows about the job's own shell. When a signal killed a program that the shell
+    ran, the shell exits with 128 + n and says so on stderr, as bash always does; both together
+    tell it from a plain `exit 137`.
+    """
+    number = end.exit - 128
+    if number <= 0 or number > 64:
+        return 0
+    if end.killed:
+        return number
+    try:
+        word = re.escape((signal.strsignal(number) or "").encode())
+    except ValueError:
+        return 0
+    return number if word and re.search(rb"line \d+: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b", last_output) else 0
+
+
+def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: int = 0, exit_known: Optional[int] = None,
+            hits=(), fail_exit_codes=()) -> Outcome:
+    """Return the queue and the STATUS of a run that is over.
+
+    end: its END line, or None. reason: why the Monitor killed it. killed_by: the signal that
+    killed the command, or the keeper where there is no END. exit_known: the exit code as a
+    parent sees it, where the log has no END line. hits: which patterns were found.
+    """
+    after = " after %.1f s" % seconds
+    if reason:
+        return Outcome("fail_q", "fail: " + reason)
+    if killed_by:
+        return Outcome("fail_q", "fail: killed by %s%s" % (signal_name(killed_by), after))
+    if end is None and exit_known is None:
+        return Outcome("fail_q", "fail: interrupted")
+    if end is None:
+        return Outcome("fail_q", "fail: exit %d, log incomplete" % exit_known)
+    code = end.exit
+    if code in fail_exit_codes:
+        return Outcome("fail_q", "fail: exit %d%s" % (code, after))
+    for word in ("fail", "error"):
+        if word in hits:
+            return Outcome(word + "_q", "%s: exit %d%s, %s_pattern found" % (word, code, after, word))
+    word = "error" if code else "done"
+    return Outcome(word + "_q", "%s: exit %d%s" % (word, code, after))
+
+
+def row(status: str, started: bool) -> str:
+    """Return what a UOW found in currently-executing is: the table at the top of this file.
+
+    The rows with a START line are one here, "adopt": who waits for nobody and looks for an END
+    line files the dead ones, too.
+    """
+    if status.partition(":")[0] in ("done", "error", "fail"):
+        return "ended"
+    if status and not read_running(status):
+        return "strange"
+    return "adopt" if started else "next"
+
+
+def settles_in(now: float, seen_for: float, changed: float, quiet: float) -> float:
+    """Return in how many seconds a file has kept still for `quiet`, 0 or less when it has.
+
+    now, changed: wall clock; seen_for: how long the same size and time were seen here, which
+    counts where a clock was set and the file's time lies ahead.
+    """
+    return min(quiet - seen_for, changed + quiet - now if changed <= now else quiet)
+
+
+def free_name(name: str, number: int) -> str:
+    """Return `name` for 1 and `name.N` for N, never longer than the 255 bytes of a file name."""
+    if number == 1:
+        return name
+    suffix = ".%d" % number
+    return os.fsdecode(os.fsencode(name)[:255 - len(suffix)]) + suffix
+
+
+def why_not_launch(paused: bool, finishing: bool, in_hand: bool, hook: bool) -> str:
+    """Return why no job may be started now, '' if one may."""
+    return ("a job is running" if in_hand else "after_command runs" if hook else
+            "paused" if paused else "FINISH was asked for" if finishing else "")
+
+
+# ---- Configuration ------------------------------------------------------------
+
+def positive(text: str) -> float:
+    value = read_seconds(text)
+    if value <= 0:
+        raise ValueError("expected more than 0 seconds")
+    return value
+
+
+def yes_no(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise ValueError("expected yes or no")
+    return text.lower() == "yes"
+
+
+def command(text: str) -> str:
+    return text
+
+
+def needed(text: str) -> str:
+    if not text:
+        raise ValueError("expected a bash command line")
+    return text
+
+
+def name_list(text: str) -> List[str]:
+    names = [name for name in re.split(r"[,\s]+", text) if name]
+    if not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names):
+        raise ValueError("expected header names, such as COMMAND TICKET")
+    return names
+
+
+def exit_codes(text: str) -> List[int]:
+    words = [word for word in re.split(r"[,\s]+", text) if word]
+    if not all(word.isdecimal() and int(word) <= 255 for word in words):
+        raise ValueError("expected exit codes from 0 to 255, such as 4 255")
+    return [int(word) for word in words]
+
+
+def process_name(text: str) -> str:
+    if len(text) > 15 or "/" in text:
+        raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
+    return text
+
+
+def pattern(text: str) -> str:
+    if text and run(["grep", "-qaE", "-e", text]) > 1:
+        raise ValueError("expected a pattern that `grep -E` accepts")
+    return text
+
+
+def path_name(text: str) -> str:
+    if not text:
+        raise ValueError("expected a path")
+    return optional_path(text)
+
+
+def optional_path(text: str) -> str:
+    if ".." in text.split("/"):
+        raise ValueError("expected a path without `..`; write it out from /")
+    return text
+
+
+CONFIG = {   # key: (default, reader, meaning)
+    "sleep_seconds": ("15", positive, "longest sleep between wakes"),
+    "settle_seconds": ("1", read_seconds, "quiet time before a file is taken"),
+    "timeout_seconds": ("86400", read_seconds, "a job's limit; 0 is none"),
+    "kill_grace_seconds": ("10", read_seconds, "from TERM to KILL; also how long output that a background process holds is waited for"),
+    "job_command": ('eval "$UOW_COMMAND"', needed, "the configured job: one bash command line, header values are in its environment"),
+    "required_names": ("COMMAND", name_list, "header names that a UOW must have, separated by spaces"),
+    "job_process": ("", process_name, "nothing is launched while a process of this name runs anywhere on the machine"),
+    "ready_command": ("", command, "a launch waits until this exits 0"),
+    "after_command": ("", command, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
+    "error_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to error-q"),
+    "fail_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to fail-q"),
+    "fail_exit_codes": ("", exit_codes, "exit codes that go to fail-q, such as 4 255"),
+    "durable": ("yes", yes_no, "fsync files and directories at every step that a power cut could undo"),
+    "monitor_reads": ("monitor_reads", path_name, "where messages are read"),
+    "monitor_says": ("monitor_says", path_name, "where the Monitor writes what it does"),
+    "status_dir": ("status", optional_path, "where status is posted; empty is nowhere"),
+    "wait_q": ("wait-q", path_name, "jobs to run, oldest first"),
+    "priority_q": ("priority-q", path_name, "jobs to run before all in wait-q"),
+    "currently_executing": ("currently-executing", path_name, "the one UOW in hand"),
+    "done_q": ("done-q", path_name, "exit 0"),
+    "error_q": ("error-q", path_name, "completed, and reports an error"),
+    "fail_q": ("fail-q", path_name, "did not complete"),
+    "trash": ("trash", path_name, "what was found and is no valid UOW"),
+    "archive": ("archive", path_name, "whatever people want to keep"),
+}
+DIRECTORIES = ["wait_q", "priority_q", "currently_executing", "done_q", "error_q", "fail_q", "trash", "archive"]
+WAITING, FINISHED = DIRECTORIES[:2], DIRECTORIES[3:6]
+
+
+def shipped_config() -> str:
+    """Return config.txt as it is shipped: every key with its default, commented out."""
+    lines = ["# simple-job-q: NAME :: CONTENT, one a line. Every key is optional; these are the defaults.",
+             "# RELOAD in monitor_reads (or systemctl reload) reads this file again.", ""]
+    for key, (default, _, meaning) in CONFIG.items():
+        lines += ["# " + meaning, ("#%s :: %s" % (key, default)).rstrip(), ""]
+    return "\n".join(lines)
+
+
+def parse_config(text: str, path: str) -> SimpleNamespace:
+    """Return the configuration; Unusable names file, line and what is accepted."""
+    values, where, root = {}, {}, os.path.dirname(os.path.abspath(path))
+    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        place, pair = "%s line %d: " % (shown(path), number), split_line(line)
+        if not pair:
+            raise Unusable(place + "%s; expected `NAME :: CONTENT` or a # comment" % shown(line[:MESSAGE_SHOWN]))
+        key = pair[0].lower()
+        if key not in CONFIG:
+            raise Unusable(place + "unknown key %s; expected one of %s" % (shown(pair[0]), ", ".join(CONFIG)))
+        if key in values:
+            raise Unusable(place + "%s stands on line %d already; expected each key once" % (key, where[key]))
+        try:
+            values[key], where[key] = CONFIG[key][1](pair[1]), number
+        except ValueError as problem:
+            raise Unusable(place + "%s :: %s; %s" % (key, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
+    for key, (default, read, _) in CONFIG.items():
+        values.setdefault(key, read(default))
+    for key in DIRECTORIES + ["monitor_reads", "monitor_says", "status_dir"]:
+        values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
+    places = [(key, values[key]) for key in DIRECTORIES + ["status_dir"] if values[key]]
+    for key, place in places:
+        named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
+        for other, other_place in places:
+            if other != key and (place + "/").startswith(other_place + "/"):
+                raise Unusable(named + "%s is %s %s; expected a directory of its own" % (key, "the same as" if place == other_place else "inside", other))
+        if (root + "/").startswith(place + "/"):
+            raise Unusable(named + "%s is the root itself or above it; expected a directory of its own" % key)
+    return SimpleNamespace(**values, root=root, path=os.path.abspath(path))
+
+
+def load_config(path: str) -> SimpleNamespace:
+    """Read a configuration file; Unusable when it cannot be read or is wrong."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(READS_BYTES).decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        if os.path.basename(path) != "config.txt":
+            raise Unusable("%s: no such file; expected a configuration (an empty one will do)" % shown(path)) from None
+        text = ""
+    except OSError as problem:
+        raise Unusable("%s: %s; expected a readable file" % (shown(path), problem.strerror)) from None
+    return parse_config(text, path)
+
+
+# ---- Effects: the one door to the shell, files, moves, says -------------------
+
+DOOR = SimpleNamespace(paths={}, note=None)      # where tools are, and a place for what they complain
+
+
+def tool(name: str) -> str:
+    """Return the path of a command, looked up once."""
+    if name not in DOOR.paths:
+        DOOR.paths[name] = shutil.which(name) or name
+    return DOOR.paths[name]
+
+
+def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), env=None, session=False) -> int:
+    """Start a command and return its pid; OSError when it cannot be started.
+
+    What is not given is /dev/null, stderr too. The signals that Python ignores are put
+    back as a login shell would have them, or the job's own pipes never end with SIGPIPE.
+    """
+    actions = []
+    for number, fd in enumerate((stdin, stdout, stderr)):
+        if fd is None:
+            actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDONLY if number == 0 else os.O_WRONLY, 0))
+        else:
+            actions.append((os.POSIX_SPAWN_DUP2, fd, number))
+    actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(extra)]
+    return os.posix_spawn(tool(argv[0]), argv, os.environ if env is None else env, file_actions=actions,
+                          setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO], setsid=session)
+
+
+def run(argv: List[str], stdin=None, stdout=None) -> int:
+    """Run a command to its end and return its exit code, -N when signal N killed it."""
+    if DOOR.note is None:
+        DOOR.note = os.memfd_create("note")
+    return os.waitstatus_to_exitcode(os.waitpid(spawn(argv, stdin=stdin, stdout=stdout, stderr=DOOR.note), 0)[1])
+
+
+def complaint() -> str:
+    """Return what the last failed command wrote on stderr, and forget it."""
+    size = os.fstat(DOOR.note).st_size
+    text = os.pread(DOOR.note, 400, 0).decode("utf-8", "replace").strip() if size else ""
+    os.ftruncate(DOOR.note, 0)
+    os.lseek(DOOR.note, 0, os.SEEK_SET)
+    return shown(text.splitlines()[0]) if text else "no reason given"
+
+
+def output_of(argv: List[str]) -> Tuple[int, bytes]:
+    """Run a command and return its exit code and the first mebibyte of what it wrote."""
+    fd = os.memfd_create("output")
+    try:
+        return run(argv, stdout=fd), os.pread(fd, READS_BYTES, 0)
+    finally:
+        os.close(fd)
+
+
+def boot_seconds() -> float:
+    """Return seconds since boot, suspend included: no clock setting moves it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
+
+
+def wall_microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+def boot_mark() -> str:
+    """Return the eight digits of the boot id that begin every run's mark."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read()[:8]
+
+
+def sync(m, *targets) -> None:
+    """Make files (fds) and directories (paths) survive a power cut; OSError when that is not sure."""
+    if m.config.durable:
+        for target in targets:
+            if isinstance(target, int):
+                os.fsync(target)
+                continue
+            fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+
+def say(m, text: str, level: int = 6) -> None:
+    """Write one line to monitor_says and to standard output; a failure is no reason to stop.
+
+    level: as in syslog, 6 to inform, 5 to notice, 4 to warn, 3 an error. monitor_says is opened for
+    each line, so that logrotate can move it, and never through a link or into a FIFO that nobody reads.
+    """
+    text = "".join(c if c.isprintable() else shown(c)[2:-1] for c in text)
+    line = utc(wall_microseconds()) + " " + text
+    journal = "<%d>%s" % (level, text) if "JOURNAL_STREAM" in os.environ else line
+    try:
+        os.write(1, os.fsencode(journal + "\n"))
+    except (OSError, UnicodeError):
+        pass                                        # the journal is away; the file still has it
+    try:
+        fd = os.open(m.config.monitor_says, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise OSError(errno.EINVAL, "not a regular file")
+            data = os.fsencode(("\n" if m.half_line else "") + line + "\n")
+            m.half_line = os.write(fd, data) != len(data)
+        finally:
+            os.close(fd)
+    except (OSError, UnicodeError) as problem:
+        if not m.says_broken:                        # said on standard output alone, once
+            m.says_broken = True
+            say(m, "%s cannot be written (%s): what is said goes to standard output only" % (shown(m.config.monitor_says), reason_of(problem)), 4)
+    else:
+        if m.says_broken:
+            m.says_broken = False
+            say(m, "%s can be written again" % shown(m.config.monitor_says), 5)
+
+
+def reason_of(problem: Exception) -> str:
+    """Return the short reason of an error."""
+    return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
+
+
+def begins(m, key, text: str, level: int = 4) -> None:
+    """Say that a condition has begun, once; it is looked at again later."""
+    if key not in m.conditions:
+        m.conditions[key] = text
+        say(m, text, level)
+
+
+def ends(m, key) -> None:
+    """Say that a condition has ended, if it had begun."""
+    text = m.conditions.pop(key, None)
+    if text:
+        say(m, "over: " + text, 5)
+
+
+def is_directory(m, path: str) -> bool:
+    """Tell whether a directory of ours is there, no link, on the root's file system; say it once if not."""
+    try:
+        found = os.lstat(path)
+        good = stat.S_ISDIR(found.st_mode) and found.st_dev == m.device
+    except OSError:
+        good = False
+    if good:
+        ends(m, ("directory", path))
+    else:
+        begins(m, ("directory", path), "%s is no longer a directory on this file system: it rests until it is one again" % shown(path))
+    return good
+
+
+def move(m, source: str, directory: str, name: Optional[str] = None) -> Optional[str]:
+    """Move a file with `mv`, never over another: under the next free name where the name is taken.
+
+    Return the path it has then, or None when somebody else took the source away. OSError when it
+    could not be moved. By version, `mv -n` exits 0 or 1 when it declines, and it may be killed
+    before or after its work: only a look tells where the file is.
+    """
+    name = name or os.path.basename(source)
+    try:
+        was = os.lstat(source)
+    except FileNotFoundError:
+        return None
+    if not is_directory(m, directory):
+        raise OSError(errno.ENOENT, "%s is not there" % shown(directory))
+    for number in range(1, 1_000_000):
+        target = os.path.join(directory, free_name(name, number))
+        if number > 1 and os.path.lexists(target):
+            continue
+        code = run(["mv", "-nT", "--", source, target])
+        try:
+            now = os.lstat(target)
+        except FileNotFoundError:
+            now = None
+        if now and (now.st_ino, now.st_dev) == (was.st_ino, was.st_dev):
+            sync(m, directory, os.path.dirname(source))
+            if number > 1:
+                say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), shown(os.path.basename(directory)), shown(os.path.basename(target))), 5)
+            return target
+        if not os.path.lexists(source):
+            return None
+        if not now:
+            raise OSError(errno.EIO, "mv exit %d: %s" % (code, complaint()))
+    raise OSError(errno.EEXIST, "no free name")
+
+
+def move_all(m, source: str, names: List[str], directory: str) -> None:
+    """Move hundreds of files for the price of one `mv`; what stays behind is for the caller to look at."""
+    if names and is_directory(m, directory) and is_directory(m, source):
+        if run(["mv", "-n", "-t", directory, "--"] + [os.path.join(source, name) for name in names]):
+            complaint()                              # a name taken or a file gone: the look afterwards tells
+        sync(m, directory, source)
+
+
+def open_still(path: str) -> int:
+    """Open a file that nobody is writing for reading, without following or waiting; Busy, BadUow or OSError.
+
+    A read lease is granted only while no process has the file open for writing. The kernel
+    refuses it for other people's files (EACCES): those rest on the quiet time alone.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as problem:
+        if problem.errno in (errno.ELOOP, errno.ENXIO):
+            raise BadUow("a link or a socket; expected a regular file") from None
+        raise
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as problem:
+        if problem.errno == errno.EAGAIN:
+            os.close(fd)
+            raise Busy() from None
+    return fd
+
+
+def read_uow(m, fd: int) -> Tuple[bytes, Uow]:
+    """Return the first bytes of an open file and the Uow that they are; BadUow says what is wrong."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode):
+        raise BadUow("not a regular file; expected a text file")
+    if found.st_nlink != 1:
+        raise BadUow("%d hard links; expected a file of its own (use cp)" % found.st_nlink)
+    head = os.pread(fd, HEAD_BYTES + 1, 0)
+    return head, parse_uow(head, m.config.required_names)
+
+
+def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=None) -> None:
+    """Replace a file so that at any moment the old or the new one is there whole.
+
+    like: the stat of the file whose owner, group and mode it gets. rest: an fd whose
+    remaining content follows the data.
+    """
+    new = os.path.join(os.path.dirname(path), ".new." + str(os.getpid()))
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(fd, data)
+        if rest is not None and run(["cat"], stdin=rest, stdout=fd):
+            raise OSError(errno.EIO, "cat: " + complaint())
+        if like is not None:
+            for owner, group in ((like.st_uid, like.st_gid), (-1, like.st_gid)):
+                try:                                 # only root gives files away; the name stands in line 1
+                    os.fchown(fd, owner, group)
+                    break
+                except PermissionError:
+                    pass
+            mode = stat.S_IMODE(like.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
+        os.fchmod(fd, mode)
+        sync(m, fd)
+        os.replace(new, path)
+    except BaseException:
+        os.unlink(new)
+        raise
+    finally:
+        os.close(fd)
+
+
+def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
+    """Write every byte or raise OSError; in place from `at` where given."""
+    while data:
+        done = os.write(fd, data) if at is None else os.pwrite(fd, data, at)
+        data, at = data[done:], at if at is None else at + done
+
+
+def owner_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return "uid %d" % uid
+
+
+# ---- Survey: what is there ------------------------------------------------------
+
+class Waiting:
+    """What is known of one waiting directory. All of it can be read again from disk."""
+
+    def __init__(self, key: str, path: str):
+        self.key, self.path = key, path
+        self.listed = None          # the directory's mtime and inode at the last listing
+        self.again_at = 0.0         # when the next listing may be made, seconds after boot
+        self.known: Dict[str, int] = {}                    # name -> inode
+        self.ready: List[Tuple[int, str]] = []             # (enqueued, name), in starting order
+        self.fresh: List[tuple] = []                       # heap of (look at, changed, name): not judged yet
+        self.seen: Dict[str, tuple] = {}                   # name -> (size, mtime, first seen so)
+        self.arrived: Dict[str, int] = {}                  # name -> ctime when first seen, microseconds
+        self.take: List[str] = []                          # to be stamped or trashed
+        self.stuck: Dict[str, float] = {}                  # name -> when to try again
+
+    def forget(self, name: str) -> None:
+        for memory in (self.known, self.seen, self.arrived, self.stuck):
+            memory.pop(name, None)
+
+    def pending(self) -> bool:
+        """Tell whether there are files that may turn out to be the next to run."""
+        return bool(self.ready or self.take or len(self.fresh) > len(self.stuck))
+
+
+def state_of_directory(path: str):
+    """Return what changes when names in a directory change, None when it is no directory."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+
+
+def list_waiting(m, queue: Waiting, now: float) -> None:
+    """Bring the names up to date, if the directory has changed and a listing is due.
+
+    A kept listing is what makes the cost per job flat. When files are known that can be run, a new
+    listing may take a twentieth of the time; when none is known, it is made at once.
+    """
+    state = state_of_directory(queue.path)
+    if state == queue.listed or (queue.ready and now < queue.again_at):
+        return
+    if not is_directory(m, queue.path):
+        queue.__init__(queue.key, queue.path)
+        return
+    began, readmes, there = boot_seconds(), [], {}
+    with os.scandir(queue.path) as entries:
+        for entry in entries:
+            if README_NAME.fullmatch(entry.name):
+                readmes.append(entry.name)
+            elif not NEVER_RUN.fullmatch(entry.name):
+                there[entry.name] = entry.inode()
+    gone = [name for name, inode in queue.known.items() if there.get(name) != inode]
+    for name in gone:
+        queue.forget(name)
+        ends(m, ("file", queue.path, name))
+    if gone:
+        left = set(gone)
+        queue.ready = [item for item in queue.ready if item[1] not in left]
+        queue.fresh = [item for item in queue.fresh if item[2] not in left]
+        queue.take = [name for name in queue.take if name not in left]
+        heapq.heapify(queue.fresh)
+    for name, inode in there.items():
+        if name not in queue.known:
+            try:
+                found = os.lstat(os.path.join(queue.path, name))
+            except OSError:
+                continue                             # gone already; the next listing tells
+            queue.known[name] = inode
+            queue.arrived.setdefault(name, found.st_ctime_ns // 1000)
+            heapq.heappush(queue.fresh, (0.0, found.st_ctime_ns, name))
+    one_readme(m, queue.path, readmes)
+    ended = boot_seconds()
+    queue.again_at = ended + (ended - began) * LISTING_SHARE
+    # A change within the file system's clock tick after this listing would leave no trace in the time.
+    racy = time.time() - state[0] / 1e9 < TICK_SECONDS if state else True
+    queue.listed = None if racy else state
+    if racy:
+        m.due.append(ended + TICK_SECONDS)
+
+
+def one_readme(m, path: str, names: List[str]) -> None:
+    """Keep the newest README of a directory; the others go to trash."""
+    if len(names) > 1 and path != m.config.trash:
+        def age(name):
+            try:
+                return os.lstat(os.path.join(path, name)).st_mtime_ns, name
+            except OSError:
+                return 0, name
+        for name in sorted(names, key=age)[:-1]:
+            trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % shown(os.path.basename(path)))
+
+
+def look_at_fresh(m, queue: Waiting, now: float) -> None:
+    """Judge files that are new and have kept still: ready to run, to be taken in hand, or not yet."""
+    until = now + LOOK_SECONDS
+    while queue.fresh and queue.fresh[0][0] <= now and boot_seconds() < until:
+        _, changed, name = heapq.heappop(queue.fresh)
+        if name in queue.known:
+            again = look_at_file(m, queue, name, now)
+            if again:
+                heapq.heappush(queue.fresh, (now + again, changed, name))
+    if queue.fresh:
+        m.due.append(queue.fresh[0][0])
+
+
+def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
+    """Judge one file; return in how many seconds to look again, 0 when that is settled."""
+    path, quiet = os.path.join(queue.path, name), m.config.settle_seconds
+    try:
+        found = os.lstat(path)
+        stamp = (found.st_size, found.st_mtime_ns)
+        if queue.seen.get(name, (None,))[0] != stamp:
+            queue.seen[name] = (stamp, now)
+        regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        # What cannot be a UOW is given its quiet time from the last change of anything: a drop by link and unlink is one for a moment.
+        wait = settles_in(time.time(), now - queue.seen[name][1], found.st_mtime if regular else max(found.st_mtime, found.st_ctime), quiet)
+        if wait > 0:
+            return max(wait, 0.001)
+        if not regular:
+            queue.take.append(name)
+            return 0
+        fd = open_still(path)
+        try:
+            _, uow = read_uow(m, fd)
+        finally:
+            os.close(fd)
+        if is_stamped(uow) and found.st_uid == (m.uid or found.st_uid):
+            bisect.insort(queue.ready, (uow.enqueued, name))
+        else:
+            queue.take.append(name)
+    except FileNotFoundError:
+        queue.forget(name)
+    except Busy:
+        return max(quiet, 0.1)
+    except BadUow:
+        if time.time() - found.st_ctime < quiet and now - queue.seen[name][1] < quiet:
+            return max(quiet, 0.001)
+        queue.take.append(name)
+    except OSError as problem:
+        return rest(m, queue, name, problem)
+    queue.stuck.pop(name, None)
+    ends(m, ("file", queue.path, name))
+    return 0
+
+
+def rest(m, queue: Waiting, name: str, problem: OSError) -> float:
+    """Leave a file alone that cannot be handled now, say so once, and return when to look again."""
+    begins(m, ("file", queue.path, name), "%s in %s: %s; it is left there and tried again"
+           % (shown(name), shown(os.path.basename(queue.path)), reason_of(problem)))
+    queue.stuck[name] = m.config.sleep_seconds
+    return m.config.sleep_seconds
+
+
+def survey(m) -> None:
+    """Bring what is known of the waiting directories, of currently-executing and of the job up to date."""
+    now = boot_seconds()
+    for queue in m.waiting:
+        list_waiting(m, queue, now)
+        look_at_fresh(m, queue, now)
+    survey_hand(m)
+    if m.job:
+        look_at_job(m, m.job)
+
+
+def survey_hand(m) -> None:
+    """Find the row of each UOW in currently-executing that is not the job known: the table at the top."""
+    m.hand, config = [], m.config
+    for name in sorted(os.listdir(config.currently_executing)):
+        path = os.path.join(config.currently_executing, name)
+        if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or (m.job and name == m.job.name):
+            continue
+        try:
+            fd = open_uow(path)
+            try:
+                head, uow = read_uow(m, fd)
+                running = read_running(uow.status)
+                found = row(uow.status, bool(running) and has_start(fd, running))
+                if found == "adopt" and not m.job:
+                    m.job, fd = adopt(m, name, fd, head, uow, running), -1
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+            if found == "next":
+                m.hand.append(name)
+            elif found == "ended":
+                file_uow(m, name, uow)
+            elif found == "strange":
+                begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left there. "
+                       "mv it to wait-q to run it" % (shown(name), shown(uow.status)))
+        except BadUow as problem:
+            trash(m, path, str(problem))
+        except FileNotFoundError:
+            pass
+        except OSError as problem:
+            begins(m, ("hand", name), "%s in currently-executing: %s; it is left there and tried again" % (shown(name), reason_of(problem)))
+            m.due.append(boot_seconds() + config.sleep_seconds)
+
+
+def has_start(fd: int, running: Running) -> bool:
+    """Tell whether the START line of this run stands where its STATUS says."""
+    line = os.pread(fd, 200, running.at)
+    return re.match(rb"==== JOB START \S+ run %s\n" % re.escape(running.run.encode()), line) is not None
+
+
+# ---- Processes of a run -----------------------------------------------------------
+
+class Process(NamedTuple):
+    pid: int
+    role: str                   # 'shell' or 'tee' for the keepers, '' for the job's own
+    name: str
+
+
+def processes_of(run: str) -> List[Process]:
+    """Return the processes that carry this run's mark, and what still belongs to its session."""
+    found, others, sessions = [], [], set()
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        environment, fields, name = proc_facts(int(entry))
+        if not fields or fields[0] in (b"Z", b"X"):
+            continue
+        if mark_of(run) in environment:
+            role = next((line.split(b"=")[1].decode() for line in environment if line.startswith(KEEPER_MARK + b"=")), "")
+            found.append(Process(int(entry), role, name))
+            if role == "shell":
+                sessions.add(fields[3])              # its session lives as long as it, so the number is not used again
+        else:
+            others.append((fields[3], Process(int(entry), "", name)))
+    return found + [process for session, process in others if session in sessions]
+
+
+def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
+    """Return a process's environment, its stat fields from the state on, and its name; empty when it is gone or not ours."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            before, _, after = file.read().rpartition(b")")
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            return file.read().split(b"\0"), after.split(), os.fsdecode(before.partition(b"(")[2])
+    except OSError:
+        return [], [], ""
+
+
+def mark_of(run: str) -> bytes:
+    return MARK + b"=" + run.encode()
+
+
+def send(run: str, number: int, roles=("",)) -> int:
+    """Signal every process of a run, found afresh by its mark, and return how many there were.
+
+    A pidfd is opened and the process looked at again behind it, so that a number that has
+    passed to somebody else's process meanwhile is not signalled.
+    """
+    there = [process for process in processes_of(run) if process.role in roles]
+    for process in there:
+        try:
+            fd = os.pidfd_open(process.pid)
+            try:
+                if process in processes_of(run):
+                    signal.pidfd_send_signal(fd, number)
+            finally:
+                os.close(fd)
+        except OSError:
+            continue                                 # it has ended by itself
+    return len(there)
+
+
+def holders_of_output(job: Job) -> List[str]:
+    """Return `pid (name)` of the processes that hold the pipe to tee open though the command has ended."""
+    found = []
+    try:
+        pipe = os.readlink("/proc/%d/fd/0" % job.keepers["tee"])
+    except (OSError, KeyError):
+        return found
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and int(entry) != job.keepers["tee"] and any(
+                    os.readlink("/proc/%s/fd/%s" % (entry, fd)) == pipe for fd in os.listdir("/proc/%s/fd" % entry)):
+                found.append("%s (%s)" % (entry, proc_facts(int(entry))[2]))
+        except OSError:
+            continue
+    return found
+
+
+def watch(job: Job, pids) -> None:
+    """Hold a pidfd of each process, so that the sleep ends when it does."""
+    for pid in set(pids) - set(job.watched):
+        try:
+            job.watched[pid] = os.pidfd_open(pid)
+        except OSError:
+            pass                                     # gone already, or a kernel before 5.3: then the sleep is short
+
+
+def is_alive(job: Job, role: str) -> bool:
+    """Tell whether a keeper of this run lives; of our own children the wait status is kept."""
+    pid = job.keepers.get(role)
+    if pid is None or role in job.statuses:
+        return False
+    if not job.child:
+        return mark_of(job.run) in proc_facts(pid)[0]
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    if ended:
+        job.statuses[role] = status
+    return not ended
+
+
+def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
+    """Return the offset and content of this run's END line, searched from the end of the log, or None."""
+    high, kept = os.fstat(job.fd).st_size, b""
+    while high > job.out:
+        low = max(job.out, high - HEAD_BYTES)
+        piece = os.pread(job.fd, high - low, low) + kept
+        found = find_end(piece, job.run)
+        if found:
+            return low + found[0], found[1]
+        high, kept = low, piece[:200]                # an END line may lie across two pieces
+    return None
+
+
+# ---- The job in hand: adopt, kill, file ---------------------------------------------
+
+def open_uow(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def set_status(m, fd: int, uow: Uow, text: str) -> None:
+    """Change the STATUS of a UOW in place: one write of a fixed width, whatever the size of the log."""
+    write_all(fd, status_line(text), uow.status_at)
+    sync(m, fd)
+
+
+def new_job(m, name: str, fd: int, head: bytes, uow: Uow, run: str, at: int, since: int, reason: str = "") -> Job:
+    began = int(run.partition("-")[2]) / 1e9 if re.fullmatch(r"\w+-\d+", run) else boot_seconds()
+    limit = m.config.timeout_seconds if uow.timeout is None else uow.timeout
+    return Job(name=name, path=os.path.join(m.config.currently_executing, name), fd=fd, head=head, uow=uow, run=run,
+               out=at + len(start_line(since, run)), since=since, began=began, limit=limit, keepers={}, statuses={}, child=False,
+               watched={}, over_at=None, named=False, reason=reason, kill_at=None, searches=None, hits=[])
+
+
+def adopt(m, name: str, fd: int, head: bytes, uow: Uow, running: Running) -> Job:
+    """Take up a run that another Monitor started: its processes are found by the run's mark."""
+    since = read_time(os.pread(fd, 200, running.at).split()[3].decode())
+    job = new_job(m, name, fd, head, uow, running.run, running.at, since, running.reason)
+    job.keepers = {process.role: process.pid for process in processes_of(job.run) if process.role}
+    watch(job, job.keepers.values())
+    if job.keepers:
+        say(m, "adopted %s run %s, started %s" % (shown(name), job.run, utc(since)))
+    return job
+
+
+def look_at_job(m, job: Job) -> None:
+    """See how far the job is: within its limit, being killed, over, judged; file it at its end."""
+    now = boot_seconds()
+    if job.searches is None:
+        limit_at = job.began + job.limit if job.limit else None
+        if not job.reason and limit_at and now >= limit_at and is_under_way(m, job, now):
+            kill(m, job, "timed out after %s s" % ("%g" % job.limit))
+        elif job.reason and job.kill_at is None:
+            kill(m, job, job.reason)                 # an earlier Monitor had decided so
+        if is_under_way(m, job, now):
+            if not job.reason and limit_at:
+                m.due.append(limit_at)
+            return
+        job.searches = [(word, text) for word, text in (("fail", m.config.fail_pattern), ("error", m.config.error_pattern)) if text]
+    found = end_on_disk(job)
+    if search_patterns(m, job, found):
+        finish(m, job, found)
+
+
+def is_under_way(m, job: Job, now: float) -> bool:
+    """Tell whether the run goes on: the command itself, or output that is still on its way to the log."""
+    if is_alive(job, "shell"):
+        return keep_killing(m, job, now) or True
+    tee = is_alive(job, "tee")
+    if job.over_at is None and job.keepers:
+        job.over_at = now
+    clean = os.WIFEXITED(job.statuses["shell"]) if "shell" in job.statuses else end_on_disk(job) is not None
+    if job.reason or not clean:
+        # Killed, or its keeper was: what is left of the job counts as the job, until it is gone or timed out.
+        left = [process.pid for process in processes_of(job.run) if not process.role]
+        watch(job, left)
+        if left:
+            return keep_killing(m, job, now) or True
+    if not tee:
+        return False
+    if now >= job.over_at + m.config.kill_grace_seconds:
+        say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
+        return False
+    if not job.named and now >= job.over_at + min(1, m.config.kill_grace_seconds / 2):
+        job.named = True
+        say(m, "%s: the command has ended, but its output is held by %s; waiting %g s at most"
+            % (shown(job.name), ", ".join(holders_of_output(job)) or "nobody that I may see", m.config.kill_grace_seconds), 4)
+    m.due.append(now + 0.2)
+    return True
+
+
+def kill(m, job: Job, reason: str) -> None:
+    """Begin to end a job: the reason on disk first, so that whoever files it knows, then TERM to all of it."""
+    job.reason, job.kill_at = reason, boot_seconds() + m.config.kill_grace_seconds
+    try:
+        set_status(m, job.fd, job.uow, running_status(job.run, job.out - len(start_line(job.since, job.run)), reason))
+    except OSError as problem:
+        say(m, "%s: STATUS cannot be written (%s); it is killed all the same" % (shown(job.name), reason_of(problem)), 3)
+    say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
+    send(job.run, signal.SIGTERM)
+    send(job.run, signal.SIGCONT)                    # a stopped process would not see the TERM
+
+
+def keep_killing(m, job: Job, now: float) -> None:
+    """After the grace, KILL everything of the run again and again: what forks meanwhile is found by the next look."""
+    if not job.reason or job.kill_at is None:
+        return
+    if now < job.kill_at:
+        m.due.append(job.kill_at)
+        return
+    left = send(job.run, signal.SIGKILL)
+    if not left and now > job.kill_at + m.config.kill_grace_seconds:
+        send(job.run, signal.SIGKILL, roles=("shell", "tee"))    # a keeper that hangs, on a dead network disk say
+    m.due.append(now + 0.05)
+
+
+def search_patterns(m, job: Job, found) -> bool:
+    """Look for the patterns in this run's output, one after another beside the cycle; True when that is done."""
+    if m.search:
+        code = m.search.poll()
+        if code is None:
+            return False
+        word = job.searches.pop(0)[0]
+        if code == 0:
+            job.hits.append(word)
+        elif code != 1:
+            say(m, "%s: %s_pattern could not be looked for (exit %d)" % (shown(job.name), word, code), 3)
+        m.search = None
+    if not job.searches:
+        return True
+    size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
+    m.search = Hook(m, "pattern", ["bash", "-c", SEARCH, "search", str(job.out + 1), str(size), "/proc/%d/fd/%d" % (os.getpid(), job.fd),
+                                   job.searches[0][1]], limit=0)
+    return False
+
+
+def finish(m, job: Job, found) -> None:
+    """Write the STATUS of a run that is over, then move its UOW to the queue that the STATUS names."""
+    end = found[1] if found else None
+    last = os.pread(job.fd, 4096, max(job.out, found[0] - 4096))[:max(0, min(4096, found[0] - job.out))] if found else b""
+    if job.over_at is None and end and end.time:
+        seconds = max(0, end.time - job.since) / 1e6
+    else:
+        seconds = (job.over_at or boot_seconds()) - job.began
+    shell = job.statuses.get("shell")
+    result = outcome(end, seconds, reason=job.reason, hits=job.hits, fail_exit_codes=m.config.fail_exit_codes,
+                     killed_by=died_by_signal(end, last) if end else os.WTERMSIG(shell) if shell is not None and os.WIFSIGNALED(shell) else 0,
+                     exit_known=os.WEXITSTATUS(shell) if shell is not None and os.WIFEXITED(shell) else None)
+    key = ("finish", job.name)
+    try:
+        keep_inode(m, job)
+        set_status(m, job.fd, job.uow, result.status)
+    except OSError as problem:                       # read-only, an I/O error: the END line keeps the outcome meanwhile
+        begins(m, key, "%s: STATUS cannot be written (%s); tried again" % (shown(job.name), reason_of(problem)), 3)
+        m.due.append(boot_seconds() + 1)
+        return
+    ends(m, key)
+    m.job = None
+    for fd in job.watched.values():
+        os.close(fd)
+    os.close(job.fd)
+    m.last_run = job.run
+    if os.path.lexists(job.path):
+        file_uow(m, job.name, job.uow._replace(status=result.status), job.run)
+
+
+def keep_inode(m, job: Job) -> None:
+    """See that what is filed is the file that was run: a job may have edited, moved or deleted its own UOW."""
+    ours = os.fstat(job.fd)
+    try:
+        there = os.lstat(job.path)
+    except FileNotFoundError:
+        there = None
+    if there is None or there.st_ino != ours.st_ino:
+        if there is not None:
+            say(m, "%s was replaced by another file while it ran: the other one goes to trash" % shown(job.name), 4)
+            trash(m, job.path, "not the file that was run")
+        if ours.st_nlink:
+            where = os.readlink("/proc/self/fd/%d" % job.fd)
+            say(m, "%s was moved to %s while it ran: it is left there" % (shown(job.name), shown(where)), 4)
+            return
+        say(m, "%s was deleted while it ran: written again with all its output" % shown(job.name), 4)
+        rest = os.open("/proc/self/fd/%d" % job.fd, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            write_whole(m, job.path, b"", like=ours, rest=rest)
+        finally:
+            os.close(rest)
+        fd = open_uow(job.path)
+        os.dup2(fd, job.fd, inheritable=False)
+        os.close(fd)
+    begin, end = job.uow.header
+    if os.pread(job.fd, end, 0)[begin:] != job.head[begin:end]:
+        say(m, "%s: its header was changed while it ran" % shown(job.name), 4)
+
+
+def file_uow(m, name: str, uow: Uow, run: str = "") -> None:
+    """Move a UOW whose STATUS is final out of currently-executing, and run after_command."""
+    word = uow.status.partition(":")[0]
+    key, target = ("move", name), getattr(m.config, word + "_q")
+    path = os.path.join(m.config.currently_executing, name)
+    if m.retry_at.get(path, 0) > boot_seconds():
+        m.due.append(m.retry_at[path])
+        return
+    try:
+        filed = move(m, path, target)
+    except OSError as problem:
+        begins(m, key, "%s stays in currently-executing: %s; tried again" % (shown(name), reason_of(problem)))
+        m.retry_at[path] = boot_seconds() + min(1, m.config.sleep_seconds)
+        m.due.append(m.retry_at[path])
+        return
+    ends(m, key)
+    m.retry_at.pop(path, None)
+    say(m, "%s: %s -> %s" % (shown(name), uow.status, shown(os.path.basename(target))), 6 if word == "done" else 4)
+    if filed and m.config.after_command:
+        environment = job_environment(m, uow, os.path.basename(filed), filed, run)
+        environment["SJQ_STATUS"] = uow.status
+        m.after.append((shown(name), environment))
+
+
+def trash(m, path: str, why: str, place: str = "") -> None:
+    """Move what is no UOW to trash, and say why; place: where people know it from."""
+    try:
+        if move(m, path, m.config.trash):
+            ends(m, ("trash", path))
+            say(m, "%s in %s goes to trash: %s" % (shown(os.path.basename(path)), shown(place or os.path.basename(os.path.dirname(path))), why), 4)
+    except OSError as problem:
+        begins(m, ("trash", path), "%s is no UOW (%s), but cannot be moved to trash: %s" % (shown(path), why, reason_of(problem)))
+
+
+# ---- Edit: stamp what waits ------------------------------------------------------------
+
+def private(m, queue: Waiting) -> str:
+    """Return the directory in currently-executing where UOWs of a queue are edited: nobody else can reach them there."""
+    return os.path.join(m.config.currently_executing, "." + queue.key)
+
+
+def edit(m) -> None:
+    """Take new files in hand, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
+    for queue in m.waiting:
+        if queue.take and is_directory(m, queue.path):
+            names, queue.take = queue.take[:TAKEN_PER_WAKE], queue.take[TAKEN_PER_WAKE:]
+            move_all(m, queue.path, names, private(m, queue))
+            put_back(m, queue)
+            if queue.take:
+                m.due.append(0)
+
+
+def put_back(m, queue: Waiting) -> None:
+    """Judge and stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
+    place, stamped = private(m, queue), []
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
+        if name.startswith(".new."):
+            os.unlink(path)                          # half an edit: the whole UOW is beside it
+            continue
+        try:
+            uow = stamp(m, path, queue.arrived.get(name))
+            stamped.append((uow.enqueued, name))
+        except BadUow as problem:
+            trash(m, path, str(problem), os.path.basename(queue.path))
+        except (Busy, OSError) as problem:
+            if not isinstance(problem, Busy):
+                rest(m, queue, name, problem)
+            stamped.append((None, name))
+    sync(m, place)
+    move_all(m, place, [name for _, name in stamped], queue.path)
+    for enqueued, name in stamped:
+        target, inode = os.path.join(queue.path, name), None
+        try:
+            if os.path.lexists(os.path.join(place, name)):
+                target = move(m, os.path.join(place, name), queue.path)
+            inode = os.lstat(target).st_ino if target else None
+        except OSError as problem:
+            begins(m, ("back", name), "%s cannot be put back into %s: %s" % (shown(name), shown(queue.path), reason_of(problem)))
+        queue.known.pop(name, None)
+        if inode and os.path.basename(target) == name:
+            queue.known[name] = inode
+            if enqueued is None:
+                heapq.heappush(queue.fresh, (boot_seconds() + queue.stuck.get(name, max(0.1, m.config.settle_seconds)), 0, name))
+            else:
+                queue.seen.pop(name, None)
+                bisect.insort(queue.ready, (enqueued, name))
+
+
+def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
+    """Give a UOW that nobody else can reach its time, titles and blank STATUS; BadUow, Busy or OSError.
+
+    Where only a STATUS is to be blanked, that is done in place, however long the log. Anything
+    else is written anew beside it and renamed over it, with the log copied by `cat`.
+    """
+    fd = open_still(path)
+    try:
+        head, uow = read_uow(m, fd)
+        found = os.fstat(fd)
+        ours = found.st_uid == m.uid or m.uid == 0
+        if is_stamped(uow._replace(status="")) and ours:
+            if uow.status:
+                writer = os.open("/proc/self/fd/%d" % fd, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    set_status(m, writer, uow, "")
+                finally:
+                    os.close(writer)
+            return uow._replace(status="")
+        if uow.enqueued is None:
+            uow = uow._replace(enqueued=wall_microseconds() if arrived is None else arrived)
+        if uow.log_at >= 0:
+            os.lseek(fd, uow.log_at, os.SEEK_SET)
+        write_whole(m, path, stamped_head(head, uow, uow.enqueued, owner_name(found.st_uid)), like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
+        return uow._replace(status="")
+    finally:
+        os.close(fd)
+
+
+# ---- Launch ---------------------------------------------------------------------------
+
+class Hook:
+    """A command of the configuration that runs beside the cycle, bounded in time."""
+
+    def __init__(self, m, name: str, argv: List[str], environment=None, limit: float = HOOK_SECONDS):
+        self.name = name
+        self.pid = spawn(argv, stderr=2, env=environment, session=True)
+        self.ends_at = boot_seconds() + limit if limit else None
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self.pidfd = -1
+
+    def poll(self) -> Optional[int]:
+        """Return the exit code once it has ended (-9 when it ran out of time), None before."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if not pid and self.ends_at and boot_seconds() >= self.ends_at:
+            os.killpg(self.pid, signal.SIGKILL)      # our own child, not yet waited for: the number is still its own
+            pid, status = os.waitpid(self.pid, 0)
+        if not pid:
+            return None
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        return os.waitstatus_to_exitcode(status)
+
+
+def job_environment(m, uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
+    """Return the environment of a job: the Monitor's own without what is meant for it alone, the header, and three facts."""
+    private_names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID")
+    environment = {key: value for key, value in os.environ.items() if key not in private_names and not key.startswith(("UOW_", "SJQ_"))}
+    environment.update(uow.names, SJQ_NAME=name, SJQ_FILE=path, SJQ_RUN=run)
+    return environment
+
+
+def hooks(m) -> None:
+    """Look after after_command: one at a time, its failure reported, no job beside it."""
+    if m.hook:
+        code = m.hook.poll()
+        if code is None:
+            m.due.append(m.hook.ends_at)
+            return
+        if code:
+            say(m, "after_command for %s: %s" % (m.hook.name, "ran longer than %d s" % HOOK_SECONDS if code == -9 else "exit %d" % code), 4)
+        m.hook = None
+    if m.after:
+        name, environment = m.after.pop(0)
+        try:
+            m.hook = Hook(m, name, ["bash", "-c", m.config.after_command], environment)
+            m.due.append(m.hook.ends_at)
+        except OSError as problem:
+            say(m, "after_command for %s could not be started: %s" % (name, reason_of(problem)), 4)
+
+
+def is_ready(m, now: float) -> bool:
+    """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
+    config = m.config
+    if now < m.ready_at:
+        m.due.append(m.ready_at)
+        return False
+    if config.job_process:
+        code = run(["pgrep", "-x", "--", config.job_process])
+        if code != 1:
+            if code:
+                complaint()
+            begins(m, ("ready", "process"), "waiting: a process %s runs" % shown(config.job_process) if code == 0 else
+                   "waiting: pgrep for job_process failed (exit %d)" % code, 5)
+            m.ready_at = now + config.sleep_seconds
+            return False
+        ends(m, ("ready", "process"))
+    if not config.ready_command or m.ready_passed:
+        return True
+    if m.ready is None:
+        m.ready = Hook(m, "ready_command", ["bash", "-c", config.ready_command])
+    code = m.ready.poll()
+    if code is None:
+        m.due.append(m.ready.ends_at)
+        return False
+    m.ready = None
+    if code:
+        begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ("ran longer than %d s" % HOOK_SECONDS if code == -9 else "exit %d" % code), 5)
+        m.ready_at = now + config.sleep_seconds
+        return False
+    ends(m, ("ready", "command"))
+    m.ready_passed = True                            # for one launch
+    return True
+
+
+def next_waiting(m) -> Optional[Tuple[Waiting, str]]:
+    """Return the UOW that is to start next: the oldest of priority-q, and of wait-q when nothing is in priority-q."""
+    for queue in m.waiting:
+        if queue.ready:
+            return queue, queue.ready[0][1]
+        if queue.pending():
+            return None
+    return None
+
+
+def launch(m) -> None:
+    """Start the next job if one may start: claim it with `mv`, judge what was claimed, write START, start it."""
+    now = boot_seconds()
+    if now < m.launch_at:
+        m.due.append(m.launch_at)
+        return
+    if why_not_launch(m.paused, m.finishing or m.stopping, bool(m.job), bool(m.hook or m.after)):
+        return
+    chosen = None if m.hand else next_waiting(m)
+    if not (m.hand or chosen):
+        return
+    if not is_ready(m, now):
+        return
+    if chosen:
+        queue, name = chosen
+        try:
+            path = claim(m, queue, name)
+        except OSError as problem:
+            heapq.heappush(queue.fresh, (now + rest(m, queue, name, problem), 0, name))
+            return
+        if path is None:
+            m.due.append(0)                          # somebody else took it
+            return
+    else:
+        path = os.path.join(m.config.currently_executing, m.hand[0])
+    try:
+        start(m, path)
+        ends(m, "launch")
+        m.ready_passed = False
+    except BadUow as problem:
+        trash(m, path, str(problem))
+        m.due.append(0)
+    except Busy:
+        begins(m, ("busy", path), "%s was opened for writing again: it waits until it is closed" % shown(os.path.basename(path)))
+        m.launch_at = now + max(0.1, m.config.settle_seconds)
+    except OSError as problem:
+        begins(m, "launch", "%s cannot be started now (%s); tried again" % (shown(os.path.basename(path)), reason_of(problem)), 3)
+        m.launch_at = now + min(5, m.config.sleep_seconds)
+    if now < m.launch_at:
+        m.due.append(m.launch_at)
+
+
+def claim(m, queue: Waiting, name: str) -> Optional[str]:
+    """Move a waiting UOW into currently-executing, where nobody else can reach it, and forget it as waiting."""
+    queue.ready.pop(0)
+    inode = queue.known.pop(name, None)
+    path = move(m, os.path.join(queue.path, name), m.config.currently_executing)
+    queue.forget(name)
+    return path
+
+
+def start(m, path: str) -> None:
+    """Start the job of a claimed UOW, in the order of writing that the top of this file tells.
+
+    BadUow, Busy, or OSError: then nothing was started and the UOW says so.
+    """
+    fd = open_still(path)
+    try:
+        head, uow = read_uow(m, fd)
+        if not is_stamped(uow) or os.fstat(fd).st_uid != (m.uid or os.fstat(fd).st_uid):
+            stamp(m, path)
+            os.close(fd)
+            fd = open_still(path)
+            head, uow = read_uow(m, fd)
+        writer = os.open("/proc/self/fd/%d" % fd, os.O_RDWR | os.O_CLOEXEC)     # the very inode that was judged
+    finally:
+        os.close(fd)
+    name, size = os.path.basename(path), os.fstat(writer).st_size
+    job_run, since = "%s-%d" % (m.boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME)), wall_microseconds()
+    gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
+    job = new_job(m, name, writer, head, uow, job_run, size + len(gap), since)
+    try:
+        set_status_unsynced(writer, uow, running_status(job_run, size + len(gap)))
+        write_all(writer, gap + start_line(since, job_run), size)
+        sync(m, writer)
+        start_processes(m, job)
+    except OSError as problem:
+        undo_start(m, job, size, problem)
+        return
+    m.job = job
+    say(m, "started %s run %s" % (shown(name), job_run))
+
+
+def set_status_unsynced(fd: int, uow: Uow, text: str) -> None:
+    write_all(fd, status_line(text), uow.status_at)
+
+
+def undo_start(m, job: Job, size: int, problem: OSError) -> None:
+    """Nothing was started: take START and STATUS back and let it be tried again, or file what can never start."""
+    os.ftruncate(job.fd, size)
+    passing = problem.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+    status = "" if passing else "fail: could not start: " + reason_of(problem)
+    try:
+        set_status(m, job.fd, job.uow, status)
+    finally:
+        os.close(job.fd)
+    if passing:
+        raise problem
+    file_uow(m, job.name, job.uow._replace(status=status), job.run)
+
+
+def start_processes(m, job: Job) -> None:
+    """Start `sh KEEPER | tee -a uow`; OSError when neither runs.
+
+    tee first, and on the inode through /dev/fd, so that a job which renames its own file at once
+    loses no output. Both outlive the Monitor: tee's own output is /dev/null.
+    """
+    environment = job_environment(m, job.uow, job.name, job.path, job.run)
+    read, write = os.pipe()
+    note_read, note_write = os.pipe()
+    try:
+        job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd], env=dict(environment, SJQ_KEEPER="tee"), session=True)
+        job.keepers["shell"] = spawn(["sh", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run], stdout=write, stderr=note_write,
+                                     extra=[note_read], env=dict(environment, SJQ_KEEPER="shell"), session=True)
+    finally:
+        for fd in (read, write, note_read, note_write):
+            os.close(fd)
+        if "tee" in job.keepers and "shell" not in job.keepers:
+            os.waitpid(job.keepers["tee"], 0)        # it ends at once, with the pipe
+    job.child = True
+    watch(job, job.keepers.values())
+
+
+# ---- Post: what the Monitor does, for browsers and programs -------------------------------
+
+def post(m) -> None:
+    """Post the state into status_dir, at most once a second, each file whole."""
+
+
+# ---- Operations: what the messages do --------------------------------------------------
+
+def tell_help(m) -> None:
+    for keyword, (meaning, _) in MESSAGES.items():
+        say(m, "%-8s  %s" % (keyword, meaning))
+
+
+def tell_status(m) -> None:
+    """Say what runs, with its processes, what waits, in order, and the counts."""
+    say(m, "state: " + " ".join(state_now(m)).strip())
+    if m.job:
+        say(m, "running: %s run %s since %s" % (shown(m.job.name), m.job.run, utc(m.job.since)))
+        pids = [str(process.pid) for process in processes_of(m.job.run) if not process.role]
+        if pids:
+            _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
+            for line in text.decode("utf-8", "replace").splitlines():
+                say(m, "  " + line)
+    for name in m.hand:
+        say(m, "next: %s" % shown(name))
+    for queue in m.waiting:
+        for enqueued, name in queue.ready[:STATUS_SHOWN]:
+            say(m, "waits in %s: %s since %s" % (shown(os.path.basename(queue.path)), shown(name), utc(enqueued)))
+        more = len(queue.ready) - STATUS_SHOWN
+        if more > 0:
+            say(m, "waits in %s: %d more" % (shown(os.path.basename(queue.path)), more))
+    say(m, "counts: " + ", ".join("%s %d" % (shown(os.path.basename(getattr(m.config, key))), count) for key, count in counts(m).items()))
+
+
+def tell_config(m) -> None:
+    for key in CONFIG:
+        value = getattr(m.config, key)
+        say(m, "%s :: %s" % (key, " ".join(map(str, value)) if isinstance(value, list) else
+                             {True: "yes", False: "no"}[value] if isinstance(value, bool) else "%g" % value if isinstance(value, float) else value))
+
+
+def pause(m) -> None:
+    """Start no more jobs. The mark is a file, so that a pause outlives a restart."""
+    os.close(os.open(pause_mark(m.config), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    sync(m, m.config.currently_executing)
+    if not m.paused:
+        m.paused = True
+        say(m, "paused: no more jobs are started until RESUME", 5)
+
+
+def resume(m) -> None:
+    if os.path.lexists(pause_mark(m.config)):
+        os.unlink(pause_mark(m.config))
+        sync(m, m.config.currently_executing)
+    if m.paused:
+        m.paused = False
+        say(m, "resumed", 5)
+
+
+def pause_mark(config) -> str:
+    return os.path.join(config.currently_executing, ".paused")
+
+
+def finish_then_exit(m) -> None:
+    m.finishing = True
+    say(m, "FINISH: no more jobs are started; the Monitor exits when the running one has ended", 5)
+
+
+def shut_down(m) -> None:
+    m.stopping = True
+    say(m, "SHUTDOWN: the Monitor exits; %s" % ("the running job goes on and is picked up at the next start" if m.job else "nothing is running"), 5)
+
+
+def kill_job(m) -> None:
+    if not m.job:
+        say(m, "KILL JOB: no job is running", 5)
+    elif m.job.reason:
+        say(m, "KILL JOB: %s is being ended already (%s)" % (shown(m.job.name), m.job.reason), 5)
+    else:
+        kill(m, m.job, "killed by message")
+
+
+def reload(m) -> None:
+    """Read config.txt again; a bad one is reported and the old one stays, and so do the directories."""
+    try:
+        config = load_config(m.config.path)
+    except Unusable as problem:
+        say(m, "RELOAD: %s; the old configuration stays" % problem, 3)
+        return
+    for key in DIRECTORIES:
+        if getattr(config, key) != getattr(m.config, key):
+            say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(getattr(m.config, key))), 4)
+            setattr(config, key, getattr(m.config, key))
+    m.config, m.ready_at = config, 0
+    for queue in m.waiting:
+        queue.__init__(queue.key, queue.path)        # what is valid may have changed
+    say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
+
+
+MESSAGES = {   # keyword: (what the Monitor does, the function that does it)
+    "HELP": ("lists the messages", tell_help),
+    "STATUS": ("writes the queue state: what runs, with its processes, what waits in order, the counts", tell_status),
+    "CONFIG": ("writes the configuration in force", tell_config),
+    "PAUSE": ("starts no more jobs; a pause outlives a restart", pause),
+    "RESUME": ("starts jobs again", resume),
+    "FINISH": ("exits when the running job has ended", finish_then_exit),
+    "SHUTDOWN": ("exits now; the running job goes on and is picked up at the next start", shut_down),
+    "KILL JOB": ("ends the running job", kill_job),
+    "RELOAD": ("reads the configuration again; a bad one is reported and the old one stays", reload),
+}
+
+
+def howto() -> bytes:
+    """Return the comment block at the top of monitor_reads."""
+    lines = ["# Messages to the Monitor: append one per line, such as  echo STATUS >> monitor_reads",
+             "# The answers are in monitor_says. What was acted on is removed from this file."]
+    return "".join(line + "\n" for line in lines + ["#   %-8s  %s" % (keyword, meaning) for keyword, (meaning, _) in MESSAGES.items()]).encode()
+
+
+def read_messages(m) -> None:
+    """Act on each complete line of monitor_reads, in place, then put a fresh file there.
+
+    No append is lost. A line is turned into a comment by one byte when it was acted on, so that a
+    crash repeats one message at most. The file is taken over (renamed) only when nobody has it open
+    for writing; a writer that opens it in that very moment finishes in the renamed file, and that is
+    read to its end before it is removed. An unfinished last line is carried over into the fresh file.
+    """
+    reads, taken = m.config.monitor_reads, os.path.join(os.path.dirname(m.config.monitor_reads), "." + os.path.basename(m.config.monitor_reads) + ".taken")
+    try:
+        if not m.taken and os.path.lexists(reads) and m.reads_state == state_of_file(reads):
+            return
+        m.taken = os.path.lexists(taken)
+        if m.taken:
+            m.taken = not finish_taken(m, taken, reads)
+        if not os.path.lexists(reads):
+            fresh_messages(m, reads, b"")
+        if usable_messages(m, reads):
+            acted, still, partial = act_on_lines(m, reads)
+            if acted and still and not m.taken:
+                move(m, reads, os.path.dirname(reads), os.path.basename(taken))
+                m.taken = not finish_taken(m, taken, reads)
+            elif acted:
+                m.due.append(boot_seconds() + 0.1)   # somebody has it open: the fresh file can wait
+                return
+        if m.taken:
+            m.due.append(boot_seconds() + 0.1)
+        m.reads_state = state_of_file(reads)
+        ends(m, "messages")
+    except OSError as problem:
+        begins(m, "messages", "%s cannot be read or renewed: %s; tried again" % (shown(reads), reason_of(problem)))
+        m.due.append(boot_seconds() + min(1, m.config.sleep_seconds))
+
+
+def state_of_file(path: str):
+    try:
+        found = os.lstat(path)
+        return found.st_mtime_ns, found.st_size, found.st_ino
+    except OSError:
+        return None
+
+
+def usable_messages(m, reads: str) -> bool:
+    """Tell whether monitor_reads is a plain file of sensible size; if not, it goes to trash and a fresh one is made."""
+    found = os.lstat(reads)
+    if stat.S_ISREG(found.st_mode) and found.st_size <= READS_BYTES:
+        return True
+    trash(m, reads, "more than %d bytes; expected a few messages" % READS_BYTES if stat.S_ISREG(found.st_mode) else
+          "not a regular file; expected the message file")
+    if not os.path.lexists(reads):
+        fresh_messages(m, reads, b"")
+    return False
+
+
+def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
+    """Act on the complete lines of a message file.
+
+    Return whether there was anything but our own comments, whether nobody has it open for writing,
+    and the unfinished last line.
+    """
+    try:
+        fd, still = open_still(path), True
+    except Busy:
+        fd, still = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), False
+    try:
+        data = b"".join(iter(lambda: os.read(fd, READS_BYTES), b"")) if os.fstat(fd).st_size <= 2 * READS_BYTES else os.read(fd, READS_BYTES)
+        if data == howto():
+            return False, still, b""
+        complete, _, partial = data.rpartition(b"\n")
+        writer = os.open("/proc/self/fd/%d" % fd, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            at = 0
+            for line in complete.split(b"\n"):
+                if line.strip() and not line.startswith(b"#"):
+                    act(m, line)
+                    os.pwrite(writer, b"#", at)
+                at += len(line) + 1
+        finally:
+            os.close(writer)
+        if partial and data == howto() + partial:
+            return False, still, partial             # nothing to tidy: it waits for its newline
+        return True, still, partial
+    finally:
+        os.close(fd)
+
+
+def finish_taken(m, taken: str, reads: str) -> bool:
+    """Act on what still came into the renamed message file, and replace it by a fresh one; False while a writer has it."""
+    _, still, partial = act_on_lines(m, taken)
+    if not still:
+        return False
+    fresh_messages(m, reads, partial)
+    os.unlink(taken)
+    return True
+
+
+def fresh_messages(m, reads: str, partial: bytes) -> None:
+    """Put a fresh message file in place, never over one that appeared meanwhile: then only the unfinished line is appended before it."""
+    fresh = os.path.join(os.path.dirname(reads), "." + os.path.basename(reads) + ".fresh")
+    write_whole(m, fresh, howto() + partial, mode=m.reads_mode)
+    try:
+        os.link(fresh, reads)                        # link, unlike rename, never replaces
+    except FileExistsError:
+        if partial:
+            with open(reads, "rb") as file:
+                rest = file.read()
+            write_whole(m, fresh, howto() + partial + rest, mode=m.reads_mode)
+            os.replace(fresh, reads)
+            return
+    finally:
+        if os.path.lexists(fresh):
+            os.unlink(fresh)
+
+
+def act(m, line: bytes) -> None:
+    """Do what one message says; a wrong one is repeated, escaped and cut short."""
+    text = " ".join(line.decode("utf-8", "replace").split())
+    known = MESSAGES.get(text.upper())
+    if not known:
+        say(m, "message %s is not known; expected one of %s" % (shown(text[:MESSAGE_SHOWN]), ", ".join(MESSAGES)), 4)
+        return
+    say(m, "message " + text.upper())
+    known[1](m)
+
+
+# ---- The cycle ----------------------------------------------------------------------------
+
+def state_now(m) -> Tuple[str, str]:
+    """Return the state in one word, and why where that is not plain."""
+    if m.stopping:
+        return "stopped", ""
+    if m.job:
+        return "running", ""
+    if m.paused:
+        return "paused", "until RESUME"
+    if m.hand or any(queue.pending() for queue in m.waiting):
+        held = [text for key, text in m.conditions.items() if key == "launch" or key[0] == "ready"]
+        return "waiting", held[0] if held else "for files to settle" if not any(queue.ready for queue in m.waiting) else ""
+    return "idle", ""
+
+
+def counts(m) -> Dict[str, int]:
+    """Return how many UOWs each directory holds."""
+    result = {}
+    for key in DIRECTORIES:
+        try:
+            result[key] = sum(not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name) for name in os.listdir(getattr(m.config, key)))
+        except OSError:
+            result[key] = 0
+    return result
+
+
+def is_over(m) -> bool:
+    """Tell whether the Monitor is to exit."""
+    idle = not (m.job or m.hook or m.after)
+    empty = not m.hand and not any(queue.pending() for queue in m.waiting)
+    return m.stopping or idle and (m.finishing or m.until_empty and empty and all(queue.listed for queue in m.waiting))
+
+
+def cycle(m) -> None:
+    """Read messages, survey, move, edit, launch, post: one survey serves them all, since moves keep it up to date."""
+    m.due = []
+    read_messages(m)
+    survey(m)
+    edit(m)
+    hooks(m)
+    launch(m)
+    post(m)
+
+
+def sleep(m) -> None:
+    """Sleep until something is due, a queue or the message file changes, the job ends, or a signal comes."""
+    timeout = max(0, min(m.due + [boot_seconds() + m.config.sleep_seconds]) - boot_seconds())
+    fds = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
+    for hook in (m.hook, m.ready, m.search):
+        if hook and hook.pidfd >= 0:
+            fds[hook.pidfd] = None
+    if m.job and not m.job.watched or any(hook and hook.pidfd < 0 for hook in (m.hook, m.ready, m.search)):
+        timeout = min(timeout, 0.2)
+    poll = select.poll()
+    for fd in [m.wakeup, *fds]:
+        poll.register(fd, select.POLLIN)
+    if m.stormy and timeout > 0:
+        woken = poll.poll(int(min(timeout, STORM_SECONDS) * 1000))
+        timeout -= STORM_SECONDS
+        m.stormy = False
+    else:
+        woken = []
+    if not woken and timeout > 0:
+        arm(m)
+        if not changed(m):
+            woken = poll.poll(max(1, round(timeout * 1000 + 0.5)))
+    for fd, _ in woken:
+        if fd != m.wakeup and m.job and fds[fd] in m.job.watched:
+            os.close(m.job.watched.pop(fds[fd]))
+    signals = set(os.read(m.wakeup, 4096)) if any(fd == m.wakeup for fd, _ in woken) else set()
+    # A notification that changes nothing that is read here, a growing log say, must not become a storm.
+    m.stormy = signals == {signal.SIGIO} and not changed(m)
+    if signals & {signal.SIGTERM, signal.SIGINT} and not m.stopping:
+        shut_down(m)
+    if signal.SIGHUP in signals:
+        reload(m)
+
+
+def arm(m) -> None:
+    """Ask for one signal at the next change of a queue or of the directory of the message file."""
+    names = fcntl.DN_CREATE | fcntl.DN_RENAME | fcntl.DN_DELETE
+    wanted = {queue.path: names for queue in m.waiting}
+    wanted[m.config.currently_executing] = names
+    wanted[os.path.dirname(m.config.monitor_reads)] = names | fcntl.DN_MODIFY
+    for path, events in wanted.items():
+        try:
+            found = os.stat(path)
+            kept = m.notified.get(path)
+            if kept and kept[1] != found.st_ino:
+                os.close(m.notified.pop(path)[0])
+                kept = None
+            if not kept:
+                kept = m.notified[path] = (os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW), found.st_ino)
+            fcntl.fcntl(kept[0], fcntl.F_NOTIFY, events)
+        except OSError:
+            pass                                     # not there, or a file system that notifies nobody: sleep_seconds is the fallback
+
+
+def changed(m) -> bool:
+    """Tell whether something changed since the survey, without having been seen by it."""
+    return (any(queue.listed is not None and queue.listed != state_of_directory(queue.path) and not queue.ready for queue in m.waiting)
+            or m.reads_state is not None and m.reads_state != state_of_file(m.config.monitor_reads))
+
+
+# ---- Check: prove what the promises rest on, run nothing -------------------------------------
+
+def check(config) -> int:
+    """Print one line per finding and return 0 when there is none, else 1. It may run beside a Monitor."""
+    findings, places = [], {}
+    try:
+        make_directories(config, None)
+        findings += open_to_others(config)
+        findings += trial(config)
+    except Unusable as problem:
+        findings.append(str(problem))
+    except OSError as problem:
+        findings.append("%s: %s" % (shown(config.root), reason_of(problem)))
+    for key in DIRECTORIES[:6]:
+        directory = getattr(config, key)
+        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+            if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
+                places.setdefault(name, []).append(os.path.basename(directory))
+                findings += check_file(config, key, os.path.join(directory, name))
+    findings += ["%s is in %s" % (shown(name), " and in ".join(map(shown, found))) for name, found in places.items() if len(found) > 1]
+    for line in findings or ["all is well"]:
+        print(line)
+    return 1 if findings else 0
+
+
+def check_file(config, key: str, path: str) -> List[str]:
+    """Return what is wrong with one UOW: unreadable, invalid, or a STATUS that its directory contradicts."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return ["%s is not a regular file" % shown(path)]
+            word = parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), config.required_names).status.partition(":")[0]
+        finally:
+            os.close(fd)
+    except BadUow as problem:
+        return ["%s is no valid UOW: %s" % (shown(path), problem)]
+    except FileNotFoundError:
+        return []                                    # moved on meanwhile
+    except OSError as problem:
+        return ["%s: %s" % (shown(path), reason_of(problem))]
+    if key in FINISHED and word + "_q" != key:
+        return ["%s has the STATUS %s; expected %s there" % (shown(path), shown(word), key[:-2])]
+    return []
+
+
+def trial(config) -> List[str]:
+    """Try in a hidden directory of currently-executing what the promises rest on, and name what this file system refuses."""
+    findings = []
+    place = os.path.join(config.currently_executing, ".check.%d" % os.getpid())
+    one, two = os.path.join(place, "one"), os.path.join(place, "two")
+    os.mkdir(place, 0o700)
+    try:
+        for path in (one, two):
+            with open(path, "w") as file:
+                file.write(path)
+        run(["mv", "-nT", "--", one, two])
+        complaint()
+        if not os.path.exists(one):
+            findings.append("mv -nT replaced a file on %s: expected it to refuse; use coreutils 8 or newer" % shown(place))
+        seen = []
+        before = signal.signal(signal.SIGIO, lambda *_: seen.append(1))
+        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for name, attempt in (("flock", lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)),
+                                  ("fsync of a directory", lambda: os.fsync(fd)),
+                                  ("F_NOTIFY", lambda: fcntl.fcntl(fd, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_RENAME)),
+                                  ("a rename", lambda: os.rename(one, one + "-moved")),
+                                  ("a read lease", lambda: os.close(open_still(two)))):
+                try:
+                    attempt()
+                except OSError as problem:
+                    findings.append("%s is refused on this file system: %s%s" % (name, reason_of(problem), {
+                        "F_NOTIFY": "; a drop is seen after sleep_seconds only", "a read lease": "; files rest on settle_seconds alone"}.get(name, "")))
+            if not seen and not any(text.startswith("F_NOTIFY") for text in findings):
+                findings.append("F_NOTIFY does not notify on this file system; a drop is seen after sleep_seconds only")
+        finally:
+            os.close(fd)
+            signal.signal(signal.SIGIO, before)
+    finally:
+        shutil.rmtree(place)
+    return findings
+
+
+# ---- Start-up ------------------------------------------------------------------------------
+
+def make_directories(config, say_made) -> None:
+    """Make missing directories; Unusable when one is no directory or lies on another file system."""
+    device = os.stat(config.root).st_dev
+    for key in DIRECTORIES:
+        path = getattr(config, key)
+        if not os.path.lexists(path):
+            if say_made is None:
+                raise Unusable("%s %s is missing; a start of the Monitor makes it" % (key, shown(path)))
+            try:
+                os.makedirs(path, 0o755)
+            except OSError as problem:
+                raise Unusable("%s %s cannot be made: %s" % (key, shown(path), reason_of(problem))) from None
+            say_made("%s was missing: made %s" % (key, shown(path)))
+        found = os.lstat(path)
+        if not stat.S_ISDIR(found.st_mode):
+            raise Unusable("%s %s is no directory%s; expected a real directory: move what is there away, or name another in %s"
+                           % (key, shown(path), " but a symbolic link" if stat.S_ISLNK(found.st_mode) else "", shown(config.path)))
+        if found.st_dev != device:
+            raise Unusable("%s %s is on another file system than %s; expected all on one, since mv between two is a copy"
+                           % (key, shown(path), shown(config.root)))
+
+
+def open_to_others(config) -> List[str]:
+    """Return what people who could not act as the Monitor's user may write to, each with the command that mends it."""
+    findings, me = [], os.geteuid()
+    for path in (config.root, config.path, os.path.abspath(__file__), config.currently_executing):
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            continue
+        if found.st_uid not in (0, me):
+            findings.append("%s belongs to %s, who could act as the Monitor's user; mend it with: chown %s %s"
+                            % (shown(path), owner_name(found.st_uid), owner_name(me), shown(path)))
+        if found.st_mode & stat.S_IWOTH:
+            findings.append("%s can be written by everybody; mend it with: chmod o-w %s" % (shown(path), shown(path)))
+        if found.st_mode & stat.S_IWGRP and not is_own_group(found.st_gid, me):
+            findings.append("%s can be written by its group; mend it with: chmod g-w %s" % (shown(path), shown(path)))
+    return findings
+
+
+def is_own_group(gid: int, uid: int) -> bool:
+    """Tell whether a group has nobody in it but this user and root (a user's private group)."""
+    try:
+        members = set(grp.getgrgid(gid).gr_mem)
+        return members <= {owner_name(uid), "root"} and all(entry.pw_uid in (0, uid) for entry in pwd.getpwall() if entry.pw_gid == gid)
+    except KeyError:
+        return False
+
+
+def lock(config) -> int:
+    """Take currently-executing for this Monitor; BlockingIOError when another has it."""
+    fd = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
+    """Return what memory holds: the job's handle, what was said, and listings that can be read again."""
+    return SimpleNamespace(config=config, until_empty=until_empty, uid=os.geteuid(), boot=boot_mark(), device=os.stat(config.root).st_dev,
+                           waiting=[Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")],
+                           job=None, hand=[], paused=os.path.lexists(pause_mark(config)), finishing=False, stopping=False,
+                           hook=None, after=[], search=None, ready=None, ready_passed=False, ready_at=0, launch_at=0, retry_at={},
+                           conditions={}, says_broken=False, half_line=False, reads_state=None, reads_mode=0o644, taken=True,
+                           due=[], notified={}, wakeup=-1, stormy=False)
+
+
+def listen(m) -> None:
+    """Let signals do nothing but end the sleep; what they mean is read there."""
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    os.set_blocking(write, False)
+    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    m.wakeup = read
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
+        signal.signal(number, lambda *_: None)
+
+
+def start_up(config, until_empty: bool) -> SimpleNamespace:
+    """Check what the promises rest on, take the lock, empty the private directories; Unusable or BlockingIOError."""
+    made = []
+    make_directories(config, made.append)
+    findings = open_to_others(config)
+    if findings:
+        raise Unusable("; ".join(findings))
+    kept = lock(config)
+    m = new_monitor(config, until_empty)
+    m.lock = kept
+    os.chdir(config.root)
+    listen(m)
+    try:
+        m.reads_mode = stat.S_IMODE(os.lstat(config.monitor_reads).st_mode) & 0o775 if os.path.isfile(config.monitor_reads) else 0o644
+    except OSError:
+        pass
+    say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" if m.paused else ""), 5)
+    for text in made:
+        say(m, text, 5)
+    for queue in m.waiting:
+        os.makedirs(private(m, queue), 0o700, exist_ok=True)
+        put_back(m, queue)
+    return m
+
+
+def main(argv: List[str]) -> int:
+    """Run the Monitor and return its exit code."""
+    flags = [word for word in argv if word.startswith("--")]
+    paths = [word for word in argv if not word.startswith("--")]
+    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1:
+        print("usage: monitor.py [CONFIG] [--until-empty] [--check]", file=sys.stderr)
+        return EXIT_UNUSABLE
+    path = paths[0] if paths else os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.txt")
+    try:
+        config = load_config(path)
+        if "--check" in flags:
+            return check(config)
+        m = start_up(config, "--until-empty" in flags)
+    except Unusable as problem:
+        print("monitor.py: %s" % problem, file=sys.stderr)
+        return EXIT_UNUSABLE
+    except BlockingIOError:
+        print("monitor.py: another Monitor has %s" % shown(config.currently_executing), file=sys.stderr)
+        return EXIT_TAKEN
+    while True:
+        cycle(m)
+        if is_over(m):
+            break
+        sleep(m)
+    say(m, "stopped", 5)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,207 @@
+"""What the tests share: a queue in a temporary root, the real monitor.py as a process, and waiting for conditions."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MONITOR = os.path.join(CHECKOUT, "monitor.py")
+IN_CI = bool(os.environ.get("SJQ_CI"))
+QUEUES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash"]
+FINISHED = ["done-q", "error-q", "fail-q"]
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, CHECKOUT)
+
+
+def need(*tools):
+    """Skip the test where a tool is missing; in CI (SJQ_CI set) a missing tool is a failure."""
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing and IN_CI:
+        raise AssertionError("CI lacks " + ", ".join(missing))
+    if missing:
+        raise unittest.SkipTest("needs " + ", ".join(missing))
+
+
+def need_root():
+    """Skip where the test cannot run without root."""
+    if os.geteuid() != 0:
+        if IN_CI:
+            raise AssertionError("CI does not run as root")
+        raise unittest.SkipTest("needs root")
+
+
+def until(condition, what="", seconds=30, step=0.01):
+    """Wait until condition() is true and return its value; fail with `what` after some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("not within %g s: %s" % (seconds, what() if callable(what) else what))
+        time.sleep(step)
+
+
+def uow(command, **header):
+    """Return the text of a UOW as a person would write it; NAME=content for more header lines."""
+    lines = ["==== UNIT OF WORK"] + ["COMMAND :: " + line for line in command.split("\n")]
+    return "\n".join(lines + ["%s :: %s" % item for item in header.items()]) + "\n"
+
+
+def environment_of(pid):
+    try:
+        with open("/proc/%s/environ" % pid, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+def processes_with(text):
+    """Return the pids of living processes whose environment or command line contains this text."""
+    wanted, found = os.fsencode(text), []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/cmdline" % pid, "rb") as file:
+                line = file.read()
+            with open("/proc/%s/stat" % pid, "rb") as file:
+                state = file.read().rpartition(b")")[2].split()[0]
+        except OSError:
+            continue
+        if state != b"Z" and int(pid) != os.getpid() and (wanted in line or wanted in environment_of(pid)):
+            found.append(int(pid))
+    return found
+
+
+class QueueCase(unittest.TestCase):
+    """A test with a queue of its own. Nothing of it is left behind: no process, no file."""
+
+    config = ""                  # added to config.txt
+    base = "settle_seconds :: 0.1\nsleep_seconds :: 5\nkill_grace_seconds :: 1\nstatus_dir ::\ndurable :: no\n"
+
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="sjq-")
+        self.addCleanup(self.clean)
+        self.monitors = []
+        self.configure(self.config)
+        for queue in QUEUES + ["archive", ".staging"]:
+            os.mkdir(self.path(queue))
+
+    def clean(self):
+        for monitor in self.monitors:
+            if monitor.poll() is None:
+                monitor.kill()
+            monitor.wait()
+            monitor.stdout.close()
+        for _ in range(100):
+            left = processes_with(self.root)
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+            if not left:
+                break
+            time.sleep(0.02)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def path(self, *parts):
+        return os.path.join(self.root, *parts)
+
+    def configure(self, text=""):
+        """Write config.txt: quick settings for tests, where `text` does not say otherwise."""
+        given = set(re.findall(r"^(\w+) ::", text, re.M))
+        kept = [line for line in self.base.splitlines() if line.split(" ::")[0] not in given]
+        self.write("config.txt", "\n".join(kept) + "\n" + text)
+
+    def write(self, name, text):
+        with open(self.path(name), "wb") as file:
+            file.write(text if isinstance(text, bytes) else os.fsencode(text))
+        return self.path(name)
+
+    def read(self, *parts):
+        with open(self.path(*parts), "rb") as file:
+            return file.read().decode("utf-8", "surrogateescape")
+
+    def start(self, *flags, config="config.txt", env=None, python=sys.executable, prefix=()):
+        """Start the real Monitor on this root and return its process; its output goes to .output."""
+        output = open(self.path(".output"), "ab")
+        monitor = subprocess.Popen([*prefix, python, "-B", MONITOR, self.path(config), *flags], stdin=subprocess.DEVNULL,
+                                   stdout=output, stderr=subprocess.STDOUT, cwd="/", env=env)
+        monitor.stdout = output
+        self.monitors.append(monitor)
+        return monitor
+
+    def started(self, *flags, **options):
+        """Start the Monitor and wait until it listens."""
+        before = self.output().count(" started: pid ")
+        monitor = self.start(*flags, **options)
+        until(lambda: self.output().count(" started: pid ") > before or monitor.poll() is not None, self.output)
+        return monitor
+
+    def run_until_empty(self, *flags, seconds=60, **options):
+        """Run the Monitor until nothing waits or runs; it must end with 0."""
+        monitor = self.start("--until-empty", *flags, **options)
+        try:
+            code = monitor.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError("the Monitor did not end within %g s:\n%s" % (seconds, self.output())) from None
+        self.assertEqual(code, 0, self.output())
+
+    def stop(self, monitor, number=signal.SIGTERM, seconds=20):
+        """Stop a Monitor that this test started and return its exit code."""
+        if monitor.poll() is None:
+            monitor.send_signal(number)
+        return monitor.wait(seconds)
+
+    def output(self):
+        return self.read(".output") if os.path.exists(self.path(".output")) else ""
+
+    def says(self):
+        return self.read("monitor_says") if os.path.exists(self.path("monitor_says")) else ""
+
+    def said(self, text, seconds=30, count=1):
+        """Wait until monitor_says contains this text."""
+        until(lambda: self.says().count(text) >= count, lambda: "%r in monitor_says:\n%s" % (text, self.says()), seconds)
+
+    def message(self, line):
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write(line + "\n")
+
+    def drop(self, name, text, queue="wait-q"):
+        """Put a UOW into a queue as people should: written elsewhere, then moved in. Returns its path there."""
+        staged = self.write(".staging/" + os.fsdecode(name)[:200].replace("/", "_"), text)
+        target = self.path(queue, os.fsdecode(name))
+        os.rename(staged, target)
+        return target
+
+    def where(self, name):
+        """Return the directories in which a file of this name is."""
+        return [queue for queue in QUEUES if os.path.lexists(self.path(queue, os.fsdecode(name)))]
+
+    def ended(self, name, seconds=30):
+        """Wait until a UOW is in one of the finished queues and return which."""
+        return until(lambda: [q for q in FINISHED if os.path.exists(self.path(q, os.fsdecode(name)))],
+                     lambda: "%r ended; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)[0]
+
+    def running(self, name, seconds=30):
+        """Wait until the job of a UOW has started: its START line is there."""
+        return until(lambda: os.path.exists(self.path("currently-executing", name)) and "==== JOB START" in self.read("currently-executing", name),
+                     lambda: "%r runs; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
+
+    def status(self, name):
+        """Return the STATUS line of a UOW, wherever it is."""
+        text = self.read(self.where(name)[0], name)
+        return text.partition("==== STATUS\n")[2].split("\n")[0].rstrip()
+
+    def log(self, name, run=-1):
+        """Return what the job of a UOW wrote: the bytes between this run's START line and the newline before END."""
+        with open(self.path(self.where(name)[0], name), "rb") as file:
+            text = file.read()
+        runs = re.findall(rb"==== JOB START \S+ run \S+\n(.*?)\n==== JOB END \S* run \S+ exit \d+[^\n]*\n", text, re.S)
+        return runs[run]
