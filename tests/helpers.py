@@ -85,12 +85,15 @@ class QueueCase(unittest.TestCase):
     base = "settle_seconds :: 0.1\nsleep_seconds :: 5\nkill_grace_seconds :: 1\nstatus_dir ::\ndurable :: no\n"
 
     def setUp(self):
-        self.root = tempfile.mkdtemp(prefix="sjq-")
+        self.root = self.make_root()
         self.addCleanup(self.clean)
         self.monitors = []
         self.configure(self.config)
         for queue in QUEUES + ["archive", ".staging"]:
             os.mkdir(self.path(queue))
+
+    def make_root(self):
+        return tempfile.mkdtemp(prefix="sjq-")
 
     def clean(self):
         for monitor in self.monitors:
