@@ -348,7 +348,7 @@ def died_by_signal(end: End, last_output: bytes) -> int:
     number = end.exit - 128
     if number <= 0 or number > 64:
         return 0
-    if end.killed:
+    if end.killed or number == signal.SIGINT:        # about SIGINT alone no shell makes a note
         return number
     try:
         word = re.escape((signal.strsignal(number) or "").encode())
@@ -801,7 +801,8 @@ def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=No
     like: the stat of the file whose owner, group and mode it gets. rest: an fd whose
     remaining content follows the data. lasting: whether a power cut must not take it.
     """
-    new = os.path.join(os.path.dirname(path), ".new." + str(os.getpid()))
+    # Named after its target, not after the Monitor: what a crash left of one try, the next try replaces.
+    new = os.path.join(os.path.dirname(path), os.fsdecode(b".new." + os.fsencode(os.path.basename(path))[:240]))
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         write_all(fd, data)

@@ -373,6 +373,7 @@ class TestDecisions(Table):
             self.assertEqual(monitor.died_by_signal(End(exit_code, killed, T0), last), number)
         self.rows([
             (139, True, b"", 11), (137, True, b"", 9), (143, True, b"", 15), (129, True, b"", 1), (192, True, b"", 64),
+            (130, False, b"", 2),                                                                  # shells make no note of SIGINT
             (137, False, b"", 0), (139, False, b"Segmentation fault\n", 0),                        # said by nobody with a pid
             (139, False, b"bash: line 1: 4711 Segmentation fault      ./crash\n", 11),
             (139, False, b"out\nbash: line 12:   471 Segmentation fault      (core dumped) ./crash\n", 11),
