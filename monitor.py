@@ -72,6 +72,8 @@ READS_BYTES = 1024 * 1024     # a longer monitor_reads is no message file
 MESSAGE_SHOWN = 80            # characters of a wrong message that are repeated
 STATUS_WIDTH = 78             # STATUS is padded to this, so that it is changed in place
 TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
+ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
+COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
 LOOK_SECONDS = 0.4            # time for judging new files between two looks at the messages
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 100,000 files stay cheap
 STORM_SECONDS = 0.1           # pause after a notification that brought nothing
@@ -113,8 +115,10 @@ class BadUow(Exception):
     """A file is no valid UOW; the text names the line and what was expected."""
 
 
-class Busy(Exception):
-    """A file is still open for writing somewhere."""
+class Busy(OSError):
+    """A file is still open for writing somewhere, or somebody's lease keeps others from it."""
+
+    strerror = "another process holds it open for writing, or has a lease on it"
 
 
 class Uow(NamedTuple):
@@ -305,7 +309,7 @@ def running_status(run: str, at: int, reason: str = "") -> str:
 
 def read_running(status: str) -> Optional[Running]:
     """Return what a `running` STATUS says, or None if it is no such line."""
-    found = re.fullmatch(r"running: run (\S+), log at (\d+)(?:, (.*))?", status)
+    found = re.fullmatch(r"running: run ([\w-]{1,40}), log at (\d{1,15})(?:, (.*))?", status, re.A)
     return Running(found.group(1), int(found.group(2)), found.group(3) or "") if found else None
 
 
@@ -718,6 +722,17 @@ def is_directory(m, path: str) -> bool:
     return good
 
 
+def is_usable(m, path: str) -> bool:
+    """Tell whether the names in a directory of ours can be read and changed; say it once if not."""
+    if not is_directory(m, path):
+        return False
+    if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        ends(m, ("access", path))
+        return True
+    begins(m, ("access", path), "%s cannot be read and written by %s: it rests until it can" % (shown(path), owner_name(os.geteuid())))
+    return False
+
+
 def move(m, source: str, directory: str, name: Optional[str] = None) -> Optional[str]:
     """Move a file with `mv`, never over another: under the next free name where the name is taken.
 
@@ -761,18 +776,35 @@ def move_all(m, source: str, names: List[str], directory: str) -> None:
         sync(m, directory, source)
 
 
+def open_regular(path: str, flags: int) -> int:
+    """Open a file without following or waiting; Busy, OSError, or BadUow where it is no regular file."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):      # a device is not even opened
+        raise BadUow("not a regular file; expected a text file")
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except BlockingIOError:
+        raise Busy() from None
+    except OSError as problem:
+        if problem.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise BadUow("not a regular file; expected a text file") from None     # swapped since the look
+        raise
+
+
+def to_write(fd: int) -> int:
+    """Open the very inode of an open file for writing; Busy while somebody has a lease on it, which an open would wait for."""
+    try:
+        return os.open("/proc/self/fd/%d" % fd, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except BlockingIOError:
+        raise Busy() from None
+
+
 def open_still(path: str) -> int:
     """Open a file that nobody is writing for reading, without following or waiting; Busy, BadUow or OSError.
 
     A read lease is granted only while no process has the file open for writing. The kernel
     refuses it for other people's files (EACCES): those rest on the quiet time alone.
     """
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except OSError as problem:
-        if problem.errno in (errno.ELOOP, errno.ENXIO):
-            raise BadUow("a link or a socket; expected a regular file") from None
-        raise
+    fd = open_regular(path, os.O_RDONLY)
     try:
         if stat.S_ISREG(os.fstat(fd).st_mode):
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -803,7 +835,9 @@ def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=No
     """
     # Named after its target, not after the Monitor: what a crash left of one try, the next try replaces.
     new = os.path.join(os.path.dirname(path), os.fsdecode(b".new." + os.fsencode(os.path.basename(path))[:240]))
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    if os.path.lexists(new):
+        os.unlink(new)                               # never written into: it may be a link that somebody planted
+    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         write_all(fd, data)
         if rest is not None and run(["cat"], stdin=rest, stdout=fd):
@@ -834,6 +868,11 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
         data, at = data[done:], at if at is None else at + done
 
 
+def is_ours(m, found: os.stat_result) -> bool:
+    """Tell whether the Monitor may write to a file in place; any other UOW becomes one by being written anew."""
+    return m.uid == 0 or found.st_uid == m.uid and bool(found.st_mode & stat.S_IWUSR)
+
+
 def owner_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -857,6 +896,8 @@ class Waiting:
         self.arrived: Dict[str, int] = {}                  # name -> ctime when first seen, microseconds
         self.take: List[str] = []                          # to be stamped or trashed
         self.stuck: Dict[str, float] = {}                  # name -> when to try again
+        self.left = 0                                      # how many could not leave the private directory
+        self.edit_at = 0.0                                 # when that is tried again, seconds after boot
 
     def forget(self, name: str) -> None:
         for memory in (self.known, self.seen, self.arrived, self.stuck):
@@ -879,13 +920,20 @@ def state_of_directory(path: str):
 def list_waiting(m, queue: Waiting, now: float) -> None:
     """Bring the names up to date, if the directory has changed and a listing is due.
 
-    A kept listing is what makes the cost per job flat. When files are known that can be run, a new
-    listing may take a twentieth of the time; when none is known, it is made at once.
+    A kept listing is what makes the cost per job flat. Listings may take a twentieth of the time, however
+    fast names come and go; in a directory of some hundred files that is at once.
     """
     state = state_of_directory(queue.path)
-    if state == queue.listed or (queue.ready and now < queue.again_at):
+    if state is not None and state == queue.listed:
         return
-    if not is_directory(m, queue.path):
+    if now < queue.again_at:
+        if not queue.ready:
+            queue.listed = None
+            m.due.append(queue.again_at)
+        return
+    if not is_usable(m, queue.path):
+        for name in queue.stuck:
+            ends(m, ("file", queue.path, name))
         queue.__init__(queue.key, queue.path)
         return
     began, readmes, there = boot_seconds(), [], {}
@@ -970,14 +1018,14 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             _, uow = read_uow(m, fd)
         finally:
             os.close(fd)
-        if is_stamped(uow) and found.st_uid == (m.uid or found.st_uid):
+        if is_stamped(uow) and is_ours(m, found):
             bisect.insort(queue.ready, (uow.enqueued, name))
         else:
             queue.take.append(name)
     except FileNotFoundError:
         queue.forget(name)
-    except Busy:
-        return max(quiet, 0.1)
+    except Busy:                                     # the longer it is held, the less often it is looked at
+        return min(max(quiet, 0.1, (now - queue.seen[name][1]) / 10), m.config.sleep_seconds)
     except BadUow:
         if time.time() - found.st_ctime < quiet and now - queue.seen[name][1] < quiet:
             return max(quiet, 0.001)
@@ -987,6 +1035,15 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     queue.stuck.pop(name, None)
     ends(m, ("file", queue.path, name))
     return 0
+
+
+def give_back(m, queue: Waiting, path: str, problem: OSError) -> None:
+    """Put a claimed UOW that cannot be opened back where it waits, so that it does not keep the others waiting."""
+    target = move(m, path, queue.path)
+    if target:
+        name = os.path.basename(target)
+        queue.known[name] = os.lstat(target).st_ino
+        heapq.heappush(queue.fresh, (boot_seconds() + rest(m, queue, name, problem), 0, name))
 
 
 def rest(m, queue: Waiting, name: str, problem: OSError) -> float:
@@ -1010,7 +1067,7 @@ def survey(m) -> None:
 
 def survey_hand(m) -> None:
     """Find the row of each UOW in currently-executing that is not the job known: the table at the top."""
-    m.hand, config = [], m.config
+    m.hand, config, left = [], m.config, set()
     for name in sorted(os.listdir(config.currently_executing)):
         path = os.path.join(config.currently_executing, name)
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or (m.job and name == m.job.name):
@@ -1031,15 +1088,18 @@ def survey_hand(m) -> None:
             elif found == "ended":
                 file_uow(m, name, uow)
             elif found == "strange":
+                left.add(("hand", name))
                 begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left there. "
-                       "mv it to wait-q to run it" % (shown(name), shown(uow.status)))
+                       "mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
         except BadUow as problem:
             trash(m, path, str(problem))
         except FileNotFoundError:
             pass
         except OSError as problem:
+            left.add(("hand", name))
             begins(m, ("hand", name), "%s in currently-executing: %s; it is left there and tried again" % (shown(name), reason_of(problem)))
-            m.due.append(boot_seconds() + config.sleep_seconds)
+    for key in [key for key in m.conditions if key[0] == "hand" and key not in left]:
+        ends(m, key)
 
 
 def has_start(fd: int, running: Running) -> bool:
@@ -1165,7 +1225,7 @@ def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
 # ---- The job in hand: adopt, kill, file ---------------------------------------------
 
 def open_uow(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    return open_regular(path, os.O_RDWR)
 
 
 def set_status(m, fd: int, uow: Uow, text: str) -> None:
@@ -1184,7 +1244,10 @@ def new_job(m, name: str, fd: int, head: bytes, uow: Uow, run: str, at: int, sin
 
 def adopt(m, name: str, fd: int, head: bytes, uow: Uow, running: Running) -> Job:
     """Take up a run that another Monitor started: its processes are found by the run's mark."""
-    since = read_time(os.pread(fd, 200, running.at).split()[3].decode())
+    try:
+        since = read_time(os.pread(fd, 200, running.at).split()[3].decode())
+    except ValueError:
+        since = wall_microseconds()                  # somebody edited the START line
     job = new_job(m, name, fd, head, uow, running.run, running.at, since, running.reason)
     job.keepers = {process.role: process.pid for process in processes_of(job.run) if process.role}
     watch(job, job.keepers.values())
@@ -1387,17 +1450,42 @@ def private(m, queue: Waiting) -> str:
 def edit(m) -> None:
     """Take new files in hand, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
     for queue in m.waiting:
-        if queue.take and is_directory(m, queue.path):
-            names, queue.take = queue.take[:TAKEN_PER_WAKE], queue.take[TAKEN_PER_WAKE:]
-            move_all(m, queue.path, names, private(m, queue))
+        now = boot_seconds()
+        if not queue.take[:TAKEN_PER_WAKE - queue.left] and not (queue.left and now >= queue.edit_at):
+            continue
+        if not is_usable(m, queue.path):
+            continue
+        try:
+            take_in_hand(m, queue, now)
             put_back(m, queue)
-            if queue.take:
-                m.due.append(0)
+            ends(m, ("edit", queue.path))
+        except OSError as problem:
+            begins(m, ("edit", queue.path), "what is new in %s cannot be stamped: %s; tried again" % (shown(os.path.basename(queue.path)), reason_of(problem)), 3)
+            queue.left, queue.edit_at = TAKEN_PER_WAKE, now + min(1, m.config.sleep_seconds)
+        if queue.left:
+            m.due.append(queue.edit_at)
+        if queue.take[:TAKEN_PER_WAKE - queue.left]:
+            m.due.append(0)
+
+
+def take_in_hand(m, queue: Waiting, now: float) -> None:
+    """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
+    names, place = queue.take[:max(0, TAKEN_PER_WAKE - queue.left)], private(m, queue)
+    move_all(m, queue.path, names, place)
+    for name in names:
+        path = os.path.join(queue.path, name)
+        if os.path.lexists(path) and not os.path.lexists(os.path.join(place, name)):
+            try:
+                move(m, path, place)
+            except OSError as problem:
+                heapq.heappush(queue.fresh, (now + rest(m, queue, name, problem), 0, name))
+    del queue.take[:len(names)]
 
 
 def put_back(m, queue: Waiting) -> None:
     """Judge and stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
     place, stamped = private(m, queue), []
+    queue.left, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
     for name in os.listdir(place):
         path = os.path.join(place, name)
         if name.startswith(".new."):
@@ -1408,7 +1496,8 @@ def put_back(m, queue: Waiting) -> None:
             stamped.append((uow.enqueued, name))
         except BadUow as problem:
             trash(m, path, str(problem), os.path.basename(queue.path))
-        except (Busy, OSError) as problem:
+            queue.left += os.path.lexists(path)
+        except OSError as problem:
             if not isinstance(problem, Busy):
                 rest(m, queue, name, problem)
             stamped.append((None, name))
@@ -1420,8 +1509,11 @@ def put_back(m, queue: Waiting) -> None:
             if os.path.lexists(os.path.join(place, name)):
                 target = move(m, os.path.join(place, name), queue.path)
             inode = os.lstat(target).st_ino if target else None
+            ends(m, ("back", name))
         except OSError as problem:
-            begins(m, ("back", name), "%s cannot be put back into %s: %s" % (shown(name), shown(queue.path), reason_of(problem)))
+            if os.path.lexists(os.path.join(place, name)):
+                queue.left += 1
+                begins(m, ("back", name), "%s cannot be put back into %s: %s" % (shown(name), shown(os.path.basename(queue.path)), reason_of(problem)))
         queue.known.pop(name, None)
         if inode and os.path.basename(target) == name:
             queue.known[name] = inode
@@ -1442,20 +1534,25 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
     try:
         head, uow = read_uow(m, fd)
         found = os.fstat(fd)
-        ours = found.st_uid == m.uid or m.uid == 0
-        if is_stamped(uow._replace(status="")) and ours:
+        if is_stamped(uow._replace(status="")) and is_ours(m, found):
             if uow.status:
-                writer = os.open("/proc/self/fd/%d" % fd, os.O_RDWR | os.O_CLOEXEC)
+                writer = to_write(fd)
                 try:
                     set_status(m, writer, uow, "")
                 finally:
                     os.close(writer)
             return uow._replace(status="")
         if uow.enqueued is None:
-            uow = uow._replace(enqueued=wall_microseconds() if arrived is None else arrived)
+            uow = uow._replace(enqueued=found.st_ctime_ns // 1000 if arrived is None else arrived)
+        data = stamped_head(head, uow, uow.enqueued, owner_name(found.st_uid))
+        if len(data) > HEAD_BYTES:
+            raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
         if uow.log_at >= 0:
             os.lseek(fd, uow.log_at, os.SEEK_SET)
-        write_whole(m, path, stamped_head(head, uow, uow.enqueued, owner_name(found.st_uid)), like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
+            if found.st_size - uow.log_at > COPY_BYTES:
+                raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer than %d MiB; "
+                             "expected a shorter one" % (COPY_BYTES >> 20))
+        write_whole(m, path, data, like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
         return uow._replace(status="")
     finally:
         os.close(fd)
@@ -1572,8 +1669,8 @@ def launch(m) -> None:
         return
     if not is_ready(m, now):
         return
+    queue, name = chosen or (m.waiting[-1], m.hand[0])
     if chosen:
-        queue, name = chosen
         try:
             path = claim(m, queue, name)
         except OSError as problem:
@@ -1583,7 +1680,7 @@ def launch(m) -> None:
             m.due.append(0)                          # somebody else took it
             return
     else:
-        path = os.path.join(m.config.currently_executing, m.hand[0])
+        path = os.path.join(m.config.currently_executing, name)
     try:
         start(m, path)
         ends(m, "launch")
@@ -1591,10 +1688,13 @@ def launch(m) -> None:
     except BadUow as problem:
         trash(m, path, str(problem))
         m.due.append(0)
-    except Busy:
-        begins(m, ("busy", path), "%s was opened for writing again: it waits until it is closed" % shown(os.path.basename(path)))
-        m.launch_at = now + max(0.1, m.config.settle_seconds)
     except OSError as problem:
+        try:
+            if isinstance(problem, (Busy, PermissionError)):     # this file alone: the others need not wait for it
+                give_back(m, queue, path, problem)
+                return
+        except OSError as second:
+            problem = second
         begins(m, "launch", "%s cannot be started now (%s); tried again" % (shown(os.path.basename(path)), reason_of(problem)), 3)
         m.launch_at = now + min(5, m.config.sleep_seconds)
     if now < m.launch_at:
@@ -1617,12 +1717,12 @@ def start(m, path: str) -> None:
     fd = open_still(path)
     try:
         head, uow = read_uow(m, fd)
-        if not is_stamped(uow) or os.fstat(fd).st_uid != (m.uid or os.fstat(fd).st_uid):
+        if not is_stamped(uow) or not is_ours(m, os.fstat(fd)):
             stamp(m, path)
             os.close(fd)
             fd = open_still(path)
             head, uow = read_uow(m, fd)
-        writer = os.open("/proc/self/fd/%d" % fd, os.O_RDWR | os.O_CLOEXEC)     # the very inode that was judged
+        writer = to_write(fd)                        # the very inode that was judged
     finally:
         os.close(fd)
     name, size = os.path.basename(path), os.fstat(writer).st_size
@@ -3013,6 +3113,7 @@ def start_up(config, until_empty: bool) -> SimpleNamespace:
     for queue in m.waiting:
         os.makedirs(private(m, queue), 0o700, exist_ok=True)
         put_back(m, queue)
+    survey_hand(m)                                   # adopt before the first message is read: it may be KILL JOB
     return m
 
 
