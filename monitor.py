@@ -471,8 +471,8 @@ def process_name(text: str) -> str:
 
 
 def pattern(text: str) -> str:
-    if text and run(["grep", "-qaE", "-e", text]) > 1:
-        raise ValueError("expected a pattern that `grep -E` accepts")
+    if text and run(["grep", "-qaE", "-e", text]) not in (0, 1):
+        raise ValueError("expected a pattern that `grep -E` accepts, which says: " + complaint())
     return text
 
 
@@ -535,8 +535,8 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
         if not line or line.startswith("#"):
             continue
         place, pair = "%s line %d: " % (shown(path), number), split_line(line)
-        if not pair:
-            raise Unusable(place + "%s; expected `NAME :: CONTENT` or a # comment" % shown(line[:MESSAGE_SHOWN]))
+        if not pair or "\0" in line:
+            raise Unusable(place + ("a NUL byte; expected text" if pair else "%s; expected `NAME :: CONTENT` or a # comment" % shown(line[:MESSAGE_SHOWN])))
         key = pair[0].lower()
         if key not in CONFIG:
             raise Unusable(place + "unknown key %s; expected one of %s" % (shown(pair[0]), ", ".join(CONFIG)))
@@ -548,16 +548,17 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
             raise Unusable(place + "%s :: %s; %s" % (key, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
     for key, (default, read, _) in CONFIG.items():
         values.setdefault(key, read(default))
-    for key in DIRECTORIES + ["monitor_reads", "monitor_says", "status_dir"]:
+    keys = DIRECTORIES + ["status_dir", "monitor_reads", "monitor_says"]
+    for key in keys:
         values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
-    places = [(key, values[key]) for key in DIRECTORIES + ["status_dir"] if values[key]]
+    places = [(key, values[key]) for key in sorted(keys, key=lambda key: key not in where) if values[key]]     # who has a line is named
     for key, place in places:
         named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
-        for other, other_place in places:
+        for other, other_place in places + [("this file", os.path.abspath(path))]:
             if other != key and (place + "/").startswith(other_place + "/"):
-                raise Unusable(named + "%s is %s %s; expected a directory of its own" % (key, "the same as" if place == other_place else "inside", other))
-        if (root + "/").startswith(place + "/"):
-            raise Unusable(named + "%s is the root itself or above it; expected a directory of its own" % key)
+                raise Unusable(named + "%s is %s %s; expected a place of its own" % (key, "the same as" if place == other_place else "inside", other))
+        if (root + "/").startswith(os.path.join(place, "")):
+            raise Unusable(named + "%s is the root itself or above it; expected a place of its own" % key)
     return SimpleNamespace(**values, root=root, path=os.path.abspath(path))
 
 
@@ -674,8 +675,9 @@ def say(m, text: str, level: int = 6) -> None:
     try:
         fd = os.open(m.config.monitor_says, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file")
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+                raise OSError(errno.EINVAL, "not a regular file of its own")
             data = os.fsencode(("\n" if m.half_line else "") + line + "\n")
             m.half_line = os.write(fd, data) != len(data)
         finally:
@@ -2873,26 +2875,27 @@ def read_messages(m) -> None:
     """
     reads, taken = m.config.monitor_reads, os.path.join(os.path.dirname(m.config.monitor_reads), "." + os.path.basename(m.config.monitor_reads) + ".taken")
     try:
-        if not m.taken and os.path.lexists(reads) and m.reads_state == state_of_file(reads):
+        state = state_of_file(reads)                 # before it is read: what is appended meanwhile is seen by the next look
+        if not m.taken and state and m.reads_state == state:
             return
-        m.taken = os.path.lexists(taken)
-        if m.taken:
-            m.taken = not finish_taken(m, taken, reads)
-        if not os.path.lexists(reads):
-            fresh_messages(m, reads, b"")
+        m.reads_state = state
+        m.taken = os.path.lexists(taken) and not finish_taken(m, taken, reads)
         if usable_messages(m, reads):
             acted, still, partial = act_on_lines(m, reads)
-            if acted and still and not m.taken:
+            if acted and still and not partial and not m.taken:
                 move(m, reads, os.path.dirname(reads), os.path.basename(taken))
                 m.taken = not finish_taken(m, taken, reads)
-            elif acted:
-                m.due.append(boot_seconds() + 0.1)   # somebody has it open: the fresh file can wait
-                return
+            elif acted and not still:
+                m.reads_state = None                 # somebody has it open: the fresh file can wait
+                m.due.append(boot_seconds() + 0.1)
+        if not os.path.lexists(reads):
+            fresh_messages(m, reads, b"")
+            m.due.append(0)
         if m.taken:
             m.due.append(boot_seconds() + 0.1)
-        m.reads_state = state_of_file(reads)
         ends(m, "messages")
-    except OSError as problem:
+    except (BadUow, OSError) as problem:
+        m.reads_state = None
         begins(m, "messages", "%s cannot be read or renewed: %s; tried again" % (shown(reads), reason_of(problem)))
         m.due.append(boot_seconds() + min(1, m.config.sleep_seconds))
 
@@ -2906,44 +2909,46 @@ def state_of_file(path: str):
 
 
 def usable_messages(m, reads: str) -> bool:
-    """Tell whether monitor_reads is a plain file of sensible size; if not, it goes to trash and a fresh one is made."""
-    found = os.lstat(reads)
+    """Tell whether the message file is there, a plain file of sensible size; anything else goes to trash."""
+    try:
+        found = os.lstat(reads)
+    except FileNotFoundError:
+        return False
     if stat.S_ISREG(found.st_mode) and found.st_size <= READS_BYTES:
+        m.reads_like = found                         # the fresh one has its owner, group and mode
         return True
     trash(m, reads, "more than %d bytes; expected a few messages" % READS_BYTES if stat.S_ISREG(found.st_mode) else
           "not a regular file; expected the message file")
-    if not os.path.lexists(reads):
-        fresh_messages(m, reads, b"")
     return False
 
 
 def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
     """Act on the complete lines of a message file.
 
-    Return whether there was anything but our own comments, whether nobody has it open for writing,
-    and the unfinished last line.
+    Return whether there was anything but our own comments, whether all is read and nobody has it open
+    for writing, and the unfinished last line.
     """
     try:
         fd, still = open_still(path), True
     except Busy:
-        fd, still = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), False
+        fd, still = open_regular(path, os.O_RDONLY), False
     try:
-        data = b"".join(iter(lambda: os.read(fd, READS_BYTES), b"")) if os.fstat(fd).st_size <= 2 * READS_BYTES else os.read(fd, READS_BYTES)
-        if data == howto():
-            return False, still, b""
+        data = os.pread(fd, 2 * READS_BYTES, 0)      # no more, or who appends faster than this reads keeps it here for ever
         complete, _, partial = data.rpartition(b"\n")
-        writer = os.open("/proc/self/fd/%d" % fd, os.O_WRONLY | os.O_CLOEXEC)
+        if data == howto() + partial:
+            return False, still, partial             # nothing to tidy: it waits for its newline
+        writer, at, acted = to_write(fd), 0, 0
         try:
-            at = 0
             for line in complete.split(b"\n"):
+                if acted == ACTED_PER_WAKE:
+                    return True, False, partial
                 if line.strip() and not line.startswith(b"#"):
                     act(m, line)
                     os.pwrite(writer, b"#", at)
+                    acted += 1
                 at += len(line) + 1
         finally:
             os.close(writer)
-        if partial and data == howto() + partial:
-            return False, still, partial             # nothing to tidy: it waits for its newline
         return True, still, partial
     finally:
         os.close(fd)
@@ -2951,6 +2956,8 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
 
 def finish_taken(m, taken: str, reads: str) -> bool:
     """Act on what still came into the renamed message file, and replace it by a fresh one; False while a writer has it."""
+    if not usable_messages(m, taken):
+        return not os.path.lexists(taken)
     _, still, partial = act_on_lines(m, taken)
     if not still:
         return False
@@ -2960,18 +2967,15 @@ def finish_taken(m, taken: str, reads: str) -> bool:
 
 
 def fresh_messages(m, reads: str, partial: bytes) -> None:
-    """Put a fresh message file in place, never over one that appeared meanwhile: then only the unfinished line is appended before it."""
+    """Put a fresh message file in place, never over one that appeared meanwhile: then only the unfinished line is appended to it."""
     fresh = os.path.join(os.path.dirname(reads), "." + os.path.basename(reads) + ".fresh")
-    write_whole(m, fresh, howto() + partial, mode=m.reads_mode)
+    write_whole(m, fresh, howto() + partial, like=m.reads_like)
     try:
         os.link(fresh, reads)                        # link, unlike rename, never replaces
     except FileExistsError:
         if partial:
-            with open(reads, "rb") as file:
-                rest = file.read()
-            write_whole(m, fresh, howto() + partial + rest, mode=m.reads_mode)
-            os.replace(fresh, reads)
-            return
+            with open(open_regular(reads, os.O_WRONLY | os.O_APPEND), "wb", 0) as file:
+                file.write(partial)
     finally:
         if os.path.lexists(fresh):
             os.unlink(fresh)
@@ -3237,7 +3241,7 @@ def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
                            job=None, hand=[], paused=os.path.lexists(pause_mark(config)), finishing=False, stopping=False,
                            ended={key: Ended() for key in DIRECTORIES[3:]}, totals=dict.fromkeys(FINISHED, 0), post_at=0, pages={},
                            state=None, state_since=time.time(), hook=None, after=[], search=None, ready=None, ready_passed=False, ready_at=0, launch_at=0, retry_at={},
-                           conditions={}, says_broken=False, half_line=False, reads_state=None, reads_mode=0o644, taken=True,
+                           conditions={}, says_broken=False, half_line=False, reads_state=None, reads_like=None, taken=True,
                            due=[], notified={}, wakeup=-1, stormy=False, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
 
 
