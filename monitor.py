@@ -77,7 +77,8 @@ ACTED_PER_WAKE = 100          # messages acted on between two looks at the queue
 COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
 LOOK_SECONDS = 0.4            # time for judging new files between two looks at the messages
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 100,000 files stay cheap
-STORM_SECONDS = 0.1           # pause after a notification that brought nothing
+NOTICES_A_SECOND = 8          # a directory that changes without end, under a growing log say, wakes no more often,
+NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS, FOLLOW_SECONDS = 1, 3      # at most one post a second; one every three while a job runs
@@ -321,8 +322,9 @@ def start_line(now: int, run: str) -> bytes:
 
 def find_end(tail: bytes, run: str) -> Optional[Tuple[int, End]]:
     """Return the last JOB END line of this run and its offset (of the newline before it), or None."""
-    pattern = rb"\n==== JOB END (\S*) run " + re.escape(run.encode()) + rb" exit (\d{1,3})( killed)?\n"
-    ends_found = list(re.finditer(pattern, tail))
+    # One pattern for all runs: one for each would have to be compiled for each, which takes longer than the search.
+    ends_found = [found for found in re.finditer(rb"\n==== JOB END (\S*) run (\S+) exit (\d{1,3})( killed)?(?=\n)", tail)
+                  if found.group(2) == run.encode()]
     if not ends_found:
         return None
     found = ends_found[-1]
@@ -330,7 +332,7 @@ def find_end(tail: bytes, run: str) -> Optional[Tuple[int, End]]:
         ended = read_time(found.group(1).decode())
     except ValueError:
         ended = None                                # `date` failed: the exit code counts, not the time
-    return found.start(), End(int(found.group(2)), bool(found.group(3)), ended)
+    return found.start(), End(int(found.group(3)), bool(found.group(4)), ended)
 
 
 # ---- Decisions: what to do, and why. No clock, file or global ----------------
@@ -578,7 +580,8 @@ def load_config(path: str) -> SimpleNamespace:
 
 # ---- Effects: the one door to the shell, files, moves, says -------------------
 
-DOOR = SimpleNamespace(paths={}, note=None, cgroup="")      # where tools are, a place for what they complain, the delegated cgroup
+# Where tools are, a place for what they complain, the delegated cgroup, and the environment: os.environ would encode it anew for each command.
+DOOR = SimpleNamespace(paths={}, note=None, cgroup="", environment=dict(os.environ))
 
 
 def tool(name: str) -> str:
@@ -601,7 +604,7 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
         else:
             actions.append((os.POSIX_SPAWN_DUP2, fd, number))
     actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(extra)]
-    return os.posix_spawn(tool(argv[0]), argv, os.environ if env is None else env, file_actions=actions,
+    return os.posix_spawn(tool(argv[0]), argv, DOOR.environment if env is None else env, file_actions=actions,
                           setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO], setsid=session)
 
 
@@ -1249,7 +1252,8 @@ def survey_hand(m) -> None:
 def has_start(fd: int, running: Running) -> bool:
     """Tell whether the START line of this run stands where its STATUS says."""
     line = os.pread(fd, 200, running.at)
-    return re.match(rb"==== JOB START \S+ run %s\n" % re.escape(running.run.encode()), line) is not None
+    found = re.match(rb"==== JOB START \S+ run (\S+)\n", line)
+    return found is not None and found.group(1) == running.run.encode()
 
 
 # ---- Processes of a run -----------------------------------------------------------
@@ -1415,7 +1419,7 @@ def look_at_job(m, job: Job) -> None:
     if job.searches is None:
         limit_at = job.began + job.limit if job.limit else None
         if not job.reason and limit_at and now >= limit_at and is_under_way(m, job, now):
-            kill(m, job, "timed out after %s s" % ("%g" % job.limit))
+            kill(m, job, "timed out after %s s" % ("%.9g" % job.limit))
         elif job.reason and job.kill_at is None:
             kill(m, job, job.reason)                 # an earlier Monitor had decided so
         if is_under_way(m, job, now):
@@ -1433,6 +1437,9 @@ def is_under_way(m, job: Job, now: float) -> bool:
     if is_alive(job, "shell"):
         return keep_killing(m, job, now) or True
     tee = is_alive(job, "tee")
+    if tee and job.over_at is None and job.keepers["tee"] in job.watched:
+        select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once, as a rule: one wake for both
+        tee = is_alive(job, "tee")
     if job.over_at is None and job.keepers:
         job.over_at = now
     clean = os.WIFEXITED(job.statuses["shell"]) if "shell" in job.statuses else end_on_disk(job) is not None
@@ -1746,7 +1753,7 @@ class Hook:
 def job_environment(m, uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
     """Return the environment of a job: the Monitor's own without what is meant for it alone, the header, and three facts."""
     private_names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID", "SYSTEMD_EXEC_PID")
-    environment = {key: value for key, value in os.environ.items() if key not in private_names and not key.startswith(("UOW_", "SJQ_"))}
+    environment = {key: value for key, value in DOOR.environment.items() if key not in private_names and not key.startswith(("UOW_", "SJQ_"))}
     environment.update(uow.names, SJQ_NAME=name, SJQ_FILE=path, SJQ_RUN=run)
     return environment
 
@@ -1896,7 +1903,7 @@ def start(m, path: str) -> None:
     except OSError as problem:
         undo_start(m, job, size, problem)
         return
-    m.job = job
+    m.job, m.notices = job, m.notices + 1
     say(m, "started %s run %s" % (shown(name), job_run))
 
 
@@ -2782,7 +2789,7 @@ def tell_config(m) -> None:
     for key in CONFIG:
         value = getattr(m.config, key)
         say(m, "%s :: %s" % (key, " ".join(map(str, value)) if isinstance(value, list) else
-                             {True: "yes", False: "no"}[value] if isinstance(value, bool) else "%g" % value if isinstance(value, float) else value))
+                             {True: "yes", False: "no"}[value] if isinstance(value, bool) else "%.9g" % value if isinstance(value, float) else value))
 
 
 def pause(m) -> None:
@@ -3039,27 +3046,41 @@ def sleep(m) -> None:
     poll = select.poll()
     for fd in [m.wakeup, *fds]:
         poll.register(fd, select.POLLIN)
-    if m.stormy and timeout > 0:
-        woken = poll.poll(int(min(timeout, STORM_SECONDS) * 1000))
-        timeout -= STORM_SECONDS
-        m.stormy = False
-    else:
-        woken = []
-    if not woken and timeout > 0:
-        arm(m)
-        if not changed(m):
-            woken = poll.poll(max(1, round(timeout * 1000 + 0.5)))
+    woken, signals = [], caught(m)                   # notices of our own moves end here: changed() tells what came besides
+    if timeout > 0 and not signals - {signal.SIGIO}:
+        deaf = min(timeout, until_notice(m))
+        if deaf > 0:
+            woken = poll.poll(round(deaf * 1000 + 0.5))
+        if not woken and timeout > deaf:
+            arm(m)
+            if not changed(m):
+                woken = poll.poll(round((timeout - deaf) * 1000 + 0.5))
+                new = caught(m)
+                m.notices -= signal.SIGIO in new
+                signals |= new
     for fd, _ in woken:
         if fd != m.wakeup and m.job and fds[fd] in m.job.watched:
             os.close(m.job.watched.pop(fds[fd]))
-    signals = set(os.read(m.wakeup, 4096)) if any(fd == m.wakeup for fd, _ in woken) else set()
-    # A notification that changes nothing that is read here, a growing log say, must not become a storm.
-    m.stormy = signals == {signal.SIGIO} and not changed(m)
     if signals & {signal.SIGTERM, signal.SIGINT} and not m.stopping:
         shut_down(m)
     if signal.SIGHUP in signals:
         reload(m)
         notify("READY=1")
+
+
+def caught(m) -> set:
+    """Return the signals that came since the last look."""
+    try:
+        return set(os.read(m.wakeup, 4096))
+    except BlockingIOError:
+        return set()
+
+
+def until_notice(m) -> float:
+    """Return for how many seconds notices of changes are to be let alone: 0 or less but in a storm of them."""
+    now = boot_seconds()
+    m.notices, m.notices_at = min(NOTICES_AT_ONCE, m.notices + (now - m.notices_at) * NOTICES_A_SECOND), now
+    return (1 - m.notices) / NOTICES_A_SECOND
 
 
 def arm(m) -> None:
@@ -3242,7 +3263,7 @@ def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
                            ended={key: Ended() for key in DIRECTORIES[3:]}, totals=dict.fromkeys(FINISHED, 0), post_at=0, pages={},
                            state=None, state_since=time.time(), hook=None, after=[], search=None, ready=None, ready_passed=False, ready_at=0, launch_at=0, retry_at={},
                            conditions={}, says_broken=False, half_line=False, reads_state=None, reads_like=None, taken=True,
-                           due=[], notified={}, wakeup=-1, stormy=False, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
+                           due=[], notified={}, wakeup=-1, notices=NOTICES_AT_ONCE, notices_at=0.0, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
 
 
 def listen(m) -> None:
