@@ -1,0 +1,328 @@
+"""Messages: every one of the table, in any case, through every kind of appending; none lost, none acted on twice."""
+import os
+import re
+import signal
+import subprocess
+import time
+
+from tests.helpers import CHECKOUT, QueueCase, processes_with, until, uow
+import monitor
+
+HOLD = "until [ -e go ]; do sleep 0.02; done"            # a job that runs until the test says so
+
+
+class MessageCase(QueueCase):
+    def reads(self):
+        return self.read("monitor_reads") if os.path.exists(self.path("monitor_reads")) else None
+
+    def tidied(self):
+        """Wait until monitor_reads holds the comment block and nothing else."""
+        until(lambda: self.reads() == monitor.howto().decode(), self.reads)
+
+    def answer(self, line):
+        """Send one message and return what was said for it, up to the answer to the next one."""
+        before = len(self.says())
+        self.message(line)
+        self.message("end-of-answer")
+        until(lambda: "end-of-answer" in self.says()[before:], self.says)
+        said = self.says()[before:].partition("message end-of-answer")[0]
+        return [line.partition(" ")[2] for line in said.splitlines() if " " in line.strip()]
+
+    def waits(self, *names):
+        """Wait until STATUS says that these wait, ready to be started."""
+        until(lambda: [re.match(r"waits in \S+: (\S+) since", line).group(1) for line in self.answer("STATUS") if line.startswith("waits in")]
+              == list(names), self.says, step=0.1)
+
+
+class TestEveryMessage(MessageCase):
+    def test_the_table(self):
+        self.assertEqual(list(monitor.MESSAGES), ["HELP", "STATUS", "CONFIG", "PAUSE", "RESUME", "FINISH", "SHUTDOWN", "KILL JOB", "RELOAD"])
+
+    def test_help(self):
+        self.started()
+        said = self.answer("help")
+        self.assertEqual(said[0], "message HELP")
+        self.assertEqual(said[1:], ["%-8s  %s" % (keyword, meaning) for keyword, (meaning, _) in monitor.MESSAGES.items()])
+
+    def test_config(self):
+        self.configure("timeout_seconds :: 14d\nfail_exit_codes :: 4,255\nrequired_names :: COMMAND, TICKET\ndurable :: no\nerror_pattern :: a :: b\n")
+        self.started()
+        said = self.answer("Config")
+        self.assertEqual([line.partition(" :: ")[0].rstrip(" :") for line in said[1:]], list(monitor.CONFIG))
+        for line in ("timeout_seconds :: 1209600", "fail_exit_codes :: 4 255", "required_names :: COMMAND TICKET", "durable :: no",
+                     "settle_seconds :: 0.1", 'job_command :: eval "$UOW_COMMAND"', "error_pattern :: a :: b", "wait_q :: " + self.path("wait-q")):
+            self.assertIn(line, said)
+
+    def test_status(self):
+        self.started()
+        self.assertIn("state: idle", self.answer("STATUS"))
+        self.drop("it's running", uow("sleep 600 & sleep 601"))
+        self.said(" started $'it\\'s running' run ")
+        self.drop("w2", "2026-01-02T00:00:00Z\n" + uow("true"))
+        self.drop("w1", "2026-01-01T00:00:00Z\n" + uow("true"))
+        self.drop("bad", "nonsense\n")
+        self.said("bad in wait-q goes to trash")
+        self.drop("p1", uow("true"), "priority-q")
+        self.waits("p1", "w1", "w2")
+        said = self.answer("STATUS")
+        self.assertEqual(said[1], "state: running")
+        self.assertRegex(said[2], r"^running: \$'it\\'s running' run \S+ since \d{4}-\S+Z$")
+        processes = [line for line in said if re.match(r" +\d+ +\d\d:\d\d ", line)]
+        self.assertTrue(any(line.endswith("sleep 600") for line in processes), said)
+        self.assertTrue(any(line.endswith("sleep 601") for line in processes), said)
+        for line in processes:
+            os.kill(int(line.split()[0]), 0)             # a process of that number is there
+        self.assertEqual([line.split(" since ")[0] for line in said if line.startswith("waits in")],
+                         ["waits in priority-q: p1", "waits in wait-q: w1", "waits in wait-q: w2"])
+        self.assertEqual(said[-1], "counts: wait-q 2, priority-q 1, currently-executing 1, done-q 0, error-q 0, fail-q 0, trash 1, archive 0")
+
+    def test_status_of_a_long_queue_is_cut(self):
+        self.message("PAUSE")
+        for number in range(70):
+            self.drop("w%02d" % number, "2026-01-01T00:00:%02dZ\n" % (number % 60) + uow("true"))
+        self.started()
+        until(lambda: "waits in wait-q: 20 more" in self.answer("STATUS"), self.says)
+        self.assertEqual(len([line for line in self.answer("STATUS") if line.startswith("waits in")]), 51)
+
+    def test_pause_and_resume(self):
+        process = self.started()
+        self.message("pause")
+        self.said("paused: no more jobs are started until RESUME")
+        self.drop("x", uow("true"))
+        self.waits("x")
+        self.assertIn("state: paused until RESUME", self.answer("STATUS"))
+        self.stop(process)
+        process = self.started()
+        self.assertRegex(self.output(), r" started: pid %d, root \S+, paused\n" % process.pid)
+        self.waits("x")
+        self.assertEqual(self.where("x"), ["wait-q"])
+        self.message("RESUME")
+        self.assertEqual(self.ended("x"), "done-q")
+        self.stop(process)
+        self.started()
+        self.drop("y", uow("true"))
+        self.assertEqual(self.ended("y"), "done-q")       # RESUME outlives a restart, too
+
+    def test_pause_outlives_a_kill(self):
+        process = self.started()
+        self.message("PAUSE")
+        self.said("paused: no more jobs")
+        process.kill()
+        process.wait()
+        self.drop("x", uow("true"))
+        process = self.started()
+        self.waits("x")
+        self.assertEqual(self.where("x"), ["wait-q"])
+
+    def test_pause_lets_the_running_job_end(self):
+        self.drop("x", uow(HOLD))
+        self.started()
+        self.running("x")
+        self.message("PAUSE")
+        self.said("paused: no more jobs")
+        self.drop("y", uow("true"))
+        self.write("go", "")
+        self.assertEqual(self.ended("x"), "done-q")
+        self.waits("y")
+        self.assertEqual(self.where("y"), ["wait-q"])
+
+    def test_finish(self):
+        self.drop("x", uow(HOLD))
+        process = self.started()
+        self.running("x")
+        self.drop("y", uow("true"))
+        self.message("Finish")
+        self.said("FINISH: no more jobs are started; the Monitor exits when the running one has ended")
+        self.assertIsNone(process.poll())
+        self.write("go", "")
+        self.assertEqual(process.wait(30), 0)
+        self.assertEqual((self.where("x"), self.where("y")), (["done-q"], ["wait-q"]))
+
+    def test_finish_with_nothing_running(self):
+        process = self.started()
+        self.message("FINISH")
+        self.assertEqual(process.wait(30), 0)
+
+    def test_shutdown_leaves_the_job_running_and_the_next_start_picks_it_up(self):
+        self.drop("x", uow("echo before\n%s\necho after" % HOLD))
+        process = self.started()
+        self.running("x")
+        self.message("SHUTDOWN")
+        self.assertEqual(process.wait(30), 0)
+        self.said("SHUTDOWN: the Monitor exits; the running job goes on and is picked up at the next start")
+        self.assertTrue(processes_with("SJQ_FILE=" + self.path("currently-executing", "x")))
+        self.assertEqual(self.where("x"), ["currently-executing"])
+        self.started()
+        self.said("adopted x run ")
+        self.write("go", "")
+        self.assertEqual(self.ended("x"), "done-q")
+        self.assertEqual(self.log("x"), b"before\nafter\n")
+
+    def test_signals_that_stop_are_shutdown(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process = self.started()
+            self.assertEqual(self.stop(process, number), 0)
+        self.assertEqual(self.says().count("SHUTDOWN: the Monitor exits; nothing is running"), 2)
+
+    def test_kill_job(self):
+        self.started()
+        self.assertIn("KILL JOB: no job is running", self.answer("KILL JOB"))
+        self.drop("x", uow("sleep 600 &\nsetsid sleep 601 &\ntrap '' TERM\necho ready\nwhile :; do sleep 602; done"))
+        self.running("x")
+        until(lambda: len(processes_with("SJQ_FILE=" + self.path("currently-executing", "x"))) >= 4)
+        self.message("kill  job")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("x"), "fail-q")
+        self.assertEqual(self.status("x"), "fail: killed by message")
+        self.assertEqual(processes_with("SJQ_FILE=" + self.path("currently-executing", "x")), [])
+        self.assertIn("KILL JOB: x is being ended already (killed by message)", self.says())
+        self.drop("y", uow("true"))
+        self.assertEqual(self.ended("y"), "done-q")
+
+    def test_reload(self):
+        self.started()
+        self.configure("job_command :: echo reloaded\n")
+        self.assertIn("RELOAD: configuration read from " + self.path("config.txt"), self.answer("reload"))
+        self.write("config.txt", "nonsense\n")
+        self.assertIn("RELOAD: %s line 1: nonsense; expected `NAME :: CONTENT` or a # comment; the old configuration stays" % self.path("config.txt"),
+                      self.answer("reload"))
+        self.drop("x", uow("true"))
+        self.ended("x")
+        self.assertEqual(self.log("x"), b"reloaded\n")
+
+
+class TestReading(MessageCase):
+    def test_any_case_and_spacing_with_damaged_ones_between(self):
+        self.started()
+        with open(self.path("monitor_reads"), "ab") as file:
+            file.write(b"help\n  Help  \nHELP\r\n\n\n# HELP in a comment\n\xff\xfe\x00broken\nkill\tjob\n\x1b[31mred\x1b[0m\n"
+                       b"HELP ME\nSTATUS; HELP\n$(touch x)\n" + b"y" * 5000 + b"\nheLP\n")
+        self.said("message HELP", count=4)
+        self.tidied()
+        says = self.says()
+        self.assertEqual(says.count("message HELP\n"), 4)
+        self.assertEqual(says.count("message KILL JOB\n"), 1)
+        self.assertEqual(says.count(" is not known; expected one of HELP, STATUS, CONFIG, PAUSE, "), 6)
+        for shown in ("message $'HELP ME' is", "message $'STATUS; HELP' is", "message $'$(touch x)' is", "\\x1b[31mred", "message %s is" % ("y" * 80)):
+            self.assertIn(shown, says)
+        self.assertNotIn("\x1b", says)
+        self.assertNotIn("y" * 81, says)
+        self.assertTrue(all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z ", line) for line in says.splitlines()))
+        self.assertFalse(os.path.lexists(self.path("x")))
+
+    def test_what_was_acted_on_is_removed_and_git_sees_no_change(self):
+        with open(os.path.join(CHECKOUT, "monitor_reads"), "rb") as file:
+            shipped = file.read()
+        self.assertEqual(shipped, monitor.howto())
+        self.write("monitor_reads", shipped)
+        os.chmod(self.path("monitor_reads"), 0o664)
+        self.started()
+        for line in ("HELP", "nonsense", "STATUS"):
+            self.message(line)
+        self.said("message STATUS")
+        self.tidied()
+        self.assertEqual(os.stat(self.path("monitor_reads")).st_mode & 0o777, 0o664)
+        self.assertEqual(sorted(name for name in os.listdir(self.root) if "reads" in name), ["monitor_reads"])
+
+    def test_messages_while_the_monitor_is_down_are_acted_on_at_the_next_start(self):
+        self.message("PAUSE")
+        self.message("HELP")
+        self.drop("x", uow("true"))
+        self.started()
+        self.said("message HELP")
+        self.waits("x")
+        self.assertEqual(self.where("x"), ["wait-q"])
+        self.tidied()
+
+    def test_half_a_line_waits_for_its_newline(self):
+        self.started()
+        self.message("HELP")
+        self.said("message HELP")
+        self.tidied()
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("STA")
+        self.message_of_another_kind()
+        self.assertNotIn("message STA", self.says())
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("TUS\nCON")
+        self.said("message STATUS")
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("FIG\n")
+        self.said("message CONFIG")
+        self.tidied()
+        self.assertNotIn("not known", self.says())
+
+    def message_of_another_kind(self):
+        """Let some cycles pass: a job from drop to end."""
+        self.drop("passing", uow("true"))
+        self.ended("passing")
+
+    def test_half_a_line_outlives_a_restart(self):
+        process = self.started()
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("HELP\nSTA")
+        self.said("message HELP")
+        self.stop(process)
+        self.started()
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("TUS\n")
+        self.said("message STATUS")
+        self.tidied()
+        self.assertEqual(self.says().count("message HELP"), 1)
+
+    def test_a_writer_that_keeps_the_file_open(self):
+        self.started()
+        with open(self.path("monitor_reads"), "a", buffering=1) as file:
+            for number in range(5):
+                file.write("held-%d\n" % number)
+                self.said("message held-%d is not known" % number)
+            self.message("HELP")
+            self.said("message HELP")
+        self.tidied()
+        for number in range(5):
+            self.assertEqual(self.says().count("message held-%d " % number), 1)
+
+    def test_a_thousand_concurrent_appends_are_all_read_once(self):
+        self.started()
+        script = 'for i in $(seq 50); do echo "m-$0-$i-" >> "$1"; done'
+        writers = [subprocess.Popen(["bash", "-c", script, str(number), self.path("monitor_reads")]) for number in range(20)]
+        self.assertEqual([writer.wait(60) for writer in writers], [0] * 20)
+        wanted = sorted("m-%d-%d-" % (number, i) for number in range(20) for i in range(1, 51))
+        until(lambda: len(re.findall(r"message m-\d+-\d+- is not known", self.says())) >= 1000, seconds=60)
+        self.tidied()
+        self.assertEqual(sorted(re.findall(r"message (m-\d+-\d+-) is not known", self.says())), wanted)
+
+    def test_missing_it_is_made_again(self):
+        self.started()
+        self.tidied()
+        os.unlink(self.path("monitor_reads"))
+        self.tidied()
+        self.message("HELP")
+        self.said("message HELP")
+
+    def test_replaced_by_an_editor(self):
+        self.started()
+        self.tidied()
+        for number, line in enumerate(("HELP", "STATUS"), 1):
+            self.write("monitor_reads.new", monitor.howto() + line.encode() + b"\n")             # as vim and sed -i do
+            os.rename(self.path("monitor_reads.new"), self.path("monitor_reads"))
+            self.said("message " + line)
+            self.tidied()
+        with open(self.path("monitor_reads"), "r+b") as file:                                    # as nano does
+            text = file.read()
+            file.seek(0)
+            file.truncate()
+            file.write(text + b"CONFIG\n")
+        self.said("message CONFIG")
+        self.tidied()
+        self.assertNotIn("not known", self.says())
+
+    def test_acted_on_at_once(self):
+        self.configure("sleep_seconds :: 60\n")
+        self.started()
+        self.tidied()
+        self.message_of_another_kind()
+        began = time.monotonic()
+        self.message("HELP")
+        self.said("message HELP", seconds=30)
+        self.assertLess(time.monotonic() - began, 10)
