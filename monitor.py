@@ -45,10 +45,13 @@ Assumed: all directories on one local file system; /proc mounted; nobody but
 the Monitor's user (and root) can write to the root, config.txt, monitor.py
 and currently-executing, which start-up checks.
 """
+import binascii
 import bisect
+import collections
 import errno
 import fcntl
 import grp
+import hashlib
 import heapq
 import html
 import json
@@ -64,7 +67,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Dict, FrozenSet, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
 
 # ---- Defaults ---------------------------------------------------------------
 
@@ -81,8 +84,10 @@ NOTICES_A_SECOND = 8          # a directory that changes without end, under a gr
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
 HOOK_SECONDS = 60             # limit of ready_command and after_command
-POST_SECONDS, FOLLOW_SECONDS = 1, 3      # at most one post a second; one every three while a job runs
-RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 50, 20
+POST_SECONDS = 1              # at most one post a second,
+FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in three while a job runs, in fifteen otherwise,
+POST_SHARE = 40               # and a fortieth of the time at most
+RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12
 LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
 STATUS_SHOWN = 50             # waiting UOWs that STATUS names per queue
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
@@ -956,12 +961,14 @@ def divide_cgroup() -> None:
 
 
 def write_cgroup(path: str, text: str) -> None:
-    with open(path, "w") as file:
+    """Write to a file that the kernel offers; OSError where it does not, and no file is made."""
+    with open(path, "r+") as file:
         file.write(text)
 
 
 def cgroup_of(run: str) -> str:
-    return DOOR.cgroup and "%s/run-%s" % (DOOR.cgroup, run)
+    """Return a run's cgroup, where no cgroup is delegated a path that does not exist."""
+    return "%s/run-%s" % (DOOR.cgroup or "/sys/fs/cgroup/none", run)
 
 
 def new_cgroup(run: str) -> str:
@@ -985,41 +992,31 @@ def pids_in_cgroup(run: str) -> Set[int]:
     return pids
 
 
-def kill_cgroup(run: str) -> None:
-    """KILL all of a run at one stroke, faster than it can fork; before Linux 5.14 `send` does it one by one."""
+def append_used(job: Job, end_at: int) -> None:
+    """Write what a run used as a line of its own behind its END line, once; it informs, so a failure is no matter."""
+    place = cgroup_of(job.run)
     try:
-        write_cgroup(cgroup_of(run) + "/cgroup.kill", "1")
+        with open(place + "/cpu.stat") as file:
+            text = "==== JOB USED cpu %.1f s" % (int(file.read().split()[1]) / 1e6)
+        # From Linux 5.19, and where the memory controller is on; a restart of the Monitor would begin the peak anew.
+        if job.child and os.path.exists(place + "/memory.peak"):
+            with open(place + "/memory.peak") as file:
+                text += ", memory peak %.1f MiB" % (int(file.read()) / 1048576)
+        if b"\n==== JOB USED cpu " not in os.pread(job.fd, HEAD_BYTES, end_at):
+            with open("/proc/self/fd/%d" % job.fd, "ab", buffering=0) as log:    # appends, like a tee whose input is still held
+                log.write((text + "\n").encode())
     except OSError:
         pass
 
 
-def append_used(job: Job, end_at: int) -> None:
-    """Write what a run used as a line of its own behind its END line, once; it informs, so a failure is no matter."""
-    try:
-        with open(cgroup_of(job.run) + "/cpu.stat") as file:
-            text = "==== JOB USED cpu %.1f s" % (int(dict(map(str.split, file))["usage_usec"]) / 1e6)
-        if job.child:                                # a restart of the Monitor begins the peak anew
-            try:
-                with open(cgroup_of(job.run) + "/memory.peak") as file:
-                    text += ", memory peak %.1f MiB" % (int(file.read()) / 1048576)
-            except OSError:
-                pass                                 # before Linux 5.19, or no memory controller
-        if b"\n==== JOB USED cpu " not in os.pread(job.fd, HEAD_BYTES, end_at):
-            with open("/proc/self/fd/%d" % job.fd, "ab", buffering=0) as log:    # appends, like a tee whose input is still held
-                log.write((text + "\n").encode())
-    except (OSError, LookupError, ValueError):
-        pass
-
-
 def remove_cgroups() -> None:
-    """Remove the cgroups of runs that are over; one where a daemon was left running stays until that ends."""
-    for name in os.listdir(DOOR.cgroup) if DOOR.cgroup else ():
-        if name.startswith("run-"):
-            for place, _, _ in os.walk(os.path.join(DOOR.cgroup, name), topdown=False):
-                try:
-                    os.rmdir(place)
-                except OSError:
-                    pass
+    """Remove the cgroups of runs that are over; one where a daemon was left running stays until that has ended."""
+    for place, _, _ in os.walk(DOOR.cgroup, topdown=False):
+        if place.startswith(DOOR.cgroup + "/run-"):
+            try:
+                os.rmdir(place)
+            except OSError:
+                pass
 
 
 # ---- Survey: what is there ------------------------------------------------------
@@ -1208,6 +1205,7 @@ def survey(m) -> None:
         list_waiting(m, queue, now)
         look_at_fresh(m, queue, now)
     survey_hand(m)
+    survey_ended(m)
     if m.job:
         look_at_job(m, m.job)
 
@@ -1313,7 +1311,10 @@ def send(run: str, number: int, roles=("",)) -> int:
     """
     there = [process for process in processes_of(run) if process.role in roles]
     if number == signal.SIGKILL:
-        kill_cgroup(run)
+        try:                                         # at one stroke, faster than it can fork; before Linux 5.14 one by one
+            write_cgroup(cgroup_of(run) + "/cgroup.kill", "1")
+        except OSError:
+            pass
     for process in there:
         try:
             fd = os.pidfd_open(process.pid)
@@ -1535,7 +1536,6 @@ def finish(m, job: Job, found) -> None:
     for fd in job.watched.values():
         os.close(fd)
     os.close(job.fd)
-    m.totals[result.queue] += 1
     if os.path.lexists(job.path):
         file_uow(m, job.name, job.uow._replace(status=result.status), job.run)
 
@@ -1587,6 +1587,9 @@ def file_uow(m, name: str, uow: Uow, run: str = "") -> None:
     ends(m, key)
     m.retry_at.pop(path, None)
     say(m, "%s: %s -> %s" % (shown(name), uow.status, shown(os.path.basename(target))), 6 if word == "done" else 4)
+    m.totals[word + "_q"] += 1
+    if filed:
+        m.ended[word + "_q"].note(filed)
     if filed and m.config.after_command:
         environment = job_environment(m, uow, os.path.basename(filed), filed, run)
         environment["SJQ_STATUS"] = uow.status
@@ -1948,461 +1951,239 @@ def start_processes(m, job: Job) -> None:
 
 
 # ---- Post: pages and numbers, pure ------------------------------------------------------
-# All of it is pure: a Snapshot (or a log) goes in, text comes out. Whatever
-# people or jobs wrote passes through esc(), ansi_html() or json on its way.
+# A Snapshot (or a log) goes in, text comes out. Whatever people or jobs wrote passes through
+# esc(), ansi_html() or json on its way.
 
-class FinishedUow(NamedTuple):
-    """One finished UOW; in lists the newest comes first."""
-    queue: str                # done_q, error_q or fail_q
-    name: bytes
-    ended: float              # UTC seconds
-    status: str               # its STATUS line: 'done: exit 0 after 12.3 s'
-    command: str              # header COMMAND, to find earlier runs of the same
-    seconds: Optional[float]  # how long it ran, None where STATUS does not say
-    page: str = ""            # its file under uow/, "" where it has none
-
-
-class WaitingUow(NamedTuple):
-    """One UOW of a waiting queue."""
-    queue: str                # priority_q or wait_q
-    name: bytes
-    enqueued: float
-    page: str = ""
+class Entry(NamedTuple):        # a UOW that the pages name; times are seconds since 1970, 0 where there is none
+    queue: str
+    name: str
+    page: str                   # its file under uow/
+    enqueued: float = 0
+    started: float = 0
+    ended: float = 0
+    status: str = ""
+    command: str = ""           # its COMMAND, by which earlier runs are known
+    seconds: Optional[float] = None     # how long it ran, where STATUS says so
+    timeout: float = 0
+    run: str = ""
 
 
-class RunningUow(NamedTuple):
-    """The UOW in hand."""
-    name: bytes
-    since: float
-    run: str
-    timeout: float            # seconds, 0 is none
-    command: str
-    path: bytes
-    page: str = ""
-
-
-class Snapshot(NamedTuple):
-    """Everything that is posted, as of one moment."""
+class Snapshot(NamedTuple):     # all that is posted, as of one moment
     written: float
-    state: str                # running, idle, paused, waiting or stopped
-    paused: bool              # also while a job runs out
-    reason: str               # why waiting or paused, "" where there is none
+    state: str                  # running, idle, paused, waiting or stopped
+    reason: str
     since: float
-    running: Optional[RunningUow]
-    queues: Dict[str, int]    # directory key -> how many files it holds
-    waiting: List[WaitingUow]    # in starting order, at most 50
-    recent: List[FinishedUow]    # newest first, at most 30
-    hours: List[Dict[str, int]]  # 24, oldest first, the last is written's own hour
-    says: List[str]           # last lines of monitor_says
-    sleep_seconds: int        # the longest time from one post to the next
+    paused: bool                # also while the last job runs out
+    every: float                # longest time to the next post, seconds
     root: str
-    totals: Dict[str, int]    # done_q, error_q, fail_q -> finished since start
+    running: Optional[Entry]
+    waiting: List[Entry]        # in starting order
+    recent: List[Entry]         # finished, the newest first
+    queues: Dict[str, int]      # directory key -> how many files it holds
+    hours: List[Dict[str, int]]         # how many finished in each of 24 hours, this one last
+    says: List[str]
+    totals: Dict[str, int]      # finished since the Monitor started
     oldest_wait_seconds: float
-    last_finish: float        # UTC seconds, 0 where nothing has finished
+    last_finish: float
 
 
-OUTCOMES = {"done_q": ("done", "✓"), "error_q": ("error", "!"), "fail_q": ("fail", "✕")}
-QUEUE_LABELS = {"priority_q": "priority", "done_q": "done", "wait_q": "waiting", "error_q": "error",
-                "currently_executing": "executing", "fail_q": "fail", "trash": "trash", "archive": "archive"}
+OUTCOMES = {"done_q": "✓ done", "error_q": "! error", "fail_q": "✕ fail"}     # the sign, so that colour is never alone
 
 PAGE_STYLE = """
 :root{color-scheme:light dark;--page:#faf9f6;--card:#fff;--ink:#1c1b19;--soft:#5f5b54;--line:#e6e2da;
- --done:#2f6f5e;--error:#8f5600;--fail:#b3261e;--run:#2457a6;--warn:#fdf1d8;
- --mono:ui-monospace,"SF Mono","Cascadia Mono",Menlo,Consolas,"Liberation Mono",monospace}
-@media(prefers-color-scheme:dark){:root{--page:#131416;--card:#1b1d20;--ink:#e9e7e2;--soft:#a5a097;
- --line:#2e3136;--done:#7fc7ad;--error:#e2b15c;--fail:#ff8f85;--run:#8fb8ff;--warn:#3a2f17}}
-*{box-sizing:border-box}html{overflow-anchor:none}
-body{margin:0 auto;max-width:76rem;padding:clamp(1rem,4vw,3rem);background:var(--page);color:var(--ink);
- font:1rem/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;
- font-variant-numeric:tabular-nums;-webkit-text-size-adjust:100%}
-h1,h2,p,dl,dd,pre,figure{margin:0}
-h1{font-size:clamp(2.25rem,7vw,3.5rem);line-height:1.1;font-weight:650;letter-spacing:-.02em;overflow-wrap:anywhere}
-h2{font-size:.8125rem;font-weight:600;letter-spacing:.06em;text-transform:uppercase;color:var(--soft);margin-bottom:.75rem}
+ --good:#2f6f5e;--warn:#8f5600;--bad:#b3261e;--busy:#2457a6;--mono:ui-monospace,Menlo,Consolas,"Liberation Mono",monospace}
+@media(prefers-color-scheme:dark){:root{--page:#131416;--card:#1b1d20;--ink:#e9e7e2;--soft:#a5a097;--line:#2e3136;
+ --good:#7fc7ad;--warn:#e2b15c;--bad:#ff8f85;--busy:#8fb8ff}}
+.done_q,.idle{--hue:var(--good)}.error_q,.waiting,.paused,.over,.alert{--hue:var(--warn)}.fail_q{--hue:var(--bad)}
+.running,.currently_executing,.card{--hue:var(--busy)}.stopped{--hue:var(--soft)}
+*{box-sizing:border-box;margin:0}
+body{margin:auto;max-width:76rem;padding:clamp(1rem,4vw,3rem);background:var(--page);color:var(--ink);overflow-wrap:anywhere;
+ font:1rem/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;font-variant-numeric:tabular-nums}
+h1{font-size:clamp(2.25rem,7vw,3.5rem);line-height:1.2;text-transform:capitalize}
+h1.name{margin:.75rem 0;font-size:1.5rem;text-transform:none}header.uow h1::before{content:none}
+h1::before{content:"";display:inline-block;width:.5em;height:.5em;margin-right:.3em;border-radius:50%;background:var(--hue)}
+.paused h1::before,.stopped h1::before{border-radius:.06em}
+h2{margin-bottom:.75rem;font-size:.8125rem;letter-spacing:.06em;text-transform:uppercase;color:var(--soft)}
 a{color:inherit;text-decoration-color:var(--soft);text-underline-offset:.2em}
-a:hover{text-decoration-thickness:2px}:focus-visible{outline:3px solid var(--run);outline-offset:2px}
-.soft{color:var(--soft)}.small{font-size:.875rem}.name{font-family:var(--mono);font-size:.9375em;overflow-wrap:anywhere;unicode-bidi:isolate}
-.done_q{--hue:var(--done)}.error_q{--hue:var(--error)}.fail_q{--hue:var(--fail)}.executing{--hue:var(--run)}
-.outcome{color:var(--hue);font-weight:600;white-space:nowrap}
-.stale{scroll-margin-top:100vh;visibility:hidden;max-height:0;overflow:hidden;border-radius:.75rem;background:var(--warn);border-left:0 solid var(--error)}
-.stale:target{animation:stale 1ms forwards!important}
-@keyframes stale{to{visibility:visible;max-height:20rem;padding:1rem 1.25rem;margin-bottom:2rem;border-left-width:.375rem}}
-.was{display:none}.stale:target~header .was{display:inline;color:var(--soft);font-weight:400}.word{display:inline-block}.word::first-letter{text-transform:uppercase}.stale:target~header .word::first-letter{text-transform:none}
-.top{display:flex;flex-wrap:wrap;gap:1.5rem 3rem;justify-content:space-between;align-items:end;margin-bottom:clamp(1.5rem,4vw,3rem)}
-.top>*{min-width:0}.top .when{max-width:24rem}.brand{font-weight:600;margin-bottom:.75rem}
-.light{display:inline-block;width:.5em;height:.5em;margin-right:.3em;border:.11em solid var(--hue);border-radius:50%;vertical-align:.1em}
-.light.running{background:var(--hue);--hue:var(--run)}.light.idle{--hue:var(--done)}.light.waiting,.light.paused{--hue:var(--error)}
-.light.paused,.light.stopped{border-radius:.06em}.light.stopped{--hue:var(--soft);background:var(--hue)}
-main{display:grid;gap:clamp(2rem,4vw,3rem)}section{min-width:0}
-@media(min-width:56rem){.index .top{display:grid}main,.index .top{grid-template-columns:7fr 5fr}.wide{grid-column:1/-1}}
-.card{background:var(--card);border:1px solid var(--line);border-radius:.75rem;padding:clamp(1rem,2.5vw,1.5rem)}
-.job{font-size:1.25rem;font-weight:600}.command{margin-top:.5rem;max-height:7.5em;overflow:auto;white-space:pre-wrap;overflow-wrap:anywhere;font:.875rem/1.5 var(--mono);color:var(--soft)}
-.elapsed{font-size:2rem;font-weight:600;line-height:1.2;margin-top:1rem}
-.meter{margin-top:1rem}.meter label{display:flex;flex-wrap:wrap;justify-content:space-between;gap:0 1rem;font-size:.875rem}
-progress{appearance:none;display:block;width:100%;height:.5rem;margin-top:.375rem;border:0;border-radius:1rem;overflow:hidden;background:var(--line);color:var(--run)}
-progress::-webkit-progress-bar{background:var(--line)}progress::-webkit-progress-value{background:var(--run);border-radius:1rem}
-progress::-moz-progress-bar{background:var(--run);border-radius:1rem}
-.over progress{color:var(--error)}.over progress::-webkit-progress-value{background:var(--error)}.over progress::-moz-progress-bar{background:var(--error)}
-.counts{display:grid;grid-template-columns:1fr 1fr;column-gap:clamp(1rem,4vw,2rem)}
-.counts div{display:flex;justify-content:space-between;align-items:baseline;gap:.5rem;padding:.5rem 0;border-bottom:1px solid var(--line)}.counts div:nth-last-child(-n+2){border:0}
-.counts dt{color:var(--soft);font-size:.9375rem}.counts dd{font-size:1.25rem;font-weight:600}.counts .zero dd{color:var(--soft);font-weight:400}
-table{border-collapse:collapse;width:100%}th,td{padding:.625rem 0 .625rem clamp(.5rem,2vw,1rem);text-align:right;vertical-align:top;border-top:1px solid var(--line);white-space:nowrap}
-thead th{border-top:0;padding-top:0;font-size:.8125rem;font-weight:500;color:var(--soft)}
-tbody th{font-weight:400}.jobs td{font-size:.875rem;padding-top:.75rem}.jobs th:first-child,.hours th:first-child{text-align:left;padding-left:0}.jobs tbody th{white-space:normal}
-.jobs .small{display:block;margin-top:.125rem}.jobs .name{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:3;overflow:hidden}
-.legend{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin-top:.75rem}.legend svg{vertical-align:-.1em;margin-right:.4em}
-.chart{display:block;width:100%;height:11rem;overflow:visible}.chart text{font-size:.8125rem;fill:var(--soft)}.chart line{stroke:var(--line)}
-.bar{fill:var(--hue)}.error_q .hatch{fill:url(#hatch-error)}.fail_q .hatch{fill:url(#hatch-fail)}pattern path{stroke:var(--card);stroke-width:2}
-details{margin-top:.75rem}summary{cursor:pointer;color:var(--soft);font-size:.875rem}.hours{margin-top:.5rem;font-size:.875rem}.hours td,.hours th{padding-block:.25rem}
-.scroll{border-radius:.75rem;background:#15181d;color:#e4e6e9;border:1px solid var(--line);overflow:auto;max-height:80vh}
-.scroll pre,.header pre{padding:1rem;font:.8125rem/1.55 var(--mono);white-space:pre-wrap;overflow-wrap:anywhere;tab-size:8}.header pre{padding:0}
-.follow{display:flex;flex-direction:column-reverse}.follow>div{width:100%}
-.left-out{padding:.75rem 1rem;background:#262b33;color:#c4cad2;font-size:.875rem;overflow-wrap:anywhere}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:1rem 2rem;margin:1.5rem 0 clamp(2rem,4vw,3rem)}.facts dt{font-size:.8125rem;color:var(--soft)}.facts dd{overflow-wrap:anywhere}
-.page h1{font:600 clamp(1.375rem,4vw,2rem)/1.25 var(--mono);letter-spacing:0;margin:.75rem 0}
-footer{margin-top:clamp(2rem,4vw,3rem);font-size:.875rem;color:var(--soft);overflow-wrap:anywhere}
-.B{font-weight:700}.D{opacity:.72}.I{font-style:italic}.U{text-decoration:underline}.S{text-decoration:line-through}.U.S{text-decoration:underline line-through}
-.on{color:#fff}.g7,.g15{color:#000}.f0{color:#828a94}.f1{color:#ff7b72}.f2{color:#7fd88f}.f3{color:#e3b341}.f4{color:#79b8ff}.f5{color:#d2a8ff}.f6{color:#6fd3dc}
-.f7{color:#d0d4da}.f8{color:#9aa3ad}.f9{color:#ffa198}.f10{color:#a5f0b0}.f11{color:#f8d878}.f12{color:#a5d6ff}.f13{color:#e2c5ff}.f14{color:#b3f0f5}.f15{color:#fff}.on.f0{color:#000}.on.f7{color:#fff}.g7.f7,.g15.f7{color:#000}
-.g0{background:#000}.g1,.g9{background:#d1433a}.g2,.g10{background:#22873e}.g3,.g11{background:#937015}.g4,.g12{background:#2f76ca}
-.g5,.g13{background:#a851bd}.g6,.g14{background:#208282}.g7{background:#c9ced6}.g8{background:#757575}.g15{background:#fff}.on.g0.f0{color:#828a94}
+a:hover{text-decoration-thickness:2px}:focus-visible{outline:3px solid var(--busy);outline-offset:2px}
+main{display:grid;gap:clamp(2rem,4vw,3rem);margin:clamp(1.5rem,4vw,3rem) 0}section{min-width:0}
+@media(min-width:56rem){main{grid-template-columns:7fr 5fr}.wide{grid-column:1/-1}}
+.soft,footer{color:var(--soft)}.small,footer,td{font-size:.875rem}.name,pre{font-family:var(--mono);unicode-bidi:isolate}
+.outcome{color:var(--hue);font-weight:600}
+.alert{display:none;padding:1rem;margin-bottom:2rem;border-left:.375rem solid var(--hue);background:var(--card)}
+.stale .alert{display:block}.stale h1{text-decoration:line-through}
+.card{padding:clamp(1rem,2.5vw,1.5rem);background:var(--card);border:1px solid var(--line);border-radius:.75rem}
+pre{font-size:.8125rem;line-height:1.55;white-space:pre-wrap;tab-size:8}
+.command{max-height:8em;margin:.5rem 0 1rem;overflow:auto;color:var(--soft)}.elapsed{font-size:2rem;font-weight:600;line-height:1.2}
+.meter{display:flex;flex-wrap:wrap;justify-content:space-between;margin-top:1rem;font-size:.875rem}
+progress{appearance:none;width:100%;height:.5rem;border:0;border-radius:1rem;overflow:hidden;background:var(--line)}
+progress::-webkit-progress-bar{background:var(--line)}progress::-webkit-progress-value{background:var(--hue)}
+progress::-moz-progress-bar{background:var(--hue)}
+table{width:100%;border-collapse:collapse}th,td{padding:.5rem 0 .5rem 1rem;text-align:right;vertical-align:baseline;white-space:nowrap}
+th{font-weight:400}th:first-child{padding-left:0;text-align:left;white-space:normal}
+tr+tr,tbody tr{border-top:1px solid var(--line)}thead th{color:var(--soft);font-size:.8125rem}
+.card tbody tr:first-child{border:0}.card td{font-size:1.125rem;font-weight:600}.card th,.card td{padding-block:.25rem}
+.chart{display:block;width:100%;height:10.5rem;overflow:visible}text{font-size:.8125rem;fill:var(--soft)}line{stroke:var(--line)}
+rect{fill:var(--hue)}rect.error_q{fill:url(#error_q)}rect.fail_q{fill:url(#fail_q)}pattern path{stroke:var(--card);stroke-width:2}
+.legend{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin-top:.75rem}
+.log{display:flex;flex-direction:column;max-height:80vh;overflow:auto;padding:1rem;border-radius:.75rem;background:#15181d;color:#e4e6e9}
+.follow{flex-direction:column-reverse}.left-out{margin:1rem 0;padding:.5rem 1rem;background:#262b33}
 """
 
-# What would act on the text around it instead of being seen: control characters
-# (CRLF is read as people mean it) and marks that reverse the reading direction.
-VISIBLE = {**{i: 0x2400 + i for i in range(32) if i not in (9, 10)}, 127: 0x2421, 13: None,
-           **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)}
-
+# The page reloads itself. It is stale when reloading has brought nothing new for too long, by the
+# browser's own clock, however that is set. Without script the reader has the time of writing.
+STALE_SCRIPT = """const seen = sessionStorage, page = document.body.dataset
+if (seen.written != page.written) Object.assign(seen, {written: page.written, first: Date.now()})
+setInterval(() => document.body.classList.toggle("stale", Date.now() - seen.first > page.patience * 1000), 500)"""
+STALE_HASH = "sha256-" + binascii.b2a_base64(hashlib.sha256(STALE_SCRIPT.encode()).digest(), newline=False).decode()
 
 def esc(text: str) -> str:
-    """Return text as HTML text or attribute value, with nothing in it that acts."""
-    plain = text.encode("utf-8", "replace").decode("utf-8").translate(VISIBLE)
-    return html.escape(plain)
-
-
-def moment(seconds: float) -> datetime:
-    """Return UTC seconds as a datetime; an mtime out of all reason is cut to years 1970-9999."""
-    return datetime.fromtimestamp(min(max(seconds, 0), 253402300799), timezone.utc)
+    """Return text as HTML text or attribute value; what would act on the text around it instead of being seen is replaced."""
+    return html.escape("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n")))
 
 
 def iso(seconds: float) -> str:
-    """Return UTC seconds as ISO 8601 with microseconds and Z."""
-    return moment(seconds).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Return seconds since 1970 as utc() does; a file time out of all reason is cut to the years 1970 to 9999."""
+    return utc(int(min(max(seconds, 0), 253402300799) * 1_000_000))
 
 
 def time_html(seconds: float, now: float) -> str:
     """Return a <time>: the time of day, and the date unless it is now's."""
-    same_day = moment(seconds).date() == moment(now).date()
-    text = moment(seconds).strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M")
-    return f'<time datetime="{iso(seconds)}">{text}</time>'
+    text, today = iso(seconds), iso(now)[:10]
+    return f'<time datetime="{text}">{text[11:19] if text[:10] == today else text[:16].replace("T", " ")}</time>'
 
 
 def length_text(seconds: float) -> str:
-    """Return a length of time as people say it: '9.3 s', '4 min 12 s', '2 h 05 min'."""
-    if seconds < 59.95:
-        return f"{max(seconds, 0):.1f} s"
-    whole, unit = round(seconds), (86400, "d", 3600, "h")
-    if whole < 86400:
-        unit = (60, "min", 1, "s") if whole < 3600 else (3600, "h", 60, "min")
-    return f"{whole // unit[0]:,} {unit[1]} {whole % unit[0] // unit[2]:02d} {unit[3]}"
+    """Return a length of time as people say it: `9.3 s`, `4 min 12 s`, `2 h 5 min`."""
+    whole = round(seconds)
+    for unit, word, part, part_word in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= unit:
+            return f"{whole // unit:,} {word} {whole % unit // part} {part_word}"
+    return f"{max(seconds, 0):.1f} s"
 
 
-def size_text(count: int) -> str:
-    """Return a number of bytes in the unit that keeps it short: '12.3 MB'."""
-    for power, unit in ((3, "GB"), (2, "MB"), (1, "kB")):
-        if count >= 1000 ** power:
-            return f"{count / 1000 ** power:,.1f} {unit}"
-    return f"{count} bytes"
-
-
-# -- the page around everything
-
-def document(title: str, icon_colour: str, reload: str, body_class: str, body: str) -> str:
-    """Return a whole HTML page that loads nothing and runs no script."""
-    icon = ("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E"
-            f"%3Ccircle cx='4' cy='4' r='4' fill='%23{icon_colour}'/%3E%3C/svg%3E")
+def document(title: str, body: str, s: Snapshot, reload: bool) -> str:
+    """Return a whole page that loads nothing; reload: whether it follows what the Monitor writes."""
+    again = s.every + 2
+    live = f' data-written="{s.written}" data-patience="{3 * again:g}"' if reload and s.state != "stopped" else ""
     return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-{reload}<title>{esc(title)}</title>
-<link rel="icon" href="{icon}">
-<style>{PAGE_STYLE}</style>
-</head>
-<body class="{body_class}">
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src '{STALE_HASH}'">
+{f'<meta http-equiv="refresh" content="{again:g}">' if reload else ""}<link rel="icon" href="data:,">
+<title>{esc(title)} · simple-job-q</title><style>{PAGE_STYLE}</style></head><body{live}>
+<p class="alert" role="alert"><strong>Stale.</strong> Nothing newer than {time_html(s.written, s.written)} UTC has reached this page:
+the Monitor has stopped, or cannot write here. What stands below was true then.</p>
 {body}
-</body>
-</html>
+<footer>As of {time_html(s.written, s.written)} UTC, {iso(s.written)[:10]}</footer><script>{STALE_SCRIPT}</script></body></html>
 """
 
 
-# A page without script reads no clock, but it can notice that it met itself. The
-# index has a twin of the same text, again.html; each reloads as the other, with
-# #w<when it was written> behind, and only a page of that same writing has an
-# element of this id for :target to reveal. (Back to its own name with a # would
-# be no reload, says the HTML standard.) The reload comes later than the Monitor's
-# longest silence, so that such a page is stale and not merely early. The delayed
-# animation is for browsers that were told not to reload pages.
-
-def reload_seconds(every: int) -> int:
-    """Return the seconds after which a page posted at least each `every` seconds reloads."""
-    return max(every, 1) + max(2, every // 3)
+def section(ident: str, title: str, inner: str, kind: str = "") -> str:
+    """Return a part of a page that a screen reader lists by its heading."""
+    return f'<section class="{kind}" aria-labelledby="{ident}"><h2 id="{ident}">{title}</h2>\n{inner}</section>\n'
 
 
-def reload_tag(seconds: int, url: str = "") -> str:
-    """Return the <meta> that loads url, or the page itself, after seconds."""
-    target = f"; url={url}" if url else ""
-    return f'<meta http-equiv="refresh" content="{seconds}{target}">\n'
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of rows of HTML; the first cell of each is its heading."""
+    head = "<thead><tr>%s</tr></thead>" % "".join(f'<th scope="col">{text}</th>' for text in heads) if heads else ""
+    lines = "".join(f'<tr><th scope="row">{first}</th>%s</tr>\n' % "".join(f"<td>{cell}</td>" for cell in cells) for first, *cells in rows)
+    return f'<table>{head}<tbody>\n{lines}</tbody></table>'
 
 
-def writing_mark(written: float) -> str:
-    """Return the element id that stands for one writing of a page."""
-    return f"w{int(written * 1_000_000)}"
+def link(entry: Entry) -> str:
+    name = shown(entry.name)
+    return f'<a class="name" href="uow/{entry.page}">{esc(name if len(name) <= 80 else name[:79] + "…")}</a>'
 
 
-def stale_banner(written: float, every: int) -> str:
-    """Return the warning that shows itself once its page is stale."""
-    return (f'<div class="stale" role="alert" id="{writing_mark(written)}" '
-            f'style="animation:stale 1ms {3 * reload_seconds(every)}s forwards">'
-            f"<strong>Stale.</strong> Nothing newer than {time_html(written, written)} UTC has reached this page, "
-            f"though a living Monitor writes it at least every {every} s: it has stopped, or something "
-            f"holds it up. What stands below was true then.</div>")
+def outcome_html(queue: str, detail: str) -> str:
+    """Return what has become of a UOW: sign, word and detail."""
+    return f'<span class="outcome {queue}">{OUTCOMES.get(queue, queue.replace("_", "-"))}</span> <span class="soft">{esc(detail)}</span>'
 
 
-# -- index.html
-
-def page_index(s: Snapshot, twin: str = "again.html") -> str:
-    """Return the status page of a whole queue, that reloads as its twin."""
-    live = s.state != "stopped"
-    now_running = f" · {shown(s.running.name)}" if s.running else ""
-    colour = {"running": "3b78d0", "idle": "3f8f78", "stopped": "888888"}.get(s.state, "c98a1b")
-    sections = (running_section(s), counts_section(s), chart_section(s),
-                recent_section(s), waiting_section(s), says_section(s))
-    body = "\n".join((stale_banner(s.written, s.sleep_seconds) if live else "", headline(s),
-                      "<main>", *sections, "</main>",
-                      f'<footer>Queue in <span class="name">{esc(s.root)}</span> · '
-                      'the same as <a href="status.json">status.json</a> '
-                      'and <a href="metrics.prom">metrics.prom</a></footer>'))
-    return document(f"{s.state}{now_running} · simple-job-q", colour,
-                    reload_tag(reload_seconds(s.sleep_seconds), f"{twin}#{writing_mark(s.written)}"), "index", body)
-
-
-def headline(s: Snapshot) -> str:
-    """Return the state, since when, and how far it can be believed."""
-    reason = f"{'because ' if s.state == 'waiting' else ''}{esc(s.reason)}, " if s.reason else ""
-    promise = ("It was written as the Monitor stopped, and is not rewritten until the Monitor starts again."
-               if s.state == "stopped" else
-               f"This page is rewritten at least every {s.sleep_seconds} s while the Monitor lives; "
-               "older than that means it has stopped.")
-    return f"""<header class="top">
-<div><p class="brand">simple-job-q</p>
-<h1><span class="light {s.state}" aria-hidden="true"></span><span class="was">Last seen </span><span class="word">{s.state}</span></h1>
-<p class="soft">{reason}since {time_html(s.since, s.written)} UTC, for {length_text(s.written - s.since)}</p></div>
-<div class="when"><p>As of <strong>{time_html(s.written, s.written)} UTC</strong>, {moment(s.written):%Y-%m-%d}</p>
-<p class="soft small">{promise}</p></div>
-</header>"""
+def page_index(s: Snapshot) -> str:
+    """Return the page of the whole queue."""
+    finished = [(f'{link(e)}<br><span class="small">{outcome_html(e.queue, re.sub(" after [0-9.]+ s$", "", e.status.partition(": ")[2]))}</span>', "–" if e.seconds is None else length_text(e.seconds),
+                 time_html(e.ended, s.written)) for e in s.recent]
+    waiting = [(link(e) + ('<br><span class="small">priority</span>' if e.queue == "priority_q" else ""),
+                length_text(s.written - e.enqueued)) for e in s.waiting]
+    more = s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0) - len(waiting)
+    queues = table((), [(key.replace("_", "-"), f"{count:,}") for key, count in s.queues.items()])
+    reason = esc(s.reason and s.reason + ", ")
+    promise = (f"It is written at least every {s.every:g} s while the Monitor lives." if s.state != "stopped" else
+               "It is not written again until the Monitor starts.")
+    return document(f"{s.state}{' · ' + shown(s.running.name) if s.running else ''}", f"""<header class="{s.state}">
+<p><strong>simple-job-q</strong> <span class="name small soft">{esc(shown(s.root))}</span></p><h1>{s.state}</h1>
+<p>{reason}since {time_html(s.since, s.written)} UTC, for {length_text(s.written - s.since)}</p>
+<p class="soft small">This page is as of <strong>{time_html(s.written, s.written)} UTC</strong>. {promise}</p></header><main>
+{section("running", "Running job", running_job(s))}{section("queues", "Queues", f'<div class="card">{queues}</div>')}
+{section("day", "Finished in 24 hours", chart(s), "wide")}
+{section("finished", "Finished last", table(("Job", "Took", "Ended, UTC"), finished) if finished else '<p class="soft">Nothing has finished yet.</p>')}
+{section("waits", "Waiting, next first", (table(("Job", "For"), waiting) if waiting else '<p class="soft">Nothing waits.</p>')
+         + (f'<p class="soft">and {more:,} more</p>' if more > 0 else ""))}
+{section("says", "monitor_says", log_box("says", f"<pre>{esc(chr(10).join(s.says))}</pre>"), "wide")}</main>
+<p class="soft small">For programs: <a href="status.json">status.json</a>, <a href="metrics.prom">metrics.prom</a></p>""", s, True)
 
 
-def section_html(ident: str, title: str, inner: str, wide: bool = False) -> str:
-    """Return a landmark that a screen reader lists by its heading."""
-    return (f'<section aria-labelledby="{ident}"{" class=wide" if wide else ""}>'
-            f'<h2 id="{ident}">{title}</h2>\n{inner}</section>')
-
-
-def uow_link(name: bytes, page: str) -> str:
-    """Return a UOW's name, leading to its page where it has one."""
-    text = f'<span class="name">{esc(shown(name))}</span>'
-    return f'<a href="uow/{esc(page)}">{text}</a>' if page else text
-
-
-def running_section(s: Snapshot) -> str:
-    """Return the running job and how far along it is."""
+def running_job(s: Snapshot) -> str:
+    """Return the running job and how far along it is, against its timeout and against earlier runs of its command."""
     job = s.running
     if job is None:
-        last = f" The last one ended {time_html(s.last_finish, s.written)} UTC." if s.last_finish else ""
-        return section_html("running", "Running job", f'<p class="card soft">No job is running.{last}</p>')
-    elapsed = max(s.written - job.since, 0)
-    earlier = [f.seconds for f in s.recent if f.queue == "done_q" and f.command == job.command
-               and f.seconds is not None]
-    bars = ""
-    if earlier:
-        runs = f"{len(earlier)} earlier runs" if len(earlier) > 1 else "one earlier run"
-        bars += meter("median", f"median of {runs}", elapsed, sorted(earlier)[len(earlier) // 2])
-    bars += meter("timeout", "timeout", elapsed, job.timeout) if job.timeout else '<p class="soft small meter">no timeout</p>'
-    return section_html("running", "Running job", f"""<div class="card">
-<p class="job">{uow_link(job.name, job.page)}</p>
-<pre class="command" tabindex="0" aria-label="Command">{esc(job.command)}</pre>
-<p class="elapsed">{length_text(elapsed)}</p><p class="soft small">since {time_html(job.since, s.written)} UTC</p>
-{bars}</div>""")
+        return f'<p class="card soft">No job is running.{f" The last one ended {time_html(s.last_finish, s.written)} UTC." if s.last_finish else ""}</p>'
+    elapsed, limits = max(s.written - job.started, 0), []
+    earlier = sorted(e.seconds for e in s.recent if e.queue == "done_q" and e.seconds is not None and e.command == job.command)
+    if earlier and job.command:
+        limits.append(("the median of %s" % ("the last run" if len(earlier) == 1 else f"{len(earlier)} runs"), earlier[len(earlier) // 2]))
+    if job.timeout:
+        limits.append(("the timeout", job.timeout))
+    meters = "".join(f'<label class="meter{" over" if elapsed > limit else ""}"><span>{elapsed / max(limit, 0.1):.0%} of {what}</span>'
+                     f'<span class="soft">{length_text(limit)}</span><progress max="{max(limit, 0.1)}" value="{min(elapsed, limit)}"></progress></label>'
+                     for what, limit in limits)
+    return (f'<div class="card"><p>{link(job)}</p><pre class="command" tabindex="0" aria-label="Command">{esc(job.command)}</pre>'
+            f'<p class="elapsed">{length_text(elapsed)}</p><p class="soft small">since {time_html(job.started, s.written)} UTC</p>{meters}</div>')
 
 
-def meter(ident: str, against: str, elapsed: float, limit: float) -> str:
-    """Return a labelled bar of elapsed seconds against a limit."""
-    over = " over" if elapsed > limit else ""
-    percent = f"{100 * elapsed / limit:.0f}" if limit else "100"
-    return (f'<div class="meter{over}"><label for="{ident}"><span>{percent} % of the {against}</span>'
-            f'<span class="soft">{length_text(limit)}</span></label>'
-            f'<progress id="{ident}" max="{limit or 1:.3f}" value="{min(elapsed, limit or 1):.3f}">{percent} %</progress></div>')
+def chart(s: Snapshot) -> str:
+    """Return 24 hours as stacked bars: placed in per cent and as high as in pixels, so that it fills any width with letters of one size."""
+    first, top = (s.written // 3600 - 23) * 3600, max([sum(hour.values()) for hour in s.hours] + [1])
+    bars, told, labels = "", "", ""
+    for i, hour in enumerate(s.hours):
+        clock, y = iso(first + i * 3600)[11:16], 140.0
+        text = ", ".join(f"{hour[key]:,} {OUTCOMES[key][2:]}" for key in OUTCOMES)
+        bars += f"<g><title>{clock} UTC: {text}</title>"
+        for key in OUTCOMES:
+            height = max(3, hour[key] * 120 / top) if hour[key] else 0
+            y -= height
+            bars += f'<rect class="{key}" x="{i / 0.24 + 0.5:.2f}%" width="3.2%" y="{y:.1f}" height="{height:.1f}"/>' if height else ""
+        bars += "</g>"
+        told += f" {clock}: {text}." if any(hour.values()) else ""
+        labels += f'<text x="{i / 0.24:.2f}%" y="160">{clock}</text>' if int(clock[:2]) % 6 == 0 and i < 22 else ""
+    patterns = "".join(f'<pattern id="{key}" class="{key}" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate({turn})">'
+                       '<rect width="5" height="5"/><path d="M0 0V5"/></pattern>' for key, turn in (("error_q", 45), ("fail_q", 90)))
+    legend = "".join(f'<span><svg width="14" height="14" aria-hidden="true"><rect class="{key}" width="14" height="14"/></svg> '
+                     f"{sum(hour[key] for hour in s.hours):,} {OUTCOMES[key][2:]}</span>" for key in OUTCOMES)
+    return (f'<div class="card"><svg class="chart" role="img" aria-label="Finished jobs per hour, UTC.{told}"><defs>{patterns}</defs>'
+            f'<line x2="100%" y1="20" y2="20"/><line x2="100%" y1="140" y2="140"/><text y="14">{top:,} an hour</text>{bars}{labels}</svg>'
+            f'<p class="legend">{legend}</p></div>')
 
 
-def counts_section(s: Snapshot) -> str:
-    """Return how many files each directory holds."""
-    cells = "".join(f'<div{"" if s.queues.get(key) else " class=zero"}><dt>{label}</dt><dd>{s.queues.get(key, 0):,}</dd></div>'
-                    for key, label in QUEUE_LABELS.items())
-    return section_html("queues", "Queues", f'<dl class="card counts">{cells}</dl>')
+def page_uow(s: Snapshot, entry: Entry, header: str, log: str) -> str:
+    """Return one UOW's page; log is HTML. The running one's follows: it opens at the log's end and reloads itself."""
+    running = entry.queue == "currently_executing"
+    facts = " · ".join(f"{word} {time_html(when, s.written)} UTC" for word, when in
+                       (("enqueued", entry.enqueued), ("started", entry.started), ("ended", entry.ended)) if when)
+    return document(shown(entry.name), f"""<header class="uow"><p><a href="../index.html">← queue</a></p>
+<h1 class="name">{esc(shown(entry.name))}</h1><p>{outcome_html(entry.queue, entry.status.partition(": ")[2])}</p><p class="soft small">{facts}</p></header><main>
+{section("header", "Unit of work", f'<div class="card"><pre>{esc(header)}</pre></div>', "wide")}
+{section("log", "Job log", log_box("log", log or "<pre>(no output yet)</pre>", running), "wide")}</main>""", s, running)
 
 
-def recent_section(s: Snapshot) -> str:
-    """Return the jobs that finished last, with outcome, duration and end."""
-    rows = "".join(
-        f'<tr class="{f.queue}"><th scope="row">{uow_link(f.name, f.page)}<span class="small">{outcome_html(f.queue, f.status)}</span></th>'
-        f'<td>{length_text(f.seconds) if f.seconds is not None else "–"}</td><td>{time_html(f.ended, s.written)}</td></tr>\n'
-        for f in s.recent)
-    return section_html("finished", "Finished last", job_table(("Job", "Took", "Ended, UTC"), rows)
-                   if rows else '<p class="soft">Nothing has finished yet.</p>')
+def log_box(ident: str, inner: str, follow: bool = False) -> str:
+    return f'<div class="log{" follow" if follow else ""}" role="region" tabindex="0" aria-labelledby="{ident}"><div>{inner}</div></div>'
 
 
-def outcome_html(queue: str, status: str) -> str:
-    """Return the outcome as sign, word and detail: colour is never alone."""
-    word, sign = OUTCOMES.get(queue, (QUEUE_LABELS.get(queue, queue), ""))
-    detail = re.sub(r" after [\d.]+ s$", "", status.strip().partition(": ")[2])
-    return (f'<span class="outcome"><span aria-hidden="true">{sign} </span>{esc(word)}</span>'
-            f'<span class="soft"> {esc(detail)}</span>')
-
-
-def job_table(heads: Sequence[str], rows: str) -> str:
-    """Return a table of jobs with one heading a column."""
-    cells = "".join(f'<th scope="col">{head}</th>' for head in heads)
-    return f'<table class="jobs"><thead><tr>{cells}</tr></thead><tbody>\n{rows}</tbody></table>'
-
-
-def waiting_section(s: Snapshot) -> str:
-    """Return what waits, in the order in which it will start."""
-    rows = "".join(
-        f'<tr><th scope="row">{uow_link(w.name, w.page)}'
-        f'{"<span class=small>priority</span>" if w.queue == "priority_q" else ""}</th>'
-        f"<td>{length_text(s.written - w.enqueued)}</td></tr>\n" for w in s.waiting)
-    more = s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0) - len(s.waiting)
-    tail = f'<p class="soft">and {more:,} more</p>' if more > 0 else ""
-    return section_html("waiting", "WaitingUow, next first", job_table(("Job", "For"), rows) + tail
-                   if rows else f'<p class="soft">Nothing waits.</p>{tail}')
-
-
-def says_section(s: Snapshot) -> str:
-    """Return the last lines of monitor_says."""
-    lines = esc("\n".join(s.says)) or "(nothing yet)"
-    return section_html("says", "monitor_says", '<div class="scroll" role="region" tabindex="0" aria-labelledby="says">'
-                   f"<pre>{lines}</pre></div>", wide=True)
-
-
-# -- the chart: horizontal places in per cent and vertical ones in pixels, so
-#    that it fills any width and its letters keep their size
-
-PLOT = 140
-SWATCH = 'width="14" height="14"'
-
-
-def chart_section(s: Snapshot) -> str:
-    """Return the finished jobs of 24 hours as stacked bars, and as a table."""
-    hours = s.hours[-24:]
-    this_hour = s.written - s.written % 3600
-    starts = [this_hour - 3600 * (len(hours) - 1 - i) for i in range(len(hours))]
-    top = nice_top(max([sum(hour.get(q, 0) for q in OUTCOMES) for hour in hours] or [0]))
-    bars = "".join(hour_bar(i, hour, start, top) for i, (hour, start) in enumerate(zip(hours, starts)))
-    labels = "".join(f'<text x="{i * 100 / 24:.2f}%" y="{PLOT + 20}">{moment(start):%H:%M}</text>'
-                     for i, start in enumerate(starts) if moment(start).hour % 6 == 0 and i < 22)
-    sums = {q: sum(hour.get(q, 0) for hour in hours) for q in OUTCOMES}
-    told = ", ".join(f"{count:,} {OUTCOMES[q][0]}" for q, count in sums.items())
-    legend = "".join(f'<span><svg width="14" height="14" aria-hidden="true">{bar_html(q, SWATCH)}</svg>'
-                     f"{count:,} {OUTCOMES[q][0]}</span>" for q, count in sums.items())
-    return section_html("day", "Finished in 24 hours", f"""<figure class="card">
-<svg class="chart" role="img" aria-labelledby="chart-title chart-desc">
-<title id="chart-title">Finished jobs per hour, by outcome</title><desc id="chart-desc">In 24 hours: {told}. The table below has every hour.</desc>
-<defs><pattern id="hatch-error" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V5"/></pattern>
-<pattern id="hatch-fail" width="4" height="4" patternUnits="userSpaceOnUse"><path d="M0 0H4"/></pattern></defs>
-<line x2="100%" y1="20" y2="20"/><text x="0" y="14">{top:,} an hour</text>
-<line x2="100%" y1="{(PLOT + 20) // 2}" y2="{(PLOT + 20) // 2}"/><line x2="100%" y1="{PLOT}" y2="{PLOT}"/>
-{bars}{labels}</svg>
-<figcaption class="legend">{legend}</figcaption>
-{hours_table(hours, starts)}</figure>""", wide=True)
-
-
-def nice_top(highest: int) -> int:
-    """Return the round number at the top of an axis that holds highest."""
-    scale = 10 ** max(len(str(highest)) - 2, 0)
-    steps = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 60, 80, 100)
-    return next(step * scale for step in steps if step * scale >= highest)
-
-
-def hour_bar(i: int, hour: Dict[str, int], start: float, top: int) -> str:
-    """Return one hour's stack, the failures on top and hatched."""
-    parts, y = "", float(PLOT)
-    for queue in OUTCOMES:
-        height = hour.get(queue, 0) * (PLOT - 20) / top
-        y -= height
-        place = f'x="{i * 100 / 24 + 0.5:.2f}%" width="3.2%" y="{y:.1f}" height="{height:.1f}"'
-        parts += bar_html(queue, place) if height else ""
-    told = ", ".join(f"{hour.get(q, 0):,} {word}" for q, (word, _) in OUTCOMES.items())
-    return f"<g><title>{moment(start):%H:%M} UTC: {told}</title>{parts}</g>\n"
-
-
-def bar_html(queue: str, place: str) -> str:
-    """Return a bar in its outcome's colour; what went wrong is hatched as well."""
-    hatch = "" if queue == "done_q" else f'<rect class="hatch" {place}/>'
-    return f'<g class="{queue}"><rect class="bar" {place}/>{hatch}</g>'
-
-
-def hours_table(hours: Sequence[Dict[str, int]], starts: Sequence[float]) -> str:
-    """Return the chart's numbers as a table that opens on demand."""
-    heads = "".join(f'<th scope="col">{word}</th>' for word, _ in OUTCOMES.values())
-    rows = "".join(f'<tr><th scope="row">{moment(start):%H:%M}</th>'
-                   + "".join(f"<td>{hour.get(q, 0):,}</td>" for q in OUTCOMES) + "</tr>\n"
-                   for hour, start in zip(hours, starts))
-    return ('<details><summary>As a table</summary><table class="hours"><thead><tr><th scope="col">Hour from, UTC</th>'
-            f"{heads}</tr></thead><tbody>{rows}</tbody></table></details>")
-
-
-# -- uow/*.html
-
-def page_name(key: str) -> str:
-    """Return the file name under uow/ for an inode number or run id.
-
-    Only digits, a-f and dashes survive: no UOW can name its page.
-    """
-    return (re.sub(r"[^0-9a-f-]", "", key)[:64] or "0") + ".html"
-
-
-def page_uow(title: str, queue: str, header_text: str, status: str, log_html: str, note: str,
-             running: bool, times: Sequence[Tuple[str, float]], written: float, every: int) -> str:
-    """Return one UOW's page; a running one's reloads itself and opens at the log's end.
-
-    title is the name as shown(), log_html comes from ansi_html() or
-    log_excerpt(), note is plain text, times are (label, UTC seconds), and every
-    is the longest time in seconds between two posts.
-    """
-    facts = [("Directory", esc(QUEUE_LABELS.get(queue, queue)))]
-    facts += [(esc(label), f"{time_html(when, written)} UTC") for label, when in times]
-    facts += [("Note", esc(note))] if note else []
-    cells = "".join(f"<div><dt>{label}</dt><dd>{value}</dd></div>" for label, value in facts)
-    follow = " follow" if running else ""
-    log = f"<div>{log_html}</div>" if log_html else '<pre><span class="D">(no output yet)</span></pre>'
-    asof = (f'<br><span class="soft small">as of {time_html(written, written)} UTC; this page is rewritten at least every '
-            f"{every} s while the Monitor lives</span>" if running else "")
-    body = f"""<header>
-<nav><a href="../index.html">← queue</a></nav><h1 class="name">{esc(title)}</h1>
-<p class="{"executing" if running else esc(queue)}">{outcome_html(queue, status) if status else esc(QUEUE_LABELS.get(queue, queue))}{asof}</p>
-<dl class="facts">{cells}</dl></header>
-<main>
-{section_html("header", "Unit of work", f'<div class="card header"><pre>{esc(header_text)}</pre></div>', wide=True)}
-{section_html("log", "Job log", f'<div class="scroll{follow}" role="region" tabindex="0" aria-labelledby="log">{log}</div>', wide=True)}
-</main><footer>As of {time_html(written, written)} UTC, {moment(written):%Y-%m-%d}</footer>"""
-    return document(f"{title} · simple-job-q", "3b78d0" if running else "888888",
-                    reload_tag(max(min(every, 5), 2)) if running else "", "page", body)
-
-
-# -- a job's log as HTML
-
+# A log as HTML. The 16 colours, as text on the log's dark ground, and as grounds.
+COLOURS = "828a94 ff7b72 7fd88f e3b341 79b8ff d2a8ff 6fd3dc d0d4da 9aa3ad ffa198 a5f0b0 f8d878 a5d6ff e2c5ff b3f0f5 ffffff".split()
+GROUNDS = "000000 d1433a 22873e 937015 2f76ca a851bd 208282 c9ced6 757575 d1433a 22873e 937015 2f76ca a851bd 208282 ffffff".split()
 TERMINAL = re.compile(
     r"[\r\n]"
     r"|\x1b\[(?P<sgr>[0-9;:]*)m"
@@ -2410,23 +2191,16 @@ TERMINAL = re.compile(
     r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)"             # window titles, hyperlinks
     r"|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-MARKS = {"1": "B", "2": "D", "3": "I", "4": "U", "7": "R", "9": "S"}
-UNMARKS = {"22": "BD", "23": "I", "24": "U", "27": "R", "29": "S"}
-
-
-class Look(NamedTuple):
-    """How a terminal would draw the next character."""
-    text: Union[int, str, None] = None     # 0-15, '#rrggbb', or the default
-    behind: Union[int, str, None] = None
-    marks: FrozenSet[str] = frozenset()
+STYLES = {"1": "font-weight:bold", "2": "opacity:.72", "3": "font-style:italic", "4": "text-decoration:underline", "7": "inverse"}
+UNSET = {"22": "12", "23": "3", "24": "4", "27": "7", "39": "f", "49": "b"}
 
 
 def ansi_html(log: bytes) -> str:
     """Return a log as <pre> with its colours; lines that were redrawn show their last state."""
     lines: List[str] = []
     line: List[str] = []
-    look, redrawn, at = Look(), False, 0
-    text = log.decode("utf-8", "replace")
+    look: Dict[str, Union[int, str]] = {}           # 1-digit codes that are on, f and b: the colours of text and ground
+    redrawn, at, text = False, 0, log.decode("utf-8", "replace")
     for token in TERMINAL.finditer(text):
         if token.start() > at:
             line = [] if redrawn else line
@@ -2437,7 +2211,7 @@ def ansi_html(log: bytes) -> str:
             lines += line + ["\n"]
             line, redrawn = [], False
         elif token.group() == "\r" or token["csi"] in ("G", "1G"):
-            redrawn = True                 # what comes next covers the line
+            redrawn = True                           # what comes next covers the line
         elif token["csi"] == "2K" or redrawn and token["csi"] in ("K", "0K"):
             line = []
         elif token["sgr"] is not None:
@@ -2446,213 +2220,204 @@ def ansi_html(log: bytes) -> str:
     return "<pre>" + "".join(lines + line) + look_html(text[at:], look) + "</pre>"
 
 
-def look_html(text: str, look: Look) -> str:
-    """Return text drawn as look says."""
-    if look == Look() or not text:
+def look_html(text: str, look: Dict[str, Union[int, str]]) -> str:
+    """Return text drawn as look says; on a coloured ground it is black or white, whichever can be read."""
+    if not look or not text:
         return html.escape(text)
-    front, behind = look.text, look.behind
-    if "R" in look.marks:
-        front, behind = 0 if behind is None else behind, 7 if front is None else front
-    classes, style = sorted(look.marks - {"R"}), ""
-    for colour, letter, css in ((front, "f", "color"), (behind, "g", "background")):
-        if isinstance(colour, str):
-            style += f"{css}:{colour};"
-        elif colour is not None:
-            classes += ["on", f"g{colour}"] if letter == "g" else [f"f{colour}"]
-    return (f'<span{" class=" + chr(34) + " ".join(classes) + chr(34) if classes else ""}'
-            f'{" style=" + chr(34) + style + chr(34) if style else ""}>{html.escape(text)}</span>')
+    front, behind = look.get("f"), look.get("b")
+    if "7" in look:
+        front, behind = behind, 7 if front is None else front
+    styles = [STYLES[code] for code in "1234" if code in look]
+    if behind is not None:
+        ground = GROUNDS[behind] if isinstance(behind, int) else behind
+        red, green, blue = bytes.fromhex(ground)
+        styles.append("background:#" + ground)
+        front = "000000" if 299 * red + 587 * green + 114 * blue > 120_000 else "ffffff"
+    if front is not None:
+        styles.append("color:#" + (COLOURS[front] if isinstance(front, int) else front))
+    return f'<span style="{";".join(styles)}">{html.escape(text)}</span>'
 
 
-def sgr(look: Look, codes: str) -> Look:
-    """Return look after one colour sequence, such as '1;38;5;208'."""
-    fields = iter(codes.split(";"))
+def sgr(look: Dict[str, Union[int, str]], codes: str) -> Dict[str, Union[int, str]]:
+    """Return look after one colour sequence, such as `1;38;5;208`."""
+    look, fields = dict(look), iter(codes.split(";"))
     for field in fields:
         code, *parts = field.split(":")
-        code = code.lstrip("0")
-        if code in ("38", "48"):
+        code = "24" if parts == ["0"] else code.lstrip("0")
+        if not code:
+            look = {}
+        elif code in ("38", "48"):
             colour = extended(iter(parts if len(parts) != 5 else parts[:1] + parts[2:]) if parts else fields)
-            look = look._replace(**{"text" if code == "38" else "behind": colour})
-        elif code == "":
-            look = Look()
-        elif code in MARKS and parts[:1] != ["0"]:
-            look = look._replace(marks=look.marks | {MARKS[code]})
-        elif code in UNMARKS or code == "4":
-            look = look._replace(marks=look.marks - set(UNMARKS.get(code, "U")))
-        elif re.fullmatch("[34][0-79]|(9|10)[0-7]", code):
-            colour = None if code in ("39", "49") else int(code[-1]) + (8 if code[0] in "91" else 0)
-            look = look._replace(**{"text" if code[0] in "39" else "behind": colour})
-    return look
+            look["f" if code == "38" else "b"] = colour
+        elif code in UNSET:
+            for old in UNSET[code]:
+                look.pop(old, None)
+        elif code in STYLES:
+            look[code] = 1
+        elif re.fullmatch("[34][0-7]|(9|10)[0-7]", code):
+            look["f" if code[0] in "39" else "b"] = int(code[-1]) + (8 if code[0] in "91" else 0)
+    return {key: value for key, value in look.items() if value is not None}
 
 
 def extended(numbers: Iterator[str]) -> Union[int, str, None]:
-    """Return the colour that '5;N' or '2;R;G;B' tells, None where it tells none."""
+    """Return the colour that `5;N` or `2;R;G;B` tells, None where it tells none."""
     kind = next(numbers, "")
-    wanted = {"5": 1, "2": 3}.get(kind, 0)
-    rgb = [int(n) if re.fullmatch("[0-9]{1,3}", n) else 0 for n in (next(numbers, "") for _ in range(wanted))]
+    rgb = [int(n) if re.fullmatch("[0-9]{1,3}", n) else 0 for n in (next(numbers, "") for _ in range({"5": 1, "2": 3}.get(kind, 0)))]
     if not rgb or max(rgb) > 255:
         return None
-    if kind == "2":
-        return "#%02x%02x%02x" % tuple(rgb)
-    if rgb[0] < 16:
+    if kind == "5" and rgb[0] < 16:
         return rgb[0]
-    if rgb[0] > 231:
-        return "#" + "%02x" % (8 + 10 * (rgb[0] - 232)) * 3
-    cube = rgb[0] - 16
-    return "#%02x%02x%02x" % tuple(step and 55 + 40 * step for step in (cube // 36, cube // 6 % 6, cube % 6))
+    if kind == "5" and rgb[0] > 231:
+        rgb = [8 + 10 * (rgb[0] - 232)] * 3
+    elif kind == "5":
+        rgb = [step and 55 + 40 * step for step in ((rgb[0] - 16) // 36, (rgb[0] - 16) // 6 % 6, (rgb[0] - 16) % 6)]
+    return "%02x%02x%02x" % tuple(rgb)
 
 
 def log_excerpt(head: bytes, tail: bytes, left_out: int, path: str) -> str:
-    """Return head and tail of a long log, with what is left out and where it all is."""
+    """Return head and tail of a log, with what is left out between them and where it all is."""
     if not left_out:
-        return ansi_html(head + tail)
-    # Whole lines read better, unless a line is too long to be spared.
-    cut = len(head) - (head.rfind(b"\n") + 1)
-    skip = tail.find(b"\n") + 1
-    cut, skip = (n if n <= 4096 else 0 for n in (cut, skip))
-    return (f'{ansi_html(head[:len(head) - cut])}<div class="left-out" role="note"><strong>'
-            f"{size_text(left_out + cut + skip)} left out here.</strong> The whole log is in "
-            f'<span class="name">{esc(path)}</span></div>{ansi_html(tail[skip:])}')
+        return ansi_html(head + tail) if head or tail else ""
+    cut, skip = len(head) - (head.rfind(b"\n") + 1), tail.find(b"\n") + 1      # whole lines read better,
+    cut, skip = (n if n <= 4096 else 0 for n in (cut, skip))                   # unless a line is too long to be spared
+    return (f'{ansi_html(head[:len(head) - cut])}<p class="left-out"><strong>{left_out + cut + skip:,} bytes are left out here.</strong> '
+            f'The whole log is in <span class="name">{esc(shown(path))}</span></p>{ansi_html(tail[skip:])}')
 
 
-# -- status.json and metrics.prom
+def json_text(text: str) -> str:
+    """Return a text as it is where it is UTF-8, else escaped as people see it."""
+    return text if text == text.encode("utf-8", "ignore").decode() else shown(text)
+
 
 def status_json(s: Snapshot) -> str:
-    """Return the Snapshot for programs: times in UTC ISO 8601, lengths in seconds."""
+    """Return the Snapshot for programs: times in UTC, lengths in seconds."""
     job = s.running
     return json.dumps({
-        "written": iso(s.written), "state": s.state, "paused": s.paused, "reason": s.reason, "since": iso(s.since),
-        "running": job and {
-            "name": json_name(job.name), "since": iso(job.since), "run": job.run,
-            "elapsed_seconds": round(max(s.written - job.since, 0), 3), "timeout_seconds": job.timeout,
-            "command": job.command, "file": json_name(job.path)},
-        "queues": s.queues,
-        "waiting": [{"name": json_name(w.name), "queue": w.queue, "enqueued": iso(w.enqueued)} for w in s.waiting],
-        "oldest_wait_seconds": round(s.oldest_wait_seconds, 3),
-        "finished": [{"name": json_name(f.name), "queue": f.queue, "ended": iso(f.ended),
-                      "status": f.status.strip(), "seconds": f.seconds} for f in s.recent],
+        "written": iso(s.written), "state": s.state, "reason": s.reason, "since": iso(s.since), "paused": s.paused,
+        "running": job and {"name": json_text(job.name), "since": iso(job.started), "run": job.run, "command": json_text(job.command),
+                            "elapsed_seconds": round(max(s.written - job.started, 0), 3), "timeout_seconds": job.timeout},
+        "queues": s.queues, "oldest_wait_seconds": round(s.oldest_wait_seconds, 3),
+        "waiting": [{"name": json_text(e.name), "queue": e.queue, "enqueued": iso(e.enqueued)} for e in s.waiting],
+        "finished": [{"name": json_text(e.name), "queue": e.queue, "ended": iso(e.ended), "status": e.status, "seconds": e.seconds} for e in s.recent],
         "last_finish": iso(s.last_finish) if s.last_finish else None,
-        "finished_since_start": s.totals, "finished_by_hour": s.hours,
-        "sleep_seconds": s.sleep_seconds, "root": s.root}, indent=1) + "\n"
-
-
-def json_name(name: bytes) -> str:
-    """Return a file name as it is where it is UTF-8, else escaped as people see it."""
-    try:
-        return name.decode("utf-8")
-    except UnicodeDecodeError:
-        return shown(name)
+        "finished_since_start": s.totals, "finished_by_hour": s.hours, "every_seconds": s.every, "root": json_text(s.root)}, indent=1) + "\n"
 
 
 def metrics_prom(s: Snapshot) -> str:
     """Return the numbers for node_exporter's textfile collector.
 
-    What a directory holds is a gauge, since people move files away; only what
-    the Monitor itself saw finish is a counter.
+    What a directory holds is a gauge, since people move files away; only what the Monitor itself
+    saw finish is a counter.
     """
     job = s.running
-    families = [
-        ("up", "gauge", "1 from the Monitor's start to its clean stop; a kill shows in the age of written.",
-         [("", s.state != "stopped")]),
-        ("written_timestamp_seconds", "gauge", "When this file was written, as Unix time.", [("", s.written)]),
-        ("paused", "gauge", "1 while no more jobs are started, by message.", [("", s.paused)]),
-        ("jobs", "gauge", "Files in each directory now.",
-         [(f'{{queue="{key}"}}', count) for key, count in s.queues.items()]),
+    families = (
+        ("up", "gauge", "1 from the Monitor's start to its clean stop; a kill shows in the age of written.", s.state != "stopped"),
+        ("written_timestamp_seconds", "gauge", "When this file was written, as Unix time.", s.written),
+        ("paused", "gauge", "1 while no more jobs are started, by message.", s.paused),
+        ("jobs", "gauge", "Files in each directory.", {f'{{queue="{key}"}}': count for key, count in s.queues.items()}),
         ("finished_jobs_total", "counter", "Jobs finished since the Monitor started, by outcome.",
-         [(f'{{outcome="{word}"}}', s.totals.get(q, 0)) for q, (word, _) in OUTCOMES.items()]),
-        ("waiting", "gauge", "Jobs that wait, in both waiting queues.",
-         [("", s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0))]),
-        ("running", "gauge", "1 while a job runs.", [("", job is not None)]),
-        ("running_elapsed_seconds", "gauge", "How long the running job has run, 0 without one.",
-         [("", max(s.written - job.since, 0) if job else 0)]),
-        ("running_timeout_seconds", "gauge", "The running job's limit, 0 without one.", [("", job.timeout if job else 0)]),
-        ("oldest_waiting_seconds", "gauge", "How long the oldest waiting job has waited, 0 without one.",
-         [("", s.oldest_wait_seconds)]),
-        ("last_finish_timestamp_seconds", "gauge", "When a job last finished, as Unix time, 0 before the first.",
-         [("", s.last_finish)]),
-    ]
-    return "".join(f"# HELP simple_job_q_{name} {told}\n# TYPE simple_job_q_{name} {kind}\n"
-                   + "".join(f"simple_job_q_{name}{labels} {float(value):.17g}\n" for labels, value in rows)
-                   for name, kind, told, rows in families)
+         {f'{{outcome="{key[:-2]}"}}': count for key, count in s.totals.items()}),
+        ("waiting", "gauge", "Jobs that wait, in both waiting queues.", s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0)),
+        ("running", "gauge", "1 while a job runs.", job is not None),
+        ("running_elapsed_seconds", "gauge", "How long the running job has run, 0 without one.", max(s.written - job.started, 0) if job else 0),
+        ("running_timeout_seconds", "gauge", "The running job's limit, 0 without one.", job.timeout if job else 0),
+        ("oldest_waiting_seconds", "gauge", "How long the oldest waiting job has waited, 0 without one.", s.oldest_wait_seconds),
+        ("last_finish_timestamp_seconds", "gauge", "When a job last finished, as Unix time, 0 before the first.", s.last_finish))
+    return "".join(f"# HELP simple_job_q_{name} {told}\n# TYPE simple_job_q_{name} {kind}\n" + "".join(
+        f"simple_job_q_{name}{labels} {float(value):.17g}\n" for labels, value in (values.items() if isinstance(values, dict) else [("", values)]))
+        for name, kind, told, values in families)
 
 
 # ---- Post: what is posted, and when -------------------------------------------------------
 
 class Ended:
-    """What is known of a directory that people only look at: kept while it has not changed."""
+    """What is known of a directory that only people empty. The Monitor notes what it files there itself."""
 
     def __init__(self):
         self.listed = None                                 # state_of_directory at the last listing
         self.again_at = 0.0                                # when the next listing may be made, seconds after boot
         self.count = 0
         self.newest: List[Tuple[float, str, int]] = []     # (mtime, name, inode), the newest first
-        self.hours: Dict[int, int] = {}                    # hour since 1970 -> how many ended in it
+        self.hours = collections.Counter()                 # hour since 1970 -> how many ended in it
+
+    def note(self, path: str) -> None:
+        """Count a UOW that was just filed here."""
+        found = state_of_file(path)
+        if found:
+            self.count += 1
+            self.newest = heapq.nlargest(RECENT_SHOWN, [(found[0] / 1e9, os.path.basename(path), found[2])] + self.newest)
+            self.hours[found[0] // 3_600_000_000_000] += 1
 
 
 def survey_ended(m) -> None:
     """Bring counts, the newest UOWs and the last day of the finished directories up to date.
 
-    As with what waits, a listing may take a twentieth of the time, so 100,000 files stay cheap.
+    A listing may take a five-hundredth of the time, so 100,000 files stay cheap: what people move
+    by hand shows at once in a small directory, and after minutes in a vast one.
     """
-    now = boot_seconds()
     for key, ended in m.ended.items():
         path = getattr(m.config, key)
         state = state_of_directory(path)
-        if state == ended.listed or now < ended.again_at:
+        if state == ended.listed or boot_seconds() < ended.again_at:
             continue
-        began, readmes, files = boot_seconds(), [], []
+        began, readmes = boot_seconds(), []
         ended.__init__()
         try:
             with os.scandir(path) as entries:
-                for entry in entries:
-                    if README_NAME.fullmatch(entry.name):
-                        readmes.append(entry.name)
-                    elif not NEVER_RUN.fullmatch(entry.name):
-                        ended.count += 1
-                        if key in FINISHED:
-                            found = entry.stat(follow_symlinks=False)
-                            files.append((found.st_mtime, entry.name, found.st_ino))
+                ended.newest = heapq.nlargest(RECENT_SHOWN, look_at_ended(ended, entries, readmes, key in FINISHED))
         except OSError:
             pass                                           # gone between two looks; the next one tells
         one_readme(m, path, readmes)
-        ended.newest = heapq.nlargest(RECENT_SHOWN, files)
-        day_ago = time.time() - 25 * 3600
-        for when, _, _ in files:
-            if when > day_ago:
-                hour = int(when // 3600)
-                ended.hours[hour] = ended.hours.get(hour, 0) + 1
-        ended.listed = state
-        ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * LISTING_SHARE)
+        racy = state and time.time() - state[0] / 1e9 < TICK_SECONDS     # as in list_waiting
+        ended.listed = None if racy else state
+        ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * 500)
+
+
+def look_at_ended(ended: Ended, entries, readmes: List[str], finished: bool) -> Iterator[Tuple[float, str, int]]:
+    """Count the UOWs of a listing and yield when each of them ended."""
+    for entry in entries:
+        if README_NAME.fullmatch(entry.name):
+            readmes.append(entry.name)
+        elif not NEVER_RUN.fullmatch(entry.name):
+            ended.count += 1
+            if finished:
+                found = entry.stat(follow_symlinks=False)
+                hour = int(found.st_mtime // 3600)
+                if hour > time.time() // 3600 - 25:
+                    ended.hours[hour] += 1
+                yield found.st_mtime, entry.name, found.st_ino
 
 
 def counts(m) -> Dict[str, int]:
     """Return how many UOWs each directory holds, as of the last listing."""
-    waiting = {queue.key: len(queue.known) for queue in m.waiting}
-    waiting["currently_executing"] = len(m.hand) + bool(m.job)
-    return {key: waiting[key] if key in waiting else m.ended[key].count for key in DIRECTORIES}
+    known = {queue.key: len(queue.known) for queue in m.waiting}
+    known["currently_executing"] = len(m.hand) + bool(m.job)
+    return {key: known[key] if key in known else m.ended[key].count for key in DIRECTORIES}
 
 
 def post(m) -> None:
-    """Post the state into status_dir: at most once a second, at each wake, and every few seconds while a job runs."""
-    now = boot_seconds()
-    if not m.config.status_dir:
+    """Post the state into status_dir: at most once a second, and at least every few seconds while a job runs."""
+    now, place = boot_seconds(), m.config.status_dir
+    if not place:
         return
     if now < m.post_at and not m.stopping:
         m.due.append(m.post_at)
         return
-    m.post_at = now + POST_SECONDS
-    if m.job:
-        m.due.append(now + FOLLOW_SECONDS)
     try:
-        os.makedirs(os.path.join(m.config.status_dir, "uow"), 0o755, exist_ok=True)
-        survey_ended(m)
+        os.makedirs(os.path.join(place, "uow"), 0o755, exist_ok=True)
         snapshot = take_snapshot(m)
-        post_uow_pages(m, snapshot)
-        for name, text in (("index.html", page_index(snapshot)), ("again.html", page_index(snapshot, "index.html")),
-                           ("status.json", status_json(snapshot)), ("metrics.prom", metrics_prom(snapshot))):
-            put(m, os.path.join(m.config.status_dir, name), text)
+        pages = post_uow_pages(m, snapshot, os.path.join(place, "uow"))
+        for name, text in (("index.html", page_index(snapshot)), ("status.json", status_json(snapshot)), ("metrics.prom", metrics_prom(snapshot))):
+            put(m, os.path.join(place, name), text)
+        for name in os.listdir(os.path.join(place, "uow")):
+            if name not in pages and re.fullmatch(r"\d+\.html|\.new\.\d+", name):      # our own, named no longer
+                os.unlink(os.path.join(place, "uow", name))
         ends(m, "post")
-    except OSError as problem:
-        begins(m, "post", "the status cannot be posted into %s: %s" % (shown(m.config.status_dir), reason_of(problem)))
+    except Exception as problem:                           # even a bug: no page is worth a job
+        begins(m, "post", "the status cannot be posted into %s: %s" % (shown(place), reason_of(problem)))
+    spent = boot_seconds() - now
+    m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * spent))
+    m.due.append(now + (FOLLOW_SECONDS if m.job else IDLE_SECONDS))
 
 
 def put(m, path: str, text: str) -> None:
@@ -2662,98 +2427,92 @@ def put(m, path: str, text: str) -> None:
 
 def take_snapshot(m) -> Snapshot:
     """Return all that is posted, as of now."""
-    now, (state, reason) = time.time(), state_now(m)
+    now, (state, reason), job = time.time(), state_now(m), m.job
     if (state, reason) != m.state:
         m.state, m.state_since = (state, reason), now
-    newest = heapq.nlargest(RECENT_SHOWN, (item + (key,) for key in FINISHED for item in m.ended[key].newest))
-    waiting = [WaitingUow(queue.key, os.fsencode(name), enqueued / 1e6, page_name(str(queue.known.get(name, 0))))
-               for queue in m.waiting for enqueued, name in queue.ready[:WAITING_SHOWN]][:WAITING_SHOWN]
-    hour = int(now // 3600)
-    job, oldest = m.job, min([queue.ready[0][0] / 1e6 for queue in m.waiting if queue.ready] or [now])
+    newest = heapq.nlargest(RECENT_SHOWN, ((*item, key) for key in FINISHED for item in m.ended[key].newest))
+    m.finished = {item: m.finished.get(item) or finished_entry(m, *item) for item in newest}
+    ready = [(queue, *item) for queue in m.waiting for item in queue.ready[:WAITING_SHOWN]]
+    hour, oldest = int(now // 3600), min([enqueued for _, enqueued, _ in ready], default=now * 1e6) / 1e6
     return Snapshot(
-        written=now, state=state, paused=m.paused, reason=reason, since=m.state_since,
-        running=job and RunningUow(os.fsencode(job.name), job.since / 1e6, job.run, job.limit, job.uow.names.get("UOW_COMMAND", ""),
-                                   os.fsencode(job.path), page_name(str(os.fstat(job.fd).st_ino))),
-        queues=counts(m), waiting=waiting, recent=[finished_uow(m, *item) for item in newest],
-        hours=[{key: m.ended[key].hours.get(hour - back, 0) for key in FINISHED} for back in range(23, -1, -1)],
-        says=last_lines(m.config.monitor_says), sleep_seconds=int(max(FOLLOW_SECONDS, m.config.sleep_seconds)), root=m.config.root,
-        totals=m.totals, oldest_wait_seconds=max(0, now - oldest), last_finish=newest[0][0] if newest else 0)
+        written=now, state=state, reason=reason, since=m.state_since, paused=m.paused,
+        every=FOLLOW_SECONDS if job else max(POST_SECONDS, min(m.config.sleep_seconds, IDLE_SECONDS)), root=m.config.root,
+        running=job and Entry("currently_executing", job.name, "%d.html" % os.fstat(job.fd).st_ino, (job.uow.enqueued or 0) / 1e6, job.since / 1e6,
+                              command=job.uow.names.get("UOW_COMMAND", "") if is_public(os.fstat(job.fd)) else "", timeout=job.limit, run=job.run),
+        waiting=[Entry(queue.key, name, "%d.html" % queue.known.get(name, 0), enqueued / 1e6) for queue, enqueued, name in ready[:WAITING_SHOWN]],
+        recent=[entry for entry in m.finished.values() if os.path.lexists(path_of(m, entry))], queues=counts(m),
+        hours=[{key: m.ended[key].hours[hour - back] for key in FINISHED} for back in range(23, -1, -1)],
+        says=last_lines(m.config.monitor_says), totals=m.totals, oldest_wait_seconds=max(0, now - oldest), last_finish=newest[0][0] if newest else 0)
 
 
-def finished_uow(m, ended: float, name: str, inode: int, key: str) -> FinishedUow:
+def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
     """Return what is told of one finished UOW."""
-    _, uow = peek(os.path.join(getattr(m.config, key), name))
+    uow = peek(os.path.join(getattr(m.config, key), name)).uow
     took = re.search(r" after ([\d.]+) s", uow.status)
-    return FinishedUow(key, os.fsencode(name), ended, uow.status, uow.names.get("UOW_COMMAND", ""),
-                       float(took.group(1)) if took else None, page_name(str(inode)))
+    seconds = float(took.group(1)) if took else None
+    return Entry(key, name, "%d.html" % inode, (uow.enqueued or 0) / 1e6, ended - seconds if seconds is not None else 0, ended,
+                 uow.status, uow.names.get("UOW_COMMAND", ""), seconds)
 
 
-def peek(path: str) -> Tuple[bytes, Uow]:
-    """Return the beginning of a UOW for those who only look; what is gone or none is empty."""
+def path_of(m, entry: Entry) -> str:
+    return os.path.join(getattr(m.config, entry.queue), entry.name)
+
+
+def look_only(path: str, _flags: int) -> int:
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def is_public(found) -> bool:
+    """Tell whether everybody may read a file. What is in others is not posted, since pages are for everybody."""
+    return bool(found.st_mode & stat.S_IROTH)
+
+
+def peek(path: str, log_bytes: int = 0) -> SimpleNamespace:
+    """Return header, Uow and both ends of the log for those who only look; empty for what is gone or no UOW."""
+    seen = SimpleNamespace(header="", uow=Uow(None, {}, None, "", -1, -1, (0, 0), b""), log=b"", tail=b"", left_out=0)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            head = os.pread(fd, HEAD_BYTES + 1, 0) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-        finally:
-            os.close(fd)
-        return head, parse_uow(head, ())
+        with open(path, "rb", 0, opener=look_only) as file:
+            found = os.fstat(file.fileno())
+            head = os.pread(file.fileno(), HEAD_BYTES + 1, 0)
+            seen.uow = parse_uow(head, ())
+            if not is_public(found):
+                seen.header, seen.uow = "Not everybody may read this UOW, so it is not shown here.", seen.uow._replace(names={})
+                return seen
+            seen.header = os.fsdecode(head[seen.uow.header[0]:seen.uow.header[1]])
+            if seen.uow.log_at >= 0 and log_bytes:
+                seen.log = os.pread(file.fileno(), log_bytes, seen.uow.log_at)
+                end = seen.uow.log_at + len(seen.log)
+                seen.left_out = max(0, found.st_size - log_bytes - end)
+                seen.tail = os.pread(file.fileno(), log_bytes, end + seen.left_out)
     except (OSError, BadUow):
-        return b"", Uow(None, {}, None, "", -1, -1, (0, 0), b"")
+        pass
+    return seen
 
 
 def last_lines(path: str) -> List[str]:
     """Return the end of monitor_says."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            found = os.fstat(fd)
-            text = os.pread(fd, 4096, max(0, found.st_size - 4096)) if stat.S_ISREG(found.st_mode) else b""
-        finally:
-            os.close(fd)
+        with open(path, "rb", 0, opener=look_only) as file:
+            found = os.fstat(file.fileno())
+            begin = max(0, found.st_size - 4096)
+            lines = os.pread(file.fileno(), 4096, begin).decode("utf-8", "replace").split("\n") if is_public(found) else []
     except OSError:
         return []
-    return text.decode("utf-8", "replace").splitlines()[-SAYS_SHOWN:]
+    return lines[1 if begin else 0:][-SAYS_SHOWN - 1:-1]
 
 
-def post_uow_pages(m, s: Snapshot) -> None:
-    """Write a page for each UOW that the index names, where it has changed since, and remove those no longer named."""
-    place, wanted = os.path.join(m.config.status_dir, "uow"), {}
-    for item in [s.running] if s.running else []:
-        wanted[item.page] = ("currently_executing", item)
-    for item in s.waiting + s.recent:
-        wanted.setdefault(item.page, (item.queue, item))
-    for name in os.listdir(place):
-        if name not in wanted:
-            os.unlink(os.path.join(place, name))
-            m.pages.pop(name, None)
-    for page, (key, item) in wanted.items():
-        path = os.path.join(getattr(m.config, key), os.fsdecode(item.name))
-        state = (key, path, state_of_file(path))
-        if m.pages.get(page) != state:
-            put(m, os.path.join(place, page), uow_page(s, key, item, path))
-            m.pages[page] = state
-
-
-def uow_page(s: Snapshot, key: str, item, path: str) -> str:
-    """Return the page of one UOW, its log as head and tail where it is long."""
-    head, uow = peek(path)
-    begin, size, tail = max(uow.log_at, 0), 0, b""
-    log = head[begin:] if uow.log_at >= 0 else b""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            size = os.fstat(fd).st_size
-            log = os.pread(fd, LOG_SHOWN, begin) if uow.log_at >= 0 else b""
-            tail = os.pread(fd, LOG_SHOWN, max(begin + len(log), size - LOG_SHOWN)) if log else b""
-        finally:
-            os.close(fd)
-    except OSError:
-        pass
-    times = [(label, when) for label, when in (("Enqueued", uow.enqueued and uow.enqueued / 1e6), ("Started", getattr(item, "since", None)),
-                                               ("Ended", getattr(item, "ended", None))) if when]
-    return page_uow(shown(item.name), key, os.fsdecode(head[uow.header[0]:uow.header[1]]), uow.status,
-                    log_excerpt(log, tail, max(0, size - begin - len(log) - len(tail)), path), "", key == "currently_executing",
-                    times, s.written, s.sleep_seconds)
+def post_uow_pages(m, s: Snapshot, place: str) -> Dict[str, Entry]:
+    """Write a page for each UOW that the index names, where it has changed since; return what is named."""
+    named = {entry.page: entry for entry in s.waiting + s.recent + ([s.running] if s.running else [])}
+    there, pages = set(os.listdir(place)), {}
+    for page, entry in named.items():
+        path, target = path_of(m, entry), os.path.join(place, page)
+        pages[target] = state = (path, state_of_file(path))
+        if entry is s.running or page not in there or m.pages.get(target) != state:
+            seen = peek(path, LOG_SHOWN)
+            put(m, target, page_uow(s, entry, seen.header, log_excerpt(seen.log, seen.tail, seen.left_out, path)))
+    m.pages = pages
+    return named
 
 
 # ---- Operations: what the messages do --------------------------------------------------
@@ -2765,6 +2524,8 @@ def tell_help(m) -> None:
 
 def tell_status(m) -> None:
     """Say what runs, with its processes, what waits, in order, and the counts."""
+    for ended in m.ended.values():
+        ended.again_at = 0
     survey_ended(m)
     say(m, "state: " + " ".join(state_now(m)).strip())
     if m.job:
@@ -3011,7 +2772,7 @@ def state_now(m) -> Tuple[str, str]:
         return "paused", "until RESUME"
     if m.hand or any(queue.pending() for queue in m.waiting):
         held = [text for key, text in m.conditions.items() if key == "launch" or key[0] == "ready"]
-        return "waiting", held[0] if held else "for files to settle" if not any(queue.ready for queue in m.waiting) else ""
+        return "waiting", held[0].replace("waiting: ", "because ") if held else "for files to settle" if not any(queue.ready for queue in m.waiting) else ""
     return "idle", ""
 
 
@@ -3260,7 +3021,7 @@ def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
     return SimpleNamespace(config=config, until_empty=until_empty, uid=os.geteuid(), boot=boot_mark(), device=os.stat(config.root).st_dev,
                            waiting=[Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")],
                            job=None, hand=[], paused=os.path.lexists(pause_mark(config)), finishing=False, stopping=False,
-                           ended={key: Ended() for key in DIRECTORIES[3:]}, totals=dict.fromkeys(FINISHED, 0), post_at=0, pages={},
+                           ended={key: Ended() for key in DIRECTORIES[3:]}, totals=dict.fromkeys(FINISHED, 0), post_at=0, pages={}, finished={},
                            state=None, state_since=time.time(), hook=None, after=[], search=None, ready=None, ready_passed=False, ready_at=0, launch_at=0, retry_at={},
                            conditions={}, says_broken=False, half_line=False, reads_state=None, reads_like=None, taken=True,
                            due=[], notified={}, wakeup=-1, notices=NOTICES_AT_ONCE, notices_at=0.0, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
