@@ -80,7 +80,7 @@ ACTED_PER_WAKE = 100          # messages acted on between two looks at the queue
 COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
 LOOK_SECONDS = 0.4            # time for judging new files between two looks at the messages
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 100,000 files stay cheap
-NOTICES_A_SECOND = 8          # a directory that changes without end, under a growing log say, wakes no more often,
+NOTICES_A_SECOND = 4          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
 HOOK_SECONDS = 60             # limit of ready_command and after_command
@@ -962,8 +962,11 @@ def divide_cgroup() -> None:
 
 def write_cgroup(path: str, text: str) -> None:
     """Write to a file that the kernel offers; OSError where it does not, and no file is made."""
-    with open(path, "r+") as file:
-        file.write(text)
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
 
 
 def cgroup_of(run: str) -> str:
@@ -2976,6 +2979,9 @@ def make_directories(config, say_made) -> None:
         if found.st_dev != device:
             raise Unusable("%s %s is on another file system than %s; expected all on one, since mv between two is a copy"
                            % (key, shown(path), shown(config.root)))
+        if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise Unusable("%s %s cannot be listed and written by %s; mend it with: chown %s %s"
+                           % (key, shown(path), owner_name(os.geteuid()), owner_name(os.geteuid()), shown(path)))
 
 
 def open_to_others(config) -> List[str]:
