@@ -131,10 +131,10 @@ class QueueCase(unittest.TestCase):
         with open(self.path(*parts), "rb") as file:
             return file.read().decode("utf-8", "surrogateescape")
 
-    def start(self, *flags, config="config.txt", env=None, python=sys.executable, prefix=()):
+    def start(self, *flags, config="config.txt", env=None, python=sys.executable, prefix=(), program=MONITOR):
         """Start the real Monitor on this root and return its process; its output goes to .output."""
         output = open(self.path(".output"), "ab")
-        monitor = subprocess.Popen([*prefix, python, "-B", MONITOR, self.path(config), *flags], stdin=subprocess.DEVNULL,
+        monitor = subprocess.Popen([*prefix, python, "-B", program, self.path(config), *flags], stdin=subprocess.DEVNULL,
                                    stdout=output, stderr=subprocess.STDOUT, cwd="/", env=env)
         monitor.stdout = output
         self.monitors.append(monitor)

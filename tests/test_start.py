@@ -1,0 +1,443 @@
+"""Start-up, --until-empty, --check, and the commands that hold a launch back or follow an outcome."""
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+from tests.helpers import IN_CI, MONITOR, QUEUES, QueueCase, need, need_root, processes_with, until, uow
+import monitor
+
+STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
+
+
+def ran(*arguments, **options):
+    """Run the Monitor to its end and return exit code, what stdout had, what stderr had."""
+    answer = subprocess.run([*options.pop("prefix", ()), sys.executable, "-B", options.pop("program", MONITOR), *arguments], stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60, **options)
+    return answer.returncode, answer.stdout, answer.stderr
+
+
+class StartCase(QueueCase):
+    def stamped(self, name):
+        """Wait until a waiting UOW is stamped and back in wait-q."""
+        until(lambda: os.path.exists(self.path("wait-q", name)) and os.listdir(self.path("currently-executing", ".wait_q")) == []
+              and self.read("wait-q", name).startswith("ENQUEUED"), self.output)
+
+
+class TestOneInstance(StartCase):
+    def everything(self):
+        """Return what a change of anything below the root would change."""
+        found = {}
+        for place, _, names in os.walk(self.root):
+            for path in [place] + [os.path.join(place, name) for name in names]:
+                is_file = stat.S_ISREG(os.lstat(path).st_mode)
+                found[path] = (os.lstat(path).st_ino, os.lstat(path).st_mode, os.lstat(path).st_mtime_ns, self.read(path) if is_file else "")
+        return found
+
+    def test_a_second_monitor_exits_3_and_touches_nothing(self):
+        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        first = self.started()
+        self.running("x")
+        self.message("PAUSE")
+        self.said("paused: ")
+        self.drop("y", uow("true"))
+        self.drop("bad", "nonsense\n")
+        self.said("bad in wait-q goes to trash")
+        self.stamped("y")
+        until(lambda: self.read("monitor_reads").encode() == monitor.howto())
+        before = self.everything()
+        for flags in ([], ["--until-empty"]):
+            self.assertEqual(ran(self.path("config.txt"), *flags),
+                             (3, "", "monitor.py: another Monitor has %s\n" % self.path("currently-executing")))
+        self.assertEqual(self.everything(), before)
+        self.assertIsNone(first.poll())
+
+    def test_another_root_with_the_same_currently_executing_is_refused_too(self):
+        self.started()
+        self.write("other.txt", "currently_executing :: %s\nwait_q :: w2\n" % self.path("currently-executing"))
+        self.assertEqual(ran(self.path("other.txt"))[0], 3)
+
+    def test_a_job_that_outlives_its_monitor_does_not_hold_the_lock(self):
+        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        first = self.started()
+        self.running("x")
+        first.kill()
+        first.wait()
+        self.started()
+        self.said("adopted x run ")
+        self.write("go", "")
+        self.assertEqual(self.ended("x"), "done-q")
+
+
+class TestWhereItStarts(QueueCase):
+    def test_without_an_argument_the_root_is_where_monitor_py_is(self):
+        shutil.copy(MONITOR, self.path("monitor.py"))
+        self.drop("x", uow("pwd"))
+        self.assertEqual(ran("--until-empty", program=self.path("monitor.py"), cwd="/")[0], 0)
+        self.assertEqual(self.log("x"), self.root.encode() + b"\n")
+
+    def test_a_relative_config_file(self):
+        self.drop("x", uow("pwd"))
+        self.assertEqual(ran("config.txt", "--until-empty", cwd=self.root)[0], 0)
+        self.assertEqual(self.log("x"), self.root.encode() + b"\n")
+
+    def test_without_a_config_txt_the_defaults_hold(self):
+        os.unlink(self.path("config.txt"))
+        shutil.copy(MONITOR, self.path("monitor.py"))
+        self.drop("x", uow("true"))
+        self.assertEqual(ran("--until-empty", program=self.path("monitor.py"))[0], 0)
+        self.assertEqual(self.where("x"), ["done-q"])
+        self.assertTrue(os.path.exists(self.path("status", "status.json")))
+
+    def test_what_is_said_is_on_standard_output_too(self):
+        self.drop("x", uow("true"))
+        _, output, errors = ran(self.path("config.txt"), "--until-empty")
+        self.assertEqual((output, errors), (self.says(), ""))
+        self.assertEqual(len(output.splitlines()), 4, output)
+        for line in output.splitlines():
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \S")
+
+    def test_standard_output_that_is_gone_harms_nothing(self):
+        self.drop("x", uow("true"))
+        subprocess.run(["bash", "-c", '"$0" -B "$1" "$2" --until-empty >&-', sys.executable, MONITOR, self.path("config.txt")], check=True, timeout=60)
+        self.assertEqual(self.where("x"), ["done-q"])
+        self.assertIn("done: exit 0", self.says())
+
+
+class TestDirectories(QueueCase):
+    def test_missing_ones_are_made_and_said(self):
+        for queue in QUEUES + ["archive"]:
+            os.rmdir(self.path(queue))
+        self.run_until_empty()
+        for queue in QUEUES + ["archive"]:
+            self.assertTrue(os.path.isdir(self.path(queue)), queue)
+            self.assertEqual(stat.S_IMODE(os.stat(self.path(queue)).st_mode) & 0o022, 0, queue)
+            self.assertIn("%s was missing: made %s\n" % (queue.replace("-", "_"), self.path(queue)), self.says())
+
+    def refused(self, *words):
+        code, output, errors = ran(self.path("config.txt"))
+        self.assertEqual((code, output, errors.count("\n")), (2, "", 1), errors)
+        for word in words:
+            self.assertIn(word, errors)
+        self.assertFalse(os.path.lexists(self.path("monitor_says")))
+
+    def test_a_symlink_is_refused(self):
+        for queue in ("wait-q", "currently-executing", "trash"):
+            with self.subTest(queue):
+                os.rename(self.path(queue), self.path("real"))
+                os.symlink("real", self.path(queue))
+                self.refused("%s %s is no directory but a symbolic link; expected a real directory" % (queue.replace("-", "_"), self.path(queue)))
+                os.unlink(self.path(queue))
+                os.rename(self.path("real"), self.path(queue))
+
+    def test_a_file_in_its_place_is_refused(self):
+        os.rmdir(self.path("done-q"))
+        self.write("done-q", "")
+        self.refused("done_q %s is no directory; expected a real directory" % self.path("done-q"))
+
+    def test_another_file_system_is_refused(self):
+        other = "/dev/shm"
+        if not os.access(other, os.W_OK) or os.stat(other).st_dev == os.stat(self.root).st_dev:
+            if IN_CI:
+                raise AssertionError("CI has no second file system at /dev/shm")
+            self.skipTest("needs /dev/shm on another file system than the temporary directory")
+        place = tempfile.mkdtemp(prefix="sjq-", dir=other)
+        self.addCleanup(shutil.rmtree, place)
+        self.configure("error_q :: %s\n" % place)
+        self.refused("error_q %s is on another file system than %s; expected all on one" % (place, self.root))
+
+    def test_one_that_cannot_be_made_is_refused(self):
+        self.write("file", "")
+        self.configure("done_q :: file/done\n")
+        self.refused("done_q %s cannot be made: Not a directory" % self.path("file/done"))
+
+    def test_currently_executing_that_cannot_be_written_is_refused(self):
+        need_root()
+        need("setpriv")
+        copy = shutil.copy(MONITOR, self.path("monitor.py"))
+        subprocess.run(["chown", "-R", "nobody", self.root], check=True)
+        os.chown(self.path("currently-executing"), 0, 0)
+        code, _, errors = ran(self.path("config.txt"), program=copy, prefix=("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"))
+        self.assertEqual((code, errors.count("\n")), (2, 1), errors)
+        path = self.path("currently-executing")
+        self.assertEqual(errors, "monitor.py: currently_executing %s cannot be listed and written by nobody; mend it with: chown nobody %s\n" % (path, path))
+
+
+class TestPermissions(QueueCase):
+    """Start-up refuses what others could write, and the command that it names mends it."""
+
+    def mended_by_what_it_says(self, name, why, command):
+        code, output, errors = ran(self.path("config.txt"), program=self.path("monitor.py"))
+        self.assertEqual((code, output), (2, ""), errors)
+        self.assertEqual(errors, "monitor.py: %s %s; mend it with: %s %s\n" % (self.path(name) if name else self.root, why, command, self.path(name) if name else self.root))
+        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[0], 1)
+        subprocess.run(["bash", "-c", errors.partition("mend it with: ")[2]], check=True)
+        self.assertEqual(ran(self.path("config.txt"), "--until-empty", program=self.path("monitor.py"))[0], 0)
+        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[:2], (0, "all is well\n"))
+
+    def setUp(self):
+        super().setUp()
+        shutil.copy(MONITOR, self.path("monitor.py"))
+        os.chmod(self.path("monitor.py"), 0o644)
+
+    def test_written_by_everybody(self):
+        for name, mode in (("", 0o707), ("config.txt", 0o646), ("monitor.py", 0o606), ("currently-executing", 0o757)):
+            with self.subTest(name):
+                os.chmod(self.path(name), mode)
+                self.mended_by_what_it_says(name, "can be written by everybody", "chmod o-w")
+
+    def test_written_by_a_group_with_others_in_it(self):
+        need_root()
+        for name, mode in (("", 0o770), ("config.txt", 0o664), ("monitor.py", 0o664), ("currently-executing", 0o775)):
+            with self.subTest(name):
+                os.chown(self.path(name), -1, 65534)
+                os.chmod(self.path(name), mode)
+                self.mended_by_what_it_says(name, "can be written by its group", "chmod g-w")
+
+    def test_owned_by_somebody_else(self):
+        need_root()
+        for name in ("", "config.txt", "monitor.py", "currently-executing"):
+            with self.subTest(name):
+                os.chown(self.path(name), 65534, -1)
+                self.mended_by_what_it_says(name, "belongs to nobody, who could act as the Monitor's user", "chown root")
+
+    def test_waiting_queues_may_be_written_by_others(self):
+        for queue in ("wait-q", "priority-q"):
+            os.chmod(self.path(queue), 0o1777)
+        self.drop("x", uow("true"))
+        self.run_until_empty()
+        self.assertEqual(self.where("x"), ["done-q"])
+
+
+class TestUntilEmpty(StartCase):
+    def test_with_nothing_to_do_it_ends_at_once(self):
+        began = time.monotonic()
+        self.run_until_empty()
+        self.assertLess(time.monotonic() - began, 4)      # sleep_seconds is 5
+
+    def test_what_has_not_settled_yet_is_run_first(self):
+        self.configure("settle_seconds :: 1\n")
+        self.drop("x", uow("true"))
+        self.drop("bad", "nonsense\n", "priority-q")
+        self.run_until_empty()
+        self.assertEqual((self.where("x"), self.where("bad")), (["done-q"], ["trash"]))
+
+    def test_what_a_job_drops_is_run_too(self):
+        self.write("child", uow("true"))
+        self.drop("parent", uow("cp child .c; mv .c wait-q/child"))
+        self.run_until_empty()
+        self.assertEqual((self.where("parent"), self.where("child")), (["done-q"], ["done-q"]))
+
+    def test_a_job_left_by_another_monitor_is_waited_for(self):
+        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        first = self.started()
+        self.running("x")
+        self.stop(first)
+        second = self.start("--until-empty")
+        self.said("adopted x run ")
+        self.assertIsNone(second.poll())
+        self.write("go", "")
+        self.assertEqual(second.wait(30), 0)
+        self.assertEqual(self.where("x"), ["done-q"])
+
+    def test_paused_it_keeps_waiting(self):
+        self.message("PAUSE")
+        self.drop("x", uow("true"))
+        process = self.start("--until-empty")
+        self.said("paused: ")
+        self.stamped("x")
+        self.message("HELP")
+        self.said("message HELP")
+        self.assertIsNone(process.poll())
+        self.message("RESUME")
+        self.assertEqual(process.wait(30), 0)
+        self.assertEqual(self.where("x"), ["done-q"])
+
+    def test_held_back_it_keeps_waiting(self):
+        self.configure("ready_command :: echo x >> asked; test -e ready\nsleep_seconds :: 0.1\n")
+        self.drop("x", uow("true"))
+        process = self.start("--until-empty")
+        until(lambda: os.path.exists(self.path("asked")) and self.read("asked").count("x") >= 3)
+        self.assertIsNone(process.poll())
+        self.write("ready", "")
+        self.assertEqual(process.wait(30), 0)
+
+    def test_after_command_is_waited_for(self):
+        self.configure("after_command :: sleep 0.5; touch after\n")
+        self.drop("x", uow("true"))
+        self.run_until_empty()
+        self.assertTrue(os.path.exists(self.path("after")))
+
+    def test_readmes_and_hidden_files_are_nothing_to_wait_for(self):
+        for name in ("README", ".hidden", "x~"):
+            self.drop(name, uow("true"))
+        self.run_until_empty()
+
+
+class TestCheck(QueueCase):
+    def check(self, *findings):
+        """Run --check; each finding is one line, and there are no others."""
+        code, output, errors = ran(self.path("config.txt"), "--check")
+        self.assertEqual(errors, "")
+        lines = output.splitlines()
+        self.assertEqual(code, 1 if findings else 0, output)
+        self.assertEqual(len(lines), max(1, len(findings)), output)
+        for finding, line in zip(findings or ["all is well"], lines):
+            self.assertIn(finding, line)
+
+    def test_all_is_well_and_nothing_is_run_or_changed(self):
+        self.drop("x", uow("touch ran"))
+        self.write("archive/notes", "anything\n")
+        self.write("trash/bad", "nonsense\n")
+        self.write("wait-q/README", "a queue\n")
+        self.check()
+        self.assertEqual(self.read("wait-q", "x"), uow("touch ran"))
+        self.assertEqual(os.listdir(self.path("currently-executing")), [])
+        self.assertFalse(os.path.lexists(self.path("monitor_says")))
+        self.assertFalse(os.path.lexists(self.path("monitor_reads")))
+
+    def test_beside_a_monitor_with_a_job(self):
+        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.started()
+        self.running("x")
+        self.check()
+        self.write("go", "")
+        self.assertEqual(self.ended("x"), "done-q")
+
+    def test_after_outcomes_of_every_kind(self):
+        self.configure("fail_exit_codes :: 4\n")
+        for code in (0, 3, 4):
+            self.drop("exit-%d" % code, uow("exit %d" % code))
+        self.run_until_empty()
+        self.check()
+
+    def test_status_and_directory_that_disagree(self):
+        self.write("done-q/a", STOCK % b"error: exit 3 after 1.0 s")
+        self.write("error-q/b", STOCK % b"error: exit 3 after 1.0 s")
+        self.write("fail-q/c", STOCK % b"")
+        self.check("%s has the STATUS error; expected done there" % self.path("done-q/a"), "%s has the STATUS $''; expected fail there" % self.path("fail-q/c"))
+
+    def test_a_uow_in_two_places(self):
+        self.write("done-q/a", STOCK % b"done: exit 0 after 1.0 s")
+        self.write("wait-q/a", STOCK % b"done: exit 0 after 1.0 s")
+        self.check("a is in wait-q and in done-q")
+
+    def test_what_is_no_uow(self):
+        self.write("wait-q/bad\n", "nonsense\n")
+        os.symlink("/etc/passwd", self.path("done-q", "link"))
+        os.mkfifo(self.path("error-q", "fifo"))
+        os.mkdir(self.path("fail-q", "directory"))
+        self.check("wait-q/bad\\n' is no valid UOW: line 1: nonsense; expected", "done-q/link", "error-q/fifo is not a regular file", "fail-q/directory is not a regular file")
+
+    def test_a_missing_directory_is_found_and_not_made(self):
+        os.rmdir(self.path("archive"))
+        self.check("archive %s is missing; a start of the Monitor makes it" % self.path("archive"))
+        self.assertFalse(os.path.lexists(self.path("archive")))
+
+    def test_a_bad_configuration_exits_2(self):
+        self.write("config.txt", "nonsense\n")
+        code, output, errors = ran(self.path("config.txt"), "--check")
+        self.assertEqual((code, output), (2, ""))
+        self.assertIn("config.txt line 1: nonsense; expected", errors)
+
+    def test_a_directory_that_cannot_be_written(self):
+        need_root()
+        need("setpriv")
+        copy = shutil.copy(MONITOR, self.path("monitor.py"))
+        subprocess.run(["chown", "-R", "nobody", self.root], check=True)
+        for queue in ("done-q", "currently-executing"):
+            with self.subTest(queue):
+                os.chown(self.path(queue), 0, 0)
+                code, output, _ = ran(self.path("config.txt"), "--check", program=copy, prefix=("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"))
+                self.assertEqual(code, 1, output)
+                self.assertIn(self.path(queue), output)
+                os.chown(self.path(queue), 65534, -1)
+
+
+class TestBesideTheJob(QueueCase):
+    def quick(self, seconds="1"):
+        """Return a Monitor whose commands have this limit; everything else is as it is."""
+        with open(MONITOR) as file:
+            text = file.read()
+        self.assertEqual(text.count("HOOK_SECONDS = 60 "), 1)
+        return self.write("monitor.py", text.replace("HOOK_SECONDS = 60 ", "HOOK_SECONDS = %s " % seconds))
+
+    def test_job_process_matches_the_whole_name_only(self):
+        self.configure("job_process :: sjq-whole\n")
+        os.symlink("/bin/sleep", self.path("sjq-whole-not"))
+        other = subprocess.Popen([self.path("sjq-whole-not"), "60"])
+        try:
+            self.drop("x", uow("true"))
+            self.run_until_empty()
+        finally:
+            other.kill()
+            other.wait()
+        self.assertNotIn("waiting:", self.says())
+
+    def test_ready_command_is_asked_before_each_launch_and_not_for_an_empty_queue(self):
+        self.configure("ready_command :: echo x >> asked\nsleep_seconds :: 0.1\n")
+        process = self.started()
+        self.message("HELP")
+        self.said("message HELP")
+        self.assertFalse(os.path.exists(self.path("asked")))
+        for name in ("a", "b", "c"):
+            self.drop(name, uow("true"))
+            self.ended(name)
+        self.assertEqual(self.stop(process), 0)
+        self.assertEqual(self.read("asked"), "x\n" * 3)
+
+    def test_ready_command_that_never_ends_is_a_refusal(self):
+        self.configure("ready_command :: test -e ready || sleep 600\nsleep_seconds :: 0.2\n")
+        self.drop("x", uow("true"))
+        self.started(program=self.quick())
+        self.said("waiting: ready_command refuses (ran longer than 1 s)")
+        self.message("HELP")
+        self.said("message HELP")                        # the cycle goes on beside it
+        self.write("ready", "")
+        self.assertEqual(self.ended("x"), "done-q")
+
+    def test_after_command_knows_the_outcome(self):
+        self.configure("after_command :: printf '%s|%s|%s\\n' \"$SJQ_NAME\" \"$SJQ_STATUS\" \"$SJQ_FILE\" >> after; readlink /proc/self/fd/0 >> stdin\n")
+        for name, command in (("a", "true"), ("b", "exit 3"), ("c", "kill -KILL $$")):
+            self.drop(name, uow(command))
+        self.run_until_empty()
+        wanted = {"%s|%s|%s" % (name, self.status(name), self.path(queue, name)) for name, queue in (("a", "done-q"), ("b", "error-q"), ("c", "fail-q"))}
+        self.assertEqual(set(self.read("after").splitlines()), wanted)
+        self.assertEqual(self.read("stdin"), "/dev/null\n" * 3)
+
+    def test_after_command_that_fails_is_reported_and_jobs_go_on(self):
+        self.configure("after_command :: exit 3\n")
+        for name in ("a", "b"):
+            self.drop(name, uow("true"))
+        self.run_until_empty()
+        self.assertEqual(self.says().count("after_command for a: exit 3\n"), 1)
+        self.assertEqual(self.says().count("after_command for b: exit 3\n"), 1)
+        self.assertEqual((self.where("a"), self.where("b")), (["done-q"], ["done-q"]))
+
+    def test_after_command_that_never_ends_is_ended(self):
+        self.configure("after_command :: trap '' TERM; sleep 600 & sleep 601\n")
+        self.drop("x", uow("true"))
+        self.run_until_empty(program=self.quick())
+        self.assertIn("after_command for x: ran longer than 1 s\n", self.says())
+        until(lambda: not processes_with("SJQ_FILE=" + self.path("done-q", "x")), "nothing of it left")
+
+    def test_no_job_starts_while_after_command_runs(self):
+        self.configure("after_command :: echo begin >> trace; sleep 0.3; echo end >> trace\n")
+        for name in ("a", "b"):
+            self.drop(name, uow("echo job >> trace"))
+        self.run_until_empty()
+        self.assertEqual(self.read("trace").split(), ["job", "begin", "end"] * 2)
+
+    def test_what_cannot_be_started_now_is_tried_again_and_not_lost(self):
+        """No bash in PATH: the job's shell says so; the Monitor goes on."""
+        self.drop("x", uow("true"))
+        tools = self.path("tools")
+        os.mkdir(tools)
+        for tool in ("sh", "tee", "mv", "cat", "date", "grep", "tail", "head", "pgrep", "ps"):
+            os.symlink(shutil.which(tool), os.path.join(tools, tool))
+        self.run_until_empty(env={"PATH": tools})
+        self.assertEqual(self.where("x"), ["error-q"])
+        self.assertRegex(self.status("x"), "^error: exit 127 after ")
