@@ -1211,6 +1211,8 @@ def survey(m) -> None:
     survey_ended(m)
     if m.job:
         look_at_job(m, m.job)
+        if not m.job:
+            survey_hand(m)                           # a second one under way comes before any new one
 
 
 def survey_hand(m) -> None:
@@ -1246,6 +1248,8 @@ def survey_hand(m) -> None:
         except OSError as problem:
             left.add(("hand", name))
             begins(m, ("hand", name), "%s in currently-executing: %s; it is left there and tried again" % (shown(name), reason_of(problem)))
+            if not isinstance(problem, PermissionError):
+                m.launch_at = boot_seconds() + min(1, config.sleep_seconds)      # it may be under way: nothing is started beside it
     for key in [key for key in m.conditions if key[0] == "hand" and key not in left]:
         ends(m, key)
 
@@ -1266,24 +1270,28 @@ class Process(NamedTuple):
 
 
 def processes_of(run: str) -> List[Process]:
-    """Return the processes that carry this run's mark, and what still belongs to its session or cgroup."""
-    found, others, sessions, inside = [], [], set(), pids_in_cgroup(run)
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        environment, fields, name = proc_facts(int(entry))
+    """Return the processes that carry this run's mark, those in its cgroup, and what dropped the mark but still belongs to them."""
+    found, others, sessions, inside = {}, [], set(), pids_in_cgroup(run)
+    for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]:
+        environment, fields, name = proc_facts(pid)
         if not fields or fields[0] in (b"Z", b"X"):
             continue
-        if int(entry) in inside:
-            found.append(Process(int(entry), "", name))
+        parent, session = int(fields[1]), int(fields[3])
+        if pid in inside:
+            found[pid] = Process(pid, "", name)
         elif mark_of(run) in environment:
-            role = next((line.split(b"=")[1].decode() for line in environment if line.startswith(KEEPER_MARK + b"=")), "")
-            found.append(Process(int(entry), role, name))
+            # A keeper leads its session; a fork of it that is not yet `bash` or `date` still has its environment.
+            role = next((line.split(b"=")[1].decode() for line in environment if line.startswith(KEEPER_MARK + b"=") and session == pid), "")
+            found[pid] = Process(pid, role, name)
             if role == "shell":
-                sessions.add(fields[3])              # its session lives as long as it, so the number is not used again
+                sessions.add(session)                # its session lives as long as it, so the number is not used again
         else:
-            others.append((fields[3], Process(int(entry), "", name)))
-    return found + [process for session, process in others if session in sessions]
+            others.append((parent, session, Process(pid, "", name)))
+    related = [None]
+    while related:                                   # sudo, `env -i`: a child of the run, a child of that, ...
+        related = [process for parent, session, process in others if process.pid not in found and (session in sessions or parent in found)]
+        found.update({process.pid: process for process in related})
+    return list(found.values())
 
 
 def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
@@ -1312,22 +1320,22 @@ def send(run: str, number: int, roles=("",)) -> int:
     A pidfd is opened and the process looked at again behind it, so that a number that has
     passed to somebody else's process meanwhile is not signalled.
     """
-    there = [process for process in processes_of(run) if process.role in roles]
+    there = [process.pid for process in processes_of(run) if process.role in roles]
     if number == signal.SIGKILL:
         try:                                         # at one stroke, faster than it can fork; before Linux 5.14 one by one
             write_cgroup(cgroup_of(run) + "/cgroup.kill", "1")
         except OSError:
             pass
-    for process in there:
+    held = SimpleNamespace(watched={})
+    watch(held, there)
+    again = {process.pid for process in processes_of(run) if process.role in roles} if held.watched else ()
+    for pid, fd in held.watched.items():
         try:
-            fd = os.pidfd_open(process.pid)
-            try:
-                if process in processes_of(run):
-                    signal.pidfd_send_signal(fd, number)
-            finally:
-                os.close(fd)
+            if pid in again:
+                signal.pidfd_send_signal(fd, number)
         except OSError:
-            continue                                 # it has ended by itself
+            pass                                     # it has ended by itself
+        os.close(fd)
     return len(there)
 
 
@@ -1422,13 +1430,14 @@ def look_at_job(m, job: Job) -> None:
     now = boot_seconds()
     if job.searches is None:
         limit_at = job.began + job.limit if job.limit else None
-        if not job.reason and limit_at and now >= limit_at and is_under_way(m, job, now):
-            kill(m, job, "timed out after %s s" % ("%.9g" % job.limit))
-        elif job.reason and job.kill_at is None:
+        goes_on = under_way(m, job, now)
+        if goes_on == "job" and not job.reason and limit_at:
+            m.due.append(limit_at)
+            if now >= limit_at:
+                kill(m, job, "timed out after %s s" % ("%.9g" % job.limit))
+        elif goes_on and job.reason and job.kill_at is None:
             kill(m, job, job.reason)                 # an earlier Monitor had decided so
-        if is_under_way(m, job, now):
-            if not job.reason and limit_at:
-                m.due.append(limit_at)
+        if goes_on:
             return
         job.searches = [(word, text) for word, text in (("fail", m.config.fail_pattern), ("error", m.config.error_pattern)) if text]
     found = end_on_disk(job)
@@ -1436,10 +1445,10 @@ def look_at_job(m, job: Job) -> None:
         finish(m, job, found)
 
 
-def is_under_way(m, job: Job, now: float) -> bool:
-    """Tell whether the run goes on: the command itself, or output that is still on its way to the log."""
+def under_way(m, job: Job, now: float) -> str:
+    """Return what of the run goes on: the "job" itself, or "output" that is still on its way to the log; '' when it is over."""
     if is_alive(job, "shell"):
-        return keep_killing(m, job, now) or True
+        return keep_killing(m, job, now)
     tee = is_alive(job, "tee")
     if tee and job.over_at is None and job.keepers["tee"] in job.watched:
         select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once, as a rule: one wake for both
@@ -1452,23 +1461,24 @@ def is_under_way(m, job: Job, now: float) -> bool:
         left = [process.pid for process in processes_of(job.run) if not process.role]
         watch(job, left)
         if left:
-            return keep_killing(m, job, now) or True
+            return keep_killing(m, job, now)
     if not tee:
-        return False
+        return ""
     if now >= job.over_at + m.config.kill_grace_seconds:
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
-        return False
+        return ""
     if not job.named and now >= job.over_at + min(1, m.config.kill_grace_seconds / 2):
         job.named = True
         say(m, "%s: the command has ended, but its output is held by %s; waiting %g s at most"
             % (shown(job.name), ", ".join(holders_of_output(job)) or "nobody that I may see", m.config.kill_grace_seconds), 4)
     m.due.append(now + 0.2)
-    return True
+    return "output"
 
 
 def kill(m, job: Job, reason: str) -> None:
     """Begin to end a job: the reason on disk first, so that whoever files it knows, then TERM to all of it."""
     job.reason, job.kill_at = reason, boot_seconds() + m.config.kill_grace_seconds
+    m.due.append(job.kill_at)
     try:
         set_status(m, job.fd, job.uow, running_status(job.run, job.out - len(start_line(job.since, job.run)), reason))
     except OSError as problem:
@@ -1478,17 +1488,16 @@ def kill(m, job: Job, reason: str) -> None:
     send(job.run, signal.SIGCONT)                    # a stopped process would not see the TERM
 
 
-def keep_killing(m, job: Job, now: float) -> None:
+def keep_killing(m, job: Job, now: float) -> str:
     """After the grace, KILL everything of the run again and again: what forks meanwhile is found by the next look."""
-    if not job.reason or job.kill_at is None:
-        return
-    if now < job.kill_at:
+    if job.reason and job.kill_at is not None and now >= job.kill_at:
+        late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
+        if not send(job.run, signal.SIGKILL) and late:
+            send(job.run, signal.SIGKILL, roles=("shell", "tee"))            # a keeper that was stopped
+        m.due.append(now + (1 if late else 0.05))
+    elif job.kill_at is not None:
         m.due.append(job.kill_at)
-        return
-    left = send(job.run, signal.SIGKILL)
-    if not left and now > job.kill_at + m.config.kill_grace_seconds:
-        send(job.run, signal.SIGKILL, roles=("shell", "tee"))    # a keeper that hangs, on a dead network disk say
-    m.due.append(now + 0.05)
+    return "job"
 
 
 def search_patterns(m, job: Job, found) -> bool:
@@ -1528,6 +1537,7 @@ def finish(m, job: Job, found) -> None:
         keep_inode(m, job)
         if found:
             append_used(job, found[0])
+        sync(m, job.fd)                              # all of the log, before a STATUS that says so
         set_status(m, job.fd, job.uow, result.status)
     except OSError as problem:                       # read-only, an I/O error: the END line keeps the outcome meanwhile
         begins(m, key, "%s: STATUS cannot be written (%s); tried again" % (shown(job.name), reason_of(problem)), 3)
