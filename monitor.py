@@ -80,7 +80,7 @@ ACTED_PER_WAKE = 100          # messages acted on between two looks at the queue
 COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
 LOOK_SECONDS = 0.4            # time for judging new files between two looks at the messages
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 100,000 files stay cheap
-NOTICES_A_SECOND = 4          # a directory that changes without end, under a growing log say, wakes no more often,
+NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
 HOOK_SECONDS = 60             # limit of ready_command and after_command
@@ -1038,7 +1038,7 @@ class Waiting:
         self.arrived: Dict[str, int] = {}                  # name -> ctime when first seen, microseconds
         self.take: List[str] = []                          # to be stamped or trashed
         self.stuck: Dict[str, float] = {}                  # name -> when to try again
-        self.left = 0                                      # how many could not leave the private directory
+        self.left = TAKEN_PER_WAKE                         # how many could not leave the private directory: at start-up nobody knows
         self.edit_at = 0.0                                 # when that is tried again, seconds after boot
 
     def to_take(self) -> List[str]:
@@ -1423,6 +1423,28 @@ def adopt(m, name: str, fd: int, head: bytes, uow: Uow, running: Running) -> Job
     if job.keepers:
         say(m, "adopted %s run %s, started %s" % (shown(name), job.run, utc(since)))
     return job
+
+
+def adopt_by_its_log(m) -> None:
+    """Adopt at start-up what still writes a log, by the very file that it writes: the job may have edited, moved or deleted its name."""
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
+        place, name = os.path.split(os.fsdecode(facts.get(b"SJQ_FILE", b"")))
+        if facts.get(KEEPER_MARK) != b"tee" or place != m.config.currently_executing or m.job:
+            continue
+        fd = -1
+        try:
+            if os.stat("/proc/%d" % pid).st_uid == m.uid:        # nobody else's process offers us a file
+                fd = os.open("/proc/%d/fd/3" % pid, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+                head = os.pread(fd, HEAD_BYTES + 1, 0)
+                uow = parse_uow(head, ())
+                running = read_running(uow.status)
+                if running and running.run.encode() == facts.get(MARK) and has_start(fd, running):
+                    m.job, fd = adopt(m, name, fd, head, uow, running), -1
+        except (OSError, BadUow):
+            pass                                     # it has ended, or its log is no UOW any more
+        if fd >= 0:
+            os.close(fd)
 
 
 def look_at_job(m, job: Job) -> None:
@@ -2098,9 +2120,9 @@ def section(ident: str, title: str, inner: str, kind: str = "") -> str:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table of rows of HTML; the first cell of each is its heading."""
-    head = "<thead><tr>%s</tr></thead>" % "".join(f'<th scope="col">{text}</th>' for text in heads) if heads else ""
-    lines = "".join(f'<tr><th scope="row">{first}</th>%s</tr>\n' % "".join(f"<td>{cell}</td>" for cell in cells) for first, *cells in rows)
-    return f'<table>{head}<tbody>\n{lines}</tbody></table>'
+    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
+    lines = "".join(f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n' for first, *cells in rows)
+    return f'<table>{f"<thead><tr>{head}</tr></thead>" if heads else ""}<tbody>\n{lines}</tbody></table>'
 
 
 def link(entry: Entry) -> str:
@@ -3069,17 +3091,13 @@ def start_up(config, until_empty: bool) -> SimpleNamespace:
     divide_cgroup()
     os.chdir(config.root)
     listen(m)
-    try:
-        m.reads_mode = stat.S_IMODE(os.lstat(config.monitor_reads).st_mode) & 0o775 if os.path.isfile(config.monitor_reads) else 0o644
-    except OSError:
-        pass
     say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" if m.paused else ""), 5)
     for text in made:
         say(m, text, 5)
     for queue in m.waiting:
         os.makedirs(private(m, queue), 0o700, exist_ok=True)
-        put_back(m, queue)
-    survey_hand(m)                                   # adopt before the first message is read: it may be KILL JOB
+    adopt_by_its_log(m)                              # before the first message is read: it may be KILL JOB
+    survey_hand(m)
     return m
 
 
