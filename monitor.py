@@ -658,7 +658,7 @@ def sync(m, *targets) -> None:
     if m.config.durable:
         for target in targets:
             if isinstance(target, int):
-                os.fsync(target)
+                os.fdatasync(target)                 # content and size; a new mtime alone is not worth a write of the journal
                 continue
             fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -744,7 +744,7 @@ def is_usable(m, path: str) -> bool:
     return False
 
 
-def move(m, source: str, directory: str, name: Optional[str] = None) -> Optional[str]:
+def move(m, source: str, directory: str, name: Optional[str] = None, lasting: bool = True) -> Optional[str]:
     """Move a file with `mv`, never over another: under the next free name where the name is taken.
 
     Return the path it has then, or None when somebody else took the source away. OSError when it
@@ -768,7 +768,8 @@ def move(m, source: str, directory: str, name: Optional[str] = None) -> Optional
         except FileNotFoundError:
             now = None
         if now and (now.st_ino, now.st_dev) == (was.st_ino, was.st_dev):
-            sync(m, directory, os.path.dirname(source))
+            if lasting:
+                sync(m, directory, os.path.dirname(source))
             if number > 1:
                 say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), shown(os.path.basename(directory)), shown(os.path.basename(target))), 5)
             return target
@@ -1613,7 +1614,8 @@ def file_uow(m, name: str, uow: Uow, run: str = "") -> None:
         m.due.append(m.retry_at[path])
         return
     try:
-        filed = move(m, path, target)
+        # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
+        filed = move(m, path, target, lasting=bool(m.config.after_command))
     except OSError as problem:
         begins(m, key, "%s stays in currently-executing: %s; tried again" % (shown(name), reason_of(problem)))
         m.retry_at[path] = boot_seconds() + min(1, m.config.sleep_seconds)
@@ -1908,7 +1910,7 @@ def launch(m) -> None:
 def claim(m, queue: Waiting, name: str) -> Optional[str]:
     """Move a waiting UOW into currently-executing, where nobody else can reach it, and forget it as waiting."""
     queue.ready.pop(0)
-    path = move(m, os.path.join(queue.path, name), m.config.currently_executing)
+    path = move(m, os.path.join(queue.path, name), m.config.currently_executing, lasting=False)     # `start` sees to that
     queue.forget(name)
     return path
 
@@ -1936,7 +1938,8 @@ def start(m, path: str) -> None:
     try:
         set_status_unsynced(writer, uow, running_status(job_run, size + len(gap)))
         write_all(writer, gap + start_line(since, job_run), size)
-        sync(m, writer)
+        # One sync for claim, STATUS and START: should a power cut undo only the claim, nothing has begun and it waits as before.
+        sync(m, writer, m.config.currently_executing, *(queue.path for queue in m.waiting if is_directory(m, queue.path)))
         start_processes(m, job)
     except OSError as problem:
         undo_start(m, job, size, problem)
@@ -2167,7 +2170,7 @@ def running_job(s: Snapshot) -> str:
     elapsed, limits = max(s.written - job.started, 0), []
     earlier = sorted(e.seconds for e in s.recent if e.queue == "done_q" and e.seconds is not None and e.command == job.command)
     if earlier and job.command:
-        limits.append(("the median of %s" % ("the last run" if len(earlier) == 1 else f"{len(earlier)} runs"), earlier[len(earlier) // 2]))
+        limits.append((f"the median of {len(earlier)} runs" if len(earlier) > 1 else "the last run", earlier[len(earlier) // 2]))
     if job.timeout:
         limits.append(("the timeout", job.timeout))
     meters = "".join(f'<label class="meter{" over" if elapsed > limit else ""}"><span>{elapsed / max(limit, 0.1):.0%} of {what}</span>'

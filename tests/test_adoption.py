@@ -1,0 +1,505 @@
+"""The job outlives the Monitor: crash, stop and reboot, and what the next Monitor makes of what it finds.
+
+Each test kills real processes of its own. The ledger is a file that jobs append to: what really ran, whatever the queue says.
+"""
+import os
+import re
+import signal
+import subprocess
+import time
+
+from tests.helpers import FINISHED, QueueCase, environment_of, need, need_root, processes_with, until, uow
+
+WAIT = "until [ -e go ]; do sleep 0.02; done"       # a job that goes on until the test says so
+
+
+class AdoptionCase(QueueCase):
+    def kill9(self, monitor):
+        monitor.kill()
+        monitor.wait(20)
+
+    def ledger(self):
+        return self.read("ledger").split() if os.path.exists(self.path("ledger")) else []
+
+    def go(self):
+        self.write("go", "")
+
+    def run_of(self, name):
+        """Return the mark of a UOW's last run."""
+        return re.findall(r"^==== JOB START \S+ run (\S+)$", self.read(self.where(name)[0], name), re.M)[-1]
+
+    def marked(self, name, role=None):
+        """Return the pids of a run's processes; of its keepers only, where a role is given."""
+        mark = b"\0SJQ_RUN=" + self.run_of(name).encode() + b"\0"
+        found = [pid for pid in processes_with(self.root) if mark in b"\0" + environment_of(pid)]
+        return [pid for pid in found if b"SJQ_KEEPER=" + role in environment_of(pid)] if role else found
+
+    def gone(self, name):
+        until(lambda: not self.marked(name), lambda: "processes of %s: %s" % (name, self.marked(name)))
+
+    def end_on_disk(self, name):
+        until(lambda: "==== JOB END" in self.read("currently-executing", name), "an END line of " + name)
+
+    def begun(self, name):
+        """Wait until the processes of a run are there: its START line is on disk a moment before."""
+        self.running(name)
+        self.said("started %s run %s" % (name, self.run_of(name)))
+
+    def still_waits(self, name):
+        """See that a UOW, ready to run, is not started in two whole cycles of the Monitor."""
+        until(lambda: self.where(name) == ["wait-q"] and "ENQUEUED" in self.read("wait-q", name), lambda: "%s stamped: %s" % (name, self.output()))
+        for count in (1, 2):
+            before = self.says().count("counts:")
+            self.message("STATUS")
+            self.said("counts:", count=before + 1)
+        self.assertEqual(self.where(name), ["wait-q"], self.output())
+
+    def orphan(self, name, command, header=None):
+        """Start a job, kill -9 its Monitor, and leave the job alone."""
+        monitor = self.started()
+        self.drop(name, uow(command, **(header or {})))
+        self.begun(name)
+        self.kill9(monitor)
+
+    def tree(self):
+        """Return every visible file of the queues with its content."""
+        return {(queue, name): self.read(queue, name) for queue in FINISHED + ["wait-q", "priority-q", "currently-executing", "trash"]
+                for name in os.listdir(self.path(queue)) if os.path.isfile(self.path(queue, name)) and not name.startswith(".")}
+
+    def settled(self):
+        """Restart once more and see that it changes nothing: recovery twice is recovery once."""
+        before = self.tree()
+        self.run_until_empty()
+        self.assertEqual(self.tree(), before)
+
+
+class TestTheJobGoesOn(AdoptionCase):
+    LINES = "echo ran >> ledger; for i in $(seq 1 400); do echo line $i; [ $i = 200 ] && touch half; sleep 0.002; done"
+
+    def check_outlives(self, end):
+        """Start a job that prints 400 lines, end its Monitor in the middle, start another, and miss no line."""
+        monitor = self.started()
+        self.drop("long", uow(self.LINES))
+        until(lambda: os.path.exists(self.path("half")), "half of the output")
+        end(monitor)
+        self.assertEqual(self.where("long"), ["currently-executing"])
+        self.assertTrue(self.marked("long"), "the job has gone with its Monitor")
+        self.run_until_empty()
+        self.assertEqual(self.where("long"), ["done-q"], self.output())
+        self.assertEqual(self.log("long"), b"".join(b"line %d\n" % i for i in range(1, 401)))
+        self.assertEqual(self.ledger(), ["ran"])
+        self.assertIn("adopted long", self.says())
+        self.assertRegex(self.status("long"), r"^done: exit 0 after \d+\.\d s$")
+        self.settled()
+
+    def test_kill_9_of_the_monitor(self):
+        self.check_outlives(self.kill9)
+
+    def test_sigterm(self):
+        self.check_outlives(lambda monitor: self.assertEqual(self.stop(monitor), 0))
+
+    def test_sigint(self):
+        self.check_outlives(lambda monitor: self.assertEqual(self.stop(monitor, signal.SIGINT), 0))
+
+    def test_sigterm_twice(self):
+        def twice(monitor):
+            monitor.terminate()
+            monitor.terminate()
+            self.assertEqual(monitor.wait(20), 0)
+        self.check_outlives(twice)
+
+    def test_shutdown(self):
+        def shutdown(monitor):
+            self.message("SHUTDOWN")
+            self.assertEqual(monitor.wait(20), 0)
+        self.check_outlives(shutdown)
+
+    def test_a_crash_for_every_tenth_of_a_second(self):
+        monitor = self.started()
+        self.drop("long", uow("echo ran >> ledger; for i in $(seq 1 100); do echo line $i; sleep 0.02; done"))
+        self.begun("long")
+        for number in range(2, 8):
+            self.kill9(monitor)
+            monitor = self.started()
+            self.said("adopted long", count=number - 1)
+        self.assertEqual(self.ended("long"), "done-q")
+        self.assertEqual(self.log("long").count(b"\n"), 100)
+        self.assertEqual(self.ledger(), ["ran"])
+
+    def test_sighup_in_the_middle_of_a_job_harms_nothing(self):
+        monitor = self.started()
+        self.drop("one", uow(WAIT + "; echo ran >> ledger"))
+        self.begun("one")
+        monitor.send_signal(signal.SIGHUP)
+        self.said("RELOAD: configuration read")
+        self.go()
+        self.assertEqual(self.ended("one"), "done-q")
+        self.assertEqual(self.ledger(), ["ran"])
+
+
+class TestFiledByTheRealOutcome(AdoptionCase):
+    """The job ended while no Monitor was there: its END line tells how."""
+
+    config = "fail_pattern :: BROKEN\nerror_pattern :: WRONG\nfail_exit_codes :: 4\n"
+    ENDS = [("exit 0", "done-q", r"^done: exit 0 after \d"),
+            ("exit 3", "error-q", r"^error: exit 3 after \d"),
+            ("exit 4", "fail-q", r"^fail: exit 4 after \d"),
+            ("echo BROKEN", "fail-q", r"^fail: exit 0 .*fail_pattern"),
+            ("echo WRONG", "error-q", r"^error: exit 0 .*error_pattern"),
+            ("kill -SEGV $$", "fail-q", r"^fail: killed by SIGSEGV after \d"),
+            ("kill -9 $$", "fail-q", r"^fail: killed by SIGKILL after \d"),
+            ("exit 137", "error-q", r"^error: exit 137 after \d")]
+
+    def test_each_outcome(self):
+        for number, (command, queue, status) in enumerate(self.ENDS):
+            with self.subTest(command=command):
+                if os.path.exists(self.path("go")):
+                    os.unlink(self.path("go"))
+                name = "job-%d" % number
+                self.orphan(name, WAIT + "\n" + command)
+                self.go()
+                self.end_on_disk(name)
+                self.gone(name)
+                self.run_until_empty()
+                self.assertEqual(self.where(name), [queue], self.status(name))
+                self.assertRegex(self.status(name), status)
+        self.settled()
+
+    def test_ended_while_the_monitor_hung(self):
+        monitor = self.started()
+        self.drop("one", uow(WAIT + "; exit 3"))
+        self.begun("one")
+        monitor.send_signal(signal.SIGSTOP)
+        self.go()
+        self.end_on_disk("one")
+        self.kill9(monitor)
+        self.run_until_empty()
+        self.assertEqual(self.where("one"), ["error-q"])
+
+    def test_an_end_line_after_a_reboot_still_counts(self):
+        need_root()
+        need("unshare", "mount")
+        self.orphan("one", WAIT + "; exit 3")
+        self.go()
+        self.end_on_disk("one")
+        self.gone("one")
+        self.run_until_empty(prefix=another_boot(self.write("boot_id", "12345678-aaaa-bbbb-cccc-dddddddddddd\n")))
+        self.assertEqual(self.status("one").split(" after")[0], "error: exit 3")
+
+
+class TestTimeouts(AdoptionCase):
+    def seconds(self, name):
+        start, end = re.findall(r"==== JOB (?:START|END) \S+T\d\d:(\d\d):(\d\d\.\d+)Z", self.read(self.where(name)[0], name))
+        return ((int(end[0]) - int(start[0])) * 60 + float(end[1]) - float(start[1])) % 3600
+
+    def test_counts_from_the_real_start(self):
+        began = time.monotonic()
+        self.orphan("slow", "sleep 60", {"TIMEOUT": "3s"})
+        time.sleep(max(0, began + 2 - time.monotonic()))     # the Monitor is away for most of the job's time
+        self.run_until_empty()
+        self.assertEqual(self.status("slow"), "fail: timed out after 3 s")
+        self.assertLess(self.seconds("slow"), 4.5)           # 5 and more if it counted from the adoption
+        self.gone("slow")
+
+    def test_a_limit_that_passed_meanwhile_ends_the_job_at_once(self):
+        self.orphan("slow", "sleep 60", {"TIMEOUT": "1s"})
+        time.sleep(1.2)                                      # the time that has to pass is the fault itself
+        self.run_until_empty()
+        self.assertEqual(self.status("slow"), "fail: timed out after 1 s")
+
+    def test_a_job_that_ended_in_time_without_a_monitor_has_not_timed_out(self):
+        monitor = self.started()
+        self.drop("quick", uow(WAIT, TIMEOUT="2s"))
+        self.begun("quick")
+        monitor.send_signal(signal.SIGSTOP)
+        self.go()
+        self.end_on_disk("quick")
+        self.kill9(monitor)
+        time.sleep(2.1)                                      # longer than its limit, but it had ended before
+        self.run_until_empty()
+        self.assertEqual(self.where("quick"), ["done-q"])
+
+
+class TestKillOfAnAdoptedJob(AdoptionCase):
+    FAMILY = "trap '' TERM; sleep 600 & setsid sleep 601 & (setsid sleep 602 &) ; wait"
+
+    def test_kill_job_reaches_all_of_it(self):
+        self.orphan("family", self.FAMILY)
+        until(lambda: len(self.marked("family")) >= 6, lambda: self.marked("family"))
+        self.started()
+        self.said("adopted family")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("family"), "fail-q")
+        self.assertEqual(self.status("family"), "fail: killed by message")
+        self.assertEqual(self.marked("family"), [])
+
+    def test_kill_job_written_while_no_monitor_was_there(self):
+        self.orphan("one", "sleep 600")
+        self.message("KILL JOB")
+        self.run_until_empty()
+        self.assertEqual(self.status("one"), "fail: killed by message")
+
+    def test_the_decision_outlives_the_monitor(self):
+        self.configure("kill_grace_seconds :: 60\n")
+        monitor = self.started()
+        self.drop("stubborn", uow("trap '' TERM; echo ran >> ledger; while :; do sleep 0.05; done"))
+        until(self.ledger, "the job itself")
+        self.message("KILL JOB")
+        self.said("ending stubborn")
+        self.kill9(monitor)
+        self.configure("kill_grace_seconds :: 0.5\n")
+        self.run_until_empty()
+        self.assertEqual(self.status("stubborn"), "fail: killed by message")
+        self.gone("stubborn")
+
+
+class TestNeverASecondJobBesideIt(AdoptionCase):
+    ALONE = "mkdir alone || echo TOGETHER >> ledger; echo %s >> ledger; sleep 0.1; %s; rmdir alone"
+
+    def test_an_orphan_is_waited_for(self):
+        self.orphan("first", self.ALONE % ("first", WAIT))
+        for name in ("second", "third"):
+            self.drop(name, uow(self.ALONE % (name, ":")))
+        self.started()
+        self.said("adopted first")
+        self.still_waits("second")
+        self.go()
+        for name in ("first", "second", "third"):
+            self.assertEqual(self.ended(name), "done-q")
+        self.assertEqual(self.ledger(), ["first", "second", "third"])
+
+    def test_an_orphan_without_its_keeper_is_waited_for(self):
+        monitor = self.started()
+        self.drop("first", uow(self.ALONE % ("first", WAIT)))
+        self.running("first")
+        until(lambda: "first" in self.ledger(), "the job itself")
+        self.kill9(monitor)
+        for role in (b"shell", b"tee"):
+            for pid in self.marked("first", role):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: not self.marked("first", b"shell") + self.marked("first", b"tee"), "the keepers gone")
+        self.drop("second", uow(self.ALONE % ("second", ":")))
+        self.started()
+        self.still_waits("second")
+        self.go()
+        self.assertEqual(self.ended("first"), "fail-q")
+        self.assertEqual(self.status("first"), "fail: interrupted")
+        self.assertEqual(self.ended("second"), "done-q")
+        self.assertEqual(self.ledger(), ["first", "second"])
+
+    def test_a_job_that_edited_its_own_file_is_adopted_with_all_its_output(self):
+        """sed -i gives the name to another file; tee goes on with the one that was run."""
+        self.check_own_file('sed -i s/before/BEFORE/ "$SJQ_FILE"')
+
+    def test_a_job_that_deleted_its_own_file_is_adopted_with_all_its_output(self):
+        self.check_own_file('rm "$SJQ_FILE"')
+
+    def check_own_file(self, command):
+        monitor = self.started()
+        self.drop("own", uow("echo own >> ledger; echo before; %s; touch changed; %s; echo after" % (command, WAIT)))
+        until(lambda: os.path.exists(self.path("changed")), "the job's edit")
+        self.kill9(monitor)
+        self.drop("second", uow("echo second >> ledger"))
+        self.started()
+        self.still_waits("second")
+        self.go()
+        self.assertEqual(self.ended("second"), "done-q")
+        self.assertEqual(self.ledger(), ["own", "second"])
+        self.assertEqual(self.where("own")[0], "done-q", self.output())
+        self.assertEqual(self.log("own"), b"before\nafter\n")
+
+
+class TestTwoFilesInHand(AdoptionCase):
+    def put_in_hand(self, name, command):
+        """Put a stamped UOW into currently-executing, as a crash between claim and START leaves it."""
+        self.drop(name, "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody\n\n" + uow(command) + "\n==== STATUS\n%s\n\n==== JOB LOG\n" % (" " * 78),
+                  "currently-executing")
+
+    def test_one_after_the_other(self):
+        alone = "mkdir alone || echo TOGETHER >> ledger; echo $SJQ_NAME >> ledger; sleep 0.1; rmdir alone"
+        for name in ("a", "b"):
+            self.put_in_hand(name, alone)
+        self.drop("c", uow(alone))
+        self.run_until_empty()
+        self.assertEqual(self.ledger(), ["a", "b", "c"])
+        self.assertEqual([self.where(name) for name in "abc"], [["done-q"]] * 3)
+
+    def test_two_that_are_under_way_are_both_waited_for(self):
+        """Two Monitors with a currently-executing each died, and somebody put both files into one of them."""
+        self.write("other.txt", self.base + "currently_executing :: other-hand\nmonitor_reads :: reads-2\nmonitor_says :: says-2\n")
+        for name, config in (("a", "config.txt"), ("b", "other.txt")):
+            monitor = self.started(config=config)
+            self.drop(name, uow("echo %s >> ledger; until [ -e go-%s ]; do sleep 0.02; done" % (name, name)))
+            until(lambda: name in self.ledger(), self.output)
+            self.kill9(monitor)
+        os.rename(self.path("other-hand", "b"), self.path("currently-executing", "b"))
+        self.drop("c", uow("echo c >> ledger"))
+        self.started()
+        self.said("adopted a")
+        self.still_waits("c")
+        self.write("go-a", "")
+        self.assertEqual(self.ended("a"), "done-q")
+        self.said("adopted b")
+        self.still_waits("c")
+        self.write("go-b", "")
+        self.assertEqual([self.ended(name) for name in "bc"], ["done-q", "done-q"])
+        self.assertEqual(self.ledger(), ["a", "b", "c"])
+
+    def test_a_status_that_no_run_wrote_is_reported_and_left(self):
+        self.put_in_hand("odd", "echo odd >> ledger")
+        text = self.read("currently-executing", "odd").replace(" " * 78, "running: since yesterday".ljust(78))
+        self.write("currently-executing/odd", text)
+        self.drop("next", uow("echo next >> ledger"))
+        self.started()
+        self.assertEqual(self.ended("next"), "done-q")
+        self.assertEqual(self.read("currently-executing", "odd"), text)
+        self.assertEqual(self.says().count("odd in currently-executing"), 1)
+        self.assertEqual(self.ledger(), ["next"])
+
+    def test_a_final_status_is_moved_to_the_queue_it_names(self):
+        for word, queue in (("done: exit 0 after 1.0 s", "done-q"), ("error: exit 3 after 1.0 s", "error-q"), ("fail: interrupted", "fail-q")):
+            self.put_in_hand(queue, "echo odd >> ledger")
+            self.write("currently-executing/" + queue, self.read("currently-executing", queue).replace(" " * 78, word.ljust(78)))
+        self.run_until_empty()
+        for queue in FINISHED:
+            self.assertEqual(self.where(queue), [queue])
+        self.assertEqual(self.ledger(), [])
+
+    def test_running_without_its_start_line_had_not_begun(self):
+        self.put_in_hand("early", "echo early >> ledger")
+        text = self.read("currently-executing", "early")
+        self.write("currently-executing/early", text.replace(" " * 78, ("running: run 00000000-1, log at %d" % len(text)).ljust(78)))
+        self.run_until_empty()
+        self.assertEqual(self.where("early"), ["done-q"])
+        self.assertEqual(self.ledger(), ["early"])
+
+    def test_a_second_monitor_exits_3_and_touches_nothing(self):
+        self.orphan("one", WAIT)
+        self.started()
+        self.said("adopted one")
+        before, says = self.tree(), self.says()
+        self.assertEqual(self.start().wait(20), 3)
+        self.assertEqual((self.tree(), self.says()), (before, says))
+        self.go()
+        self.assertEqual(self.ended("one"), "done-q")
+
+
+def another_boot(boot_id):
+    """Return a command prefix under which the kernel's boot id reads as this file's: a reboot, as far as anybody can tell."""
+    return ("unshare", "-m", "--propagation", "private", "bash", "-c",
+            'mount --bind "$1" /proc/sys/kernel/random/boot_id && shift && exec "$@"', "another-boot", boot_id)
+
+
+class TestNobodyElsesProcess(AdoptionCase):
+    """After a reboot, or when a pid has passed to another process: that process is not signalled and not waited for."""
+
+    def setUp(self):
+        super().setUp()
+        need_root()
+        need("unshare", "mount", "sleep")
+
+    def decoy(self, *argv, pid=None, env=None):
+        """Start a process that does not belong to the run, under this very pid where one is given."""
+        for _ in range(400):
+            if pid:
+                with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+                    file.write(str(pid - 1))
+            process = subprocess.Popen(argv, env=env, start_new_session=True)
+            self.addCleanup(process.wait)
+            self.addCleanup(process.kill)
+            if pid in (None, process.pid):
+                return process
+            process.kill()
+            process.wait()
+        raise AssertionError("pid %s could not be had" % pid)
+
+    def crash(self, name):
+        """Kill everything of a run at once, as a power cut does, and return the pids that it had."""
+        pids = self.marked(name)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not any(os.path.exists("/proc/%d" % pid) for pid in pids), lambda: "gone: %s" % pids)
+        return pids
+
+    def test_after_a_reboot_the_old_pids_belong_to_others(self):
+        self.orphan("one", "echo ran >> ledger; sleep 600", {"TIMEOUT": "1s"})
+        until(self.ledger, "the job itself")
+        keeper, = self.marked("one", b"shell")
+        self.crash("one")
+        decoy = self.decoy("sleep", "600", pid=keeper)
+        self.drop("two", uow("true"))
+        self.run_until_empty(prefix=another_boot(self.write("boot_id", "12345678-aaaa-bbbb-cccc-dddddddddddd\n")))
+        self.assertEqual(self.status("one"), "fail: interrupted")
+        self.assertNotIn("adopted", self.says())
+        self.assertTrue(self.run_of("two").startswith("12345678-"), self.run_of("two"))
+        self.assertIsNone(decoy.poll())
+        self.assertEqual(self.ledger(), ["ran"])
+
+    def test_the_pid_of_an_adopted_keeper_passes_to_another_process(self):
+        self.orphan("one", "sleep 600")
+        monitor = self.started()
+        self.said("adopted one")
+        keeper, = self.marked("one", b"shell")
+        monitor.send_signal(signal.SIGSTOP)
+        self.crash("one")
+        decoy = self.decoy("sleep", "600", pid=keeper)
+        self.message("KILL JOB")
+        monitor.send_signal(signal.SIGCONT)
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertIsNone(decoy.poll())
+
+    def test_a_mark_that_only_looks_like_it(self):
+        self.orphan("one", "sleep 600")
+        run = self.run_of("one")
+        decoys = [self.decoy("sleep", "600", env={**os.environ, "SJQ_RUN": run + "0"}),
+                  self.decoy("sleep", "600", env={**os.environ, "XSJQ_RUN": run}),
+                  self.decoy("sleep", "600", env={**os.environ, "OTHER": "SJQ_RUN=" + run}),
+                  self.decoy("bash", "-c", "sleep 600; : SJQ_RUN=" + run)]
+        self.message("KILL JOB")
+        self.run_until_empty()
+        self.assertEqual(self.status("one"), "fail: killed by message")
+        self.assertEqual([decoy.poll() for decoy in decoys], [None] * 4)
+
+
+class TestEndOfEverything(AdoptionCase):
+    """Monitor and job die together: nobody knows how it ended, and it is not run again."""
+
+    def test_monitor_and_job_together(self):
+        monitor = self.started()
+        self.drop("one", uow("echo ran >> ledger; echo before; sleep 600"))
+        until(self.ledger, "the job itself")
+        pids = self.marked("one")
+        for pid in [monitor.pid] + pids:
+            os.kill(pid, signal.SIGKILL)
+        monitor.wait(20)
+        self.gone("one")
+        self.run_until_empty()
+        self.assertEqual(self.status("one"), "fail: interrupted")
+        self.assertIn("before\n", self.read("fail-q", "one"))
+        self.assertEqual(self.ledger(), ["ran"])
+        self.settled()
+
+    def test_only_a_person_runs_it_again(self):
+        self.test_monitor_and_job_together()
+        os.rename(self.path("fail-q", "one"), self.path("wait-q", "one"))
+        self.started()
+        until(lambda: self.ledger() == ["ran", "ran"], "the second run")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertEqual(self.read("fail-q", "one").count("==== JOB START"), 2)
+
+    def test_a_kill_job_that_was_acted_on_but_not_yet_removed_ends_no_other_job(self):
+        """The crash between acting and removing: the message is read again, when its job has gone."""
+        monitor = self.started()
+        self.drop("one", uow("sleep 600"))
+        self.begun("one")
+        self.message("KILL JOB")
+        self.said("ending one")
+        self.kill9(monitor)
+        self.write("monitor_reads", "KILL JOB\n")
+        self.drop("two", uow("echo two >> ledger"))
+        self.run_until_empty()
+        self.assertEqual(self.status("one"), "fail: killed by message")
+        self.assertEqual(self.where("two"), ["done-q"])
