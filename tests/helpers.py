@@ -197,6 +197,15 @@ class QueueCase(unittest.TestCase):
         return until(lambda: os.path.exists(self.path("currently-executing", name)) and "==== JOB START" in self.read("currently-executing", name),
                      lambda: "%r runs; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
 
+    def stamped(self, name, queue="wait-q", seconds=30):
+        """Wait until a waiting UOW has its first line and its titles, and is back in its queue."""
+        def look():
+            try:
+                return re.match(r"ENQUEUED|\d{4}-", self.read(queue, name)) and "==== JOB LOG" in self.read(queue, name)
+            except FileNotFoundError:
+                return False                             # in hand at this moment
+        until(look, lambda: "%r is stamped; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
+
     def status(self, name):
         """Return the STATUS line of a UOW, wherever it is."""
         text = self.read(self.where(name)[0], name)

@@ -20,14 +20,7 @@ def ran(*arguments, **options):
     return answer.returncode, answer.stdout, answer.stderr
 
 
-class StartCase(QueueCase):
-    def stamped(self, name):
-        """Wait until a waiting UOW is stamped and back in wait-q."""
-        until(lambda: os.path.exists(self.path("wait-q", name)) and os.listdir(self.path("currently-executing", ".wait_q")) == []
-              and self.read("wait-q", name).startswith("ENQUEUED"), self.output)
-
-
-class TestOneInstance(StartCase):
+class TestOneInstance(QueueCase):
     def everything(self):
         """Return what a change of anything below the root would change."""
         found = {}
@@ -212,7 +205,7 @@ class TestPermissions(QueueCase):
         self.assertEqual(self.where("x"), ["done-q"])
 
 
-class TestUntilEmpty(StartCase):
+class TestUntilEmpty(QueueCase):
     def test_with_nothing_to_do_it_ends_at_once(self):
         began = time.monotonic()
         self.run_until_empty()
