@@ -193,7 +193,7 @@ def read_seconds(text: str) -> float:
 def shown(name) -> str:
     """Return a file name or text so that a shell reads it back and a terminal is not touched by it."""
     text = os.fsdecode(name)
-    if re.fullmatch(r"[\w./:@%+=,-]+", text) and text.isprintable():
+    if re.fullmatch(r"[\w./:@%+=,-]+", text):
         return text
     special = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
     def escape(c: str) -> str:
