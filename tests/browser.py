@@ -108,16 +108,18 @@ class Browser:
         until(lambda: self.js("document.readyState == 'complete' && !document.documentElement.dataset.old"), url)
 
     def js(self, expression):
-        """Return the value of an expression in the page; None while the page is being replaced."""
-        for _ in range(100):
+        """Return the value of an expression in the page."""
+        problem = None
+        for _ in range(50):
             try:
                 result = self("Runtime.evaluate", expression=expression, returnByValue=True)
-            except AssertionError:                   # the page reloads at this moment
-                time.sleep(0.05)
-                continue
-            if "exceptionDetails" in result:
-                raise AssertionError("%s: %s" % (expression, result["exceptionDetails"]))
-            return result["result"].get("value")
+                if "exceptionDetails" not in result:
+                    return result["result"].get("value")
+                problem = result["exceptionDetails"]
+            except AssertionError as error:
+                problem = error
+            time.sleep(0.05)                         # the page reloads at this moment, or the expression is wrong
+        raise AssertionError("%s: %s" % (expression, problem))
 
     def picture(self, path, most=4000):
         """Save a picture of the whole page."""

@@ -1,0 +1,394 @@
+"""What is posted: the files as programs meet them, and the page in a real browser, served by a real nginx.
+
+The second half needs chromium and nginx, and one test promtool (Debian: prometheus).
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import unittest
+import urllib.parse
+import urllib.request
+
+from .browser import CONTRAST, OVERFLOW, Browser
+from .helpers import CHECKOUT, QueueCase, need, need_root, until, uow
+
+COUNT = "for i in $(seq 1000); do echo count $i; sleep 0.1; done"
+HOSTILE = [b"<script>window.hit=1<b>", b"two 100% words & 'quotes'", b"new\nline", b"caf\xc3\xa9-\xff\xfe", b"-rf", b"x" * 255, b"..%2e%2eetc", b"\x1b[31mred",
+           "\u202egnp.exe".encode()]
+
+
+class PostCase(QueueCase):
+    config = "status_dir :: status\nsleep_seconds :: 1\n"
+
+    def posted(self):
+        """Return status.json as it is now."""
+        with open(self.path("status", "status.json")) as file:
+            return json.load(file)
+
+    def index(self, directory="status"):
+        with open(self.path(directory, "index.html"), encoding="utf-8") as file:
+            return file.read()
+
+    def links(self, directory="status"):
+        return sorted(re.findall(r'href="uow/(\d+\.html)"', self.index(directory)))
+
+    def pages(self, directory="status"):
+        return sorted(os.listdir(self.path(directory, "uow")))
+
+    def page_of(self, name, queue):
+        """Return the page of the UOW that is in this queue."""
+        with open(self.path("status", "uow", "%d.html" % os.stat(self.path(queue, name)).st_ino), encoding="utf-8") as file:
+            return file.read()
+
+
+class Posting(PostCase):
+    def test_status_json_and_metrics_tell_what_the_directories_hold(self):
+        self.drop("bad", uow("exit 3"))
+        self.drop("good", uow("true"))
+        self.drop("no-uow", "nothing\n")
+        monitor = self.started()
+        self.ended("bad"), self.ended("good")
+        self.message("PAUSE")
+        self.said("paused")
+        self.drop("later", uow("true"))
+        until(lambda: self.posted()["queues"]["wait_q"] == 1 and self.posted()["queues"]["trash"] == 1, self.says)
+        got = self.posted()
+        self.assertEqual(got["state"], "paused")
+        self.assertEqual((got["queues"]["done_q"], got["queues"]["error_q"], got["queues"]["trash"]), (1, 1, 1))
+        self.assertEqual({(one["name"], one["queue"], one["status"].split(" after")[0]) for one in got["finished"]},
+                         {("bad", "error_q", "error: exit 3"), ("good", "done_q", "done: exit 0")})
+        self.assertEqual([one["name"] for one in got["waiting"]], ["later"])
+        self.assertEqual(sum(sum(hour.values()) for hour in got["finished_by_hour"]), 2)
+        metrics = self.read("status", "metrics.prom")
+        for line in ('simple_job_q_jobs{queue="wait_q"} 1', 'simple_job_q_finished_jobs_total{outcome="error"} 1', "simple_job_q_paused 1", "simple_job_q_up 1"):
+            self.assertIn("\n" + line + "\n", metrics)
+        self.stop(monitor)
+        self.assertEqual(self.posted()["state"], "stopped")
+        self.assertIn("\nsimple_job_q_up 0\n", self.read("status", "metrics.prom"))
+
+    def test_the_running_job_is_posted_with_its_run(self):
+        self.drop("long", uow("sleep 100", TIMEOUT="30m"))
+        self.started()
+        self.running("long")
+        until(lambda: os.path.exists(self.path("status", "status.json")) and self.posted()["running"], "posted")
+        running = self.posted()["running"]
+        self.assertEqual((running["name"], running["timeout_seconds"], running["command"]), ("long", 1800, "sleep 100"))
+        self.assertIn("JOB START %s run %s\n" % (running["since"], running["run"]), self.read("currently-executing", "long"))
+        before = self.posted()["written"]
+        until(lambda: self.posted()["written"] > before, "posted again though nothing happens")
+
+    def test_promtool_finds_nothing(self):
+        need("promtool")
+        self.drop("one", uow("true"))
+        self.run_until_empty()
+        with open(self.path("status", "metrics.prom")) as file:
+            done = subprocess.run(["promtool", "check", "metrics"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.assertEqual((done.returncode, done.stdout.decode()), (0, ""))
+
+    def test_at_most_once_a_second_files_whole_and_pages_bounded(self):
+        for i in range(150):
+            self.drop("quick-%03d" % i, uow("echo hello"))
+        seen, over = {}, threading.Event()
+
+        def watch():
+            while not over.is_set():
+                try:
+                    for name, ending in (("index.html", "</html>\n"), ("status.json", "}\n"), ("metrics.prom", "\n")):
+                        text = self.read("status", name)
+                        if not text.endswith(ending):
+                            seen["half " + name] = text[-40:]
+                    seen.setdefault(self.posted()["written"], time.monotonic())
+                except FileNotFoundError:
+                    pass
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            self.run_until_empty()
+        finally:
+            over.set()
+            watcher.join()
+        written = sorted(time.mktime(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")) + float(stamp[19:-1]) for stamp in seen if not stamp.startswith("half"))
+        self.assertEqual([stamp for stamp in seen if stamp.startswith("half")], [])
+        self.assertGreaterEqual(len(written), 2)
+        for one, two in list(zip(written, written[1:]))[:-1]:        # the last says `stopped`
+            self.assertGreater(two - one, 0.95)
+        self.assertEqual(len(self.pages()), 30)
+        self.assertEqual(self.pages(), self.links())
+        self.assertEqual(self.posted()["queues"]["done_q"], 150)
+
+    def test_a_directory_that_cannot_be_written_is_said_once_and_harms_no_job(self):
+        self.write("status", "in the way")
+        self.started()
+        for i in range(3):
+            self.drop("job-%d" % i, uow("sleep 1"))          # a post may be tried again after a second
+            self.assertEqual(self.ended("job-%d" % i), "done-q")
+        self.said("the status cannot be posted into %s: " % self.path("status"))
+        self.assertEqual(self.says().count("cannot be posted"), 1)
+        os.unlink(self.path("status"))
+        self.said("over: the status cannot be posted")
+        until(lambda: len(self.links()) == 3, "three links")
+        self.assertEqual(self.pages(), self.links())
+
+    def test_a_full_disk_keeps_what_was_posted_and_harms_no_job(self):
+        need_root()
+        need("mount", "umount")
+        os.mkdir(self.path("status"))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", self.path("status")], check=True)
+        self.addCleanup(lambda: subprocess.run(["umount", "-l", self.path("status")], check=True))
+        self.drop("before", uow("true"))
+        self.started()
+        self.ended("before")
+        until(lambda: os.path.exists(self.path("status", "index.html")) and "before" in self.index(), "posted")
+        with open(self.path("status", "ballast"), "wb", 0) as file, self.assertRaises(OSError):
+            while True:
+                file.write(bytes(1024))
+        old = self.index()
+        self.drop("while-full", uow("true"))
+        self.assertEqual(self.ended("while-full"), "done-q")
+        self.said("the status cannot be posted into %s: No space left" % self.path("status"))
+        self.assertEqual(self.index()[-8:], "</html>\n")
+        self.assertIn("before", old)
+        os.unlink(self.path("status", "ballast"))
+        self.said("over: the status cannot be posted")
+        until(lambda: "while-full" in self.index(), "posted again")
+        self.assertEqual([name for name in os.listdir(self.path("status")) if name.startswith(".")], [])
+
+    def test_what_not_everybody_may_read_is_not_posted(self):
+        self.write("secret", uow("echo log-secret", PASSWORD="header-secret"))
+        os.chmod(self.path("secret"), 0o600)
+        os.rename(self.path("secret"), self.path("wait-q", "secret"))
+        self.drop("running", uow("echo log-secret; sleep 100"))
+        until(lambda: os.path.exists(self.path("wait-q", "running")), "")
+        os.chmod(self.path("wait-q", "running"), 0o640)
+        self.started()
+        self.ended("secret"), self.running("running")
+        until(lambda: os.path.exists(self.path("status", "index.html")) and "sec" in self.index() and self.posted()["running"], "posted")
+        texts = [self.read("status", name) for name in ("index.html", "status.json")] + [self.read("status", "uow", page) for page in self.pages()]
+        self.assertEqual([text for text in texts if "log-secret" in text or "header-secret" in text], [])
+        self.assertIn("Not everybody may read this UOW", self.page_of("secret", "done-q"))
+        self.assertEqual(self.links(), self.pages())
+
+    def test_a_uow_keeps_its_page_through_the_queues_and_one_that_is_gone_is_not_named(self):
+        self.message("PAUSE")
+        self.drop("x", uow("echo hello; exit 1"))
+        self.started()
+        until(lambda: os.path.exists(self.path("status", "index.html")) and len(self.links()) == 1, "waits")
+        first = self.links()
+        self.assertIn("wait-q", self.page_of("x", "wait-q"))
+        self.message("RESUME")
+        self.ended("x")
+        until(lambda: "! error" in self.index(), "finished")
+        self.assertEqual(self.links(), first)
+        self.assertIn("hello", self.page_of("x", "error-q"))
+        os.rename(self.path("error-q", "x"), self.path("archive", "x"))
+        until(lambda: self.posted()["queues"]["archive"] == 1 and self.posted()["queues"]["error_q"] == 0, "archived")
+        until(lambda: not self.pages() and not self.links(), "named no longer")
+
+    def test_reload_moves_or_ends_posting(self):
+        self.write("status-note", "")
+        self.drop("x", uow("true"))
+        self.started()
+        self.ended("x")
+        until(lambda: os.path.exists(self.path("status", "index.html")) and self.links(), "posted")
+        with open(self.path("status", "uow", "note"), "w") as file:
+            file.write("mine")
+        self.configure("status_dir :: elsewhere\nsleep_seconds :: 1\n")
+        self.message("RELOAD")
+        until(lambda: os.path.exists(self.path("elsewhere", "index.html")) and self.links("elsewhere"), "posted elsewhere")
+        self.assertEqual(self.links("elsewhere"), self.pages("elsewhere"))
+        shutil.rmtree(self.path("elsewhere"))
+        until(lambda: os.path.exists(self.path("elsewhere", "metrics.prom")), "made again")
+        self.assertEqual(self.links("elsewhere"), self.pages("elsewhere"))
+        self.assertTrue(os.path.exists(self.path("status", "uow", "note")))
+        self.configure("status_dir ::\nsleep_seconds :: 1\n")
+        self.message("RELOAD")
+        self.said("configuration read", count=2)
+        before = self.index("elsewhere")
+        self.drop("y", uow("true"))
+        self.ended("y")
+        self.assertEqual(self.index("elsewhere"), before)
+
+    def test_a_foreign_file_among_the_pages_stays(self):
+        os.makedirs(self.path("status", "uow", "directory.html"))
+        self.write("status/uow/note.txt", "mine")
+        self.write("status/uow/123456789.html", "an old page")
+        self.write("status/uow/.new.1", "half a page")
+        self.drop("x", uow("true"))
+        self.run_until_empty()
+        self.assertEqual([page for page in self.pages() if page not in self.links()], ["directory.html", "note.txt"])
+        self.assertNotIn("cannot be posted", self.says())
+
+
+class InTheBrowser(PostCase):
+    @classmethod
+    def setUpClass(cls):
+        need("chromium", "nginx")
+        cls.browser = Browser()
+        cls.addClassCleanup(cls.browser.close)
+
+    def serve(self):
+        """Start a real nginx with the location block of README.md and return the address of the status page."""
+        with open(os.path.join(CHECKOUT, "README.md"), encoding="utf-8") as file:
+            blocks = re.findall(r"```nginx\n(.*?)```", file.read(), re.S)
+        block = (blocks or ["location /jobs/ { alias /srv/simple-job-q/status/; }"])[0].replace("/srv/simple-job-q/status/", self.path("status", ""))
+        self.assertIn(self.path("status", ""), block)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        os.mkdir(self.path("nginx"))
+        self.write("nginx/conf", "%sdaemon off; pid nginx.pid; error_log stderr;\nevents {}\nhttp { access_log off; charset utf-8; types { text/html html; }\n"
+                   "client_body_temp_path b; proxy_temp_path p; fastcgi_temp_path f; uwsgi_temp_path u; scgi_temp_path s;\n"
+                   "server { listen 127.0.0.1:%d;\n%s\n} }\n" % ("user root;\n" if os.geteuid() == 0 else "", port, block))
+        with open(self.path("nginx/errors"), "wb") as errors:
+            nginx = subprocess.Popen(["nginx", "-p", self.path("nginx"), "-c", self.path("nginx/conf")], stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+
+        def stop():
+            nginx.terminate()
+            nginx.wait(30)
+        self.addCleanup(stop)
+        self.base = "http://127.0.0.1:%d%s" % (port, re.search(r"location (\S+)", block).group(1))
+        until(lambda: self.answers("index.html") or nginx.poll() is not None, lambda: self.read("nginx/errors"))
+        return self.base
+
+    def answers(self, path):
+        try:
+            with urllib.request.urlopen(self.base + path, timeout=30) as answer:
+                return answer.status == 200 and answer.read()
+        except OSError:
+            return False
+
+    def texts(self, selector):
+        return self.browser.js("[...document.querySelectorAll(%s)].map(e => e.textContent)" % json.dumps(selector))
+
+    def look(self, *what):
+        """Check the page in hand at both widths and in both colour schemes."""
+        for width in (360, 1280):
+            for scheme in ("light", "dark"):
+                self.browser.view(width, scheme)
+                got, out = self.browser.js(CONTRAST), self.browser.js(OVERFLOW)
+                self.assertGreater(got["n"], 5)
+                self.assertEqual((got["bad"], out["wide"] > 0), ({}, False), (what, width, scheme, out))
+                if os.environ.get("SJQ_PICTURES"):
+                    self.browser.picture(os.path.join(os.environ["SJQ_PICTURES"], "-".join([*what, str(width), scheme]) + ".png"))
+
+    def test_the_page_of_real_work(self):
+        self.drop("compile", uow("printf '\\033[01;31merror:\\033[0m <script>window.hit=2</script> \\033[38;5;208mwarm\\033[0m "
+                                 "\\033[48;2;0;128;0mtrue\\033[0m \\033[1mbold\\033[0m\\n'; exit 1", TICKET="<script>window.hit=3</script>"))
+        self.drop("palette", uow("for c in $(seq 30 37) $(seq 90 97) $(seq 40 47) $(seq 100 107); do printf '\\033[%sm %s \\033[0m' $c $c; done; "
+                                 "printf '\\033[7m inverse \\033[0m \\033[2mdim\\033[0m\\n 10%% \\r 100%%\\n'"))
+        self.drop("long-log", uow("seq 1 40000"))
+        self.drop("crash", uow("ulimit -c 0; kill -SEGV $$"))
+        for i, name in enumerate(HOSTILE):
+            self.drop(name, uow("echo hello; exit %d" % (i % 2)))
+        self.run_until_empty()
+        self.drop("now", uow(COUNT, TIMEOUT="30m"), "priority-q")
+        self.started()
+        self.running("now")
+        self.drop("next", uow("true"))
+        until(lambda: self.posted()["running"] and self.posted()["waiting"], "posted")
+        url, browser = self.serve(), self.browser
+        browser.view(1280)
+        browser.go(url)
+        with self.subTest("the index lists what the directories hold"):
+            names = self.texts("[aria-labelledby=finished] tbody th a")
+            self.assertEqual(len(names), sum(len(os.listdir(self.path(queue))) for queue in ("done-q", "error-q", "fail-q")))
+            counts = dict(zip(self.texts("[aria-labelledby=queues] th"), self.texts("[aria-labelledby=queues] td")))
+            for queue in ("done-q", "error-q", "fail-q", "wait-q", "priority-q", "currently-executing", "trash"):
+                there = [name for name in os.listdir(self.path(queue)) if not name.startswith(".")]
+                self.assertEqual(counts[queue], str(len(there)), queue)
+            self.assertIn("$'<script>window.hit=1<b>'", names)
+            self.assertIn(r"$'caf\u00e9-\xff\xfe'".replace("\\u00e9", "\u00e9"), names)
+            self.assertEqual(browser.js("document.querySelector('h1').textContent"), "running")
+            self.assertEqual(self.texts("[aria-labelledby=waits] tbody th a"), ["next"])
+            self.assertIn("killed by SIGSEGV", browser.js("document.body.textContent"))
+            self.assertEqual(browser.js("document.querySelectorAll('svg.chart g rect').length"), 3)
+            self.assertIn("of the timeout", self.texts("[aria-labelledby=running]")[0])
+            self.assertIn("started now", self.texts("[aria-labelledby=says]")[0])
+        with self.subTest("what people and jobs wrote stays text"):
+            self.assertEqual(browser.js("[typeof window.hit, document.querySelectorAll('main b').length, document.scripts.length]"), ["undefined", 0, 1])
+        self.look("index")
+        links = browser.js("[...document.links].map(e => e.href)")
+        self.assertEqual(len(links), len(names) + 4)
+        for link in links:
+            with self.subTest(link=link):
+                self.assertEqual(urllib.parse.urlsplit(link).netloc, urllib.parse.urlsplit(url).netloc)
+                self.assertTrue(self.answers(link[len(url):]))
+        pages = dict(browser.js("[...document.querySelectorAll('[aria-labelledby=finished] a')].map(e => [e.textContent, e.href])"))
+        with self.subTest("colours"):
+            browser.go(pages["compile"])
+            styles = dict(browser.js("[...document.querySelectorAll('.log span')].map(e => [e.textContent, [getComputedStyle(e).color,"
+                                     " getComputedStyle(e).backgroundColor, getComputedStyle(e).fontWeight]])"))
+            self.assertEqual(styles["error:"][::2], ["rgb(255, 123, 114)", "700"])
+            self.assertEqual(styles["warm"][0], "rgb(255, 135, 0)")
+            self.assertEqual(styles["true"][:2], ["rgb(255, 255, 255)", "rgb(0, 128, 0)"])
+            self.assertEqual(styles["bold"][2], "700")
+            self.assertIn("<script>window.hit=2</script>", self.texts(".log")[0])
+            self.assertIn("TICKET :: <script>window.hit=3</script>", self.texts("[aria-labelledby=header]")[0])
+            self.assertEqual(browser.js("[typeof window.hit, document.scripts.length]"), ["undefined", 1])
+            self.look("compile")
+        browser.go(pages["palette"])
+        self.assertNotIn("10% ", self.texts(".log")[0])
+        self.look("palette")
+        browser.go(pages["long-log"])
+        for part in ("\n3000\n", "\n40000\n", "bytes are left out", self.path("done-q", "long-log")):
+            self.assertIn(part, self.texts(".log")[0])
+        self.assertNotIn("\n20000\n", self.texts(".log")[0])
+        self.look("long-log")
+        browser.go(pages[next(name for name in pages if name.startswith("xxx"))])
+        self.look("long-name")
+
+    def test_what_runs_advances_and_the_reader_keeps_the_place(self):
+        self.drop("now", uow(COUNT))
+        for i in range(40):
+            self.drop("later-%d" % i, uow("true"))
+        self.started()
+        self.running("now")
+        until(lambda: os.path.exists(self.path("status", "index.html")) and self.posted()["running"], "posted")
+        url, browser = self.serve(), self.browser
+        browser.view(360)
+        browser.go(url)
+        before = self.texts(".elapsed")
+        browser.js("scrollTo(0, 700)")
+        until(lambda: self.texts(".elapsed") not in (before, []), "the index advances")
+        self.assertEqual(browser.js("[Math.round(scrollY), history.length > 3]")[0], 700)
+        browser.js("scrollTo(0, 0)")
+        browser.go(browser.js("document.querySelector('[aria-labelledby=running] a').href"))
+        last = "Math.max(...document.querySelector('.log').textContent.match(/count (\\d+)/g).map(x => x.slice(6)))"
+        before = browser.js(last)
+        until(lambda: (browser.js(last) or 0) > before, "the log advances")
+        seen = browser.js("(() => { const e = document.querySelector('.log'); return e.scrollHeight - e.clientHeight + e.scrollTop * Math.sign(-1) })()")
+        self.assertLess(abs(browser.js("document.querySelector('.log').scrollTop")), 2, seen)     # reversed: 0 is its end
+        self.assertEqual(browser.js("document.body.className"), "")
+
+    def test_a_page_that_no_monitor_writes_is_stale_and_comes_back(self):
+        monitor = self.started()
+        until(lambda: os.path.exists(self.path("status", "index.html")), "posted")
+        url, browser = self.serve(), self.browser
+        browser.view(1280)
+        browser.go(url)
+        stale = "[document.body.className, getComputedStyle(document.querySelector('.alert')).display, getComputedStyle(document.querySelector('h1')).textDecorationLine]"
+        self.assertEqual(browser.js(stale), ["", "none", "none"])
+        end = time.monotonic() + 1.2 * float(browser.js("document.body.dataset.patience"))
+        while time.monotonic() < end:                        # a living Monitor never looks stale
+            self.assertEqual(browser.js(stale), ["", "none", "none"])
+            time.sleep(0.2)
+        monitor.send_signal(signal.SIGKILL)
+        monitor.wait()
+        until(lambda: browser.js(stale) == ["stale", "block", "line-through"], "stale after a kill")
+        self.look("stale")
+        browser.view(1280)
+        monitor = self.started()
+        until(lambda: browser.js(stale) == ["", "none", "none"], "it lives again")
+        self.stop(monitor)
+        until(lambda: self.texts("h1") == ["stopped"], "stopped")
+        self.assertIn("not written again until the Monitor starts", self.texts("header")[0])
+
+
+if __name__ == "__main__":
+    unittest.main()
