@@ -1,0 +1,342 @@
+"""What people drop into wait-q, careless or hostile: each harms only itself."""
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from html.parser import HTMLParser
+from urllib.parse import unquote
+
+from tests.helpers import IN_CI, QueueCase, until, uow
+
+TITLE = b"==== UNIT OF WORK\n"
+
+
+class DroppedFiles(QueueCase):
+    def canary(self):
+        """Return the path of a valid UOW outside the root's queues, which tells when it is read, changed or run."""
+        path = self.write("archive/canary", uow("touch %s" % self.path("ran")))
+        os.utime(path, (1, 2))                       # an access time before the last change: any read moves it
+        return path
+
+    def assert_untouched(self, canary, links=1):
+        found = os.stat(canary)
+        self.assertEqual((found.st_atime, found.st_mtime, found.st_nlink), (1, 2, links), "the target was read or written")
+        self.assertFalse(os.path.exists(self.path("ran")), "the target was run")
+
+    def assert_trashed(self, name, reason, times=1):
+        self.assertEqual(self.where(name), ["trash"], self.output())
+        said = [line for line in self.says().splitlines() if " %s in wait-q goes to trash: " % name in line]
+        self.assertEqual(len(said), times, self.says())
+        self.assertIn(reason, said[0])
+
+    def is_stamped(self, name):
+        """Tell whether a waiting UOW was stamped and put back (in between it is in nobody's sight)."""
+        return os.path.exists(self.path("wait-q", name)) and "==== JOB LOG" in self.read("wait-q", name)
+
+    def test_a_symlink_goes_to_trash_and_its_target_is_neither_read_nor_written(self):
+        canary = self.canary()
+        os.symlink(canary, self.path("wait-q", "absolute"))
+        os.symlink("../archive/canary", self.path("priority-q", "relative"))
+        os.symlink("/etc/shadow", self.path("wait-q", "shadow"))
+        os.symlink("/nowhere", self.path("wait-q", "dangling"))
+        os.symlink(".", self.path("wait-q", "itself"))
+        self.drop("real", uow("echo ran"))
+        self.run_until_empty()
+        for name in ["absolute", "relative", "shadow", "dangling", "itself"]:
+            self.assertEqual(self.where(name), ["trash"], name)
+            self.assertTrue(os.path.islink(self.path("trash", name)), "the link itself")
+        self.assert_trashed("shadow", "not a regular file")
+        self.assertEqual(self.where("real"), ["done-q"])
+        self.assert_untouched(canary)
+
+    def test_a_hard_link_to_a_foreign_file_is_not_run_nor_appended_to(self):
+        canary = self.canary()
+        os.link(canary, self.path("wait-q", "linked"))
+        self.run_until_empty()
+        self.assert_trashed("linked", "2 hard links; expected a file of its own (use cp)")
+        self.assert_untouched(canary, links=2)
+        os.unlink(self.path("trash", "linked"))
+
+    def test_a_hard_link_to_a_stamped_uow_is_not_run(self):
+        self.drop("first", uow("echo once >> count"))
+        self.run_until_empty()
+        os.link(self.path("done-q", "first"), self.path("wait-q", "again"))
+        self.run_until_empty()
+        self.assertEqual(self.read("count"), "once\n")
+        self.assertEqual(self.where("again"), ["trash"])
+
+    def test_a_fifo_a_socket_and_a_device_go_to_trash_and_nothing_waits_for_them(self):
+        os.mkfifo(self.path("wait-q", "fifo"))
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.path("wait-q", "socket"))
+        names = ["fifo", "socket"]
+        if os.geteuid() == 0:
+            os.mknod(self.path("wait-q", "device"), 0o600 | 0o020000, os.makedev(5, 0))     # /dev/tty
+            names.append("device")
+        self.drop("real", uow("echo ran"))
+        self.run_until_empty()
+        for name in names:
+            self.assert_trashed(name, "not a regular file")
+        self.assertEqual(self.where("real"), ["done-q"])
+
+    def test_a_subdirectory_goes_to_trash_whole_and_nothing_in_it_is_run(self):
+        os.makedirs(self.path("wait-q", "tree", "deep"))
+        self.write("wait-q/tree/inside", uow("touch %s" % self.path("ran")))
+        self.write("wait-q/tree/deep/inside", uow("touch %s" % self.path("ran")))
+        os.mkdir(self.path("wait-q", "empty"))
+        self.run_until_empty()
+        self.assert_trashed("tree", "not a regular file")
+        self.assert_trashed("empty", "not a regular file")
+        self.assertEqual(self.read("trash", "tree", "deep", "inside"), uow("touch %s" % self.path("ran")))
+        self.assertFalse(os.path.exists(self.path("ran")))
+
+    def test_a_file_that_a_stalled_writer_holds_open_is_neither_taken_nor_trashed(self):
+        monitor = self.started()
+        with open(self.path("wait-q", "slow"), "w") as valid, open(self.path("wait-q", "slower"), "w") as unfinished:
+            valid.write(uow("echo half"))
+            valid.flush()
+            unfinished.write("==== UNIT OF")
+            unfinished.flush()
+            inode = os.fstat(valid.fileno()).st_ino
+            for number in range(3):                  # ten quiet times pass, and others are run meanwhile
+                self.drop("other-%d" % number, uow("sleep 0.3"))
+                self.assertEqual(self.ended("other-%d" % number), "done-q")
+            self.assertEqual(self.where("slow") + self.where("slower"), ["wait-q", "wait-q"], self.output())
+            self.assertEqual(os.stat(self.path("wait-q", "slow")).st_ino, inode, "not even stamped")
+            valid.write("COMMAND :: echo whole\n")
+            unfinished.write(" WORK\nCOMMAND :: echo late\n")
+        self.assertEqual(self.ended("slow"), "done-q")
+        self.assertEqual(self.log("slow"), b"half\nwhole\n")
+        self.assertEqual(self.ended("slower"), "done-q")
+        self.stop(monitor)
+
+    def test_a_script_that_appends_line_by_line_is_waited_for(self):
+        self.configure("settle_seconds :: 1.5\n")
+        monitor = self.started()
+        script = "for line in '==== UNIT OF WORK' 'COMMAND :: echo 1' 'COMMAND :: echo 2' 'COMMAND :: echo 3'; do echo \"$line\" >> %s; sleep 0.5; done"
+        subprocess.run(["bash", "-c", script % self.path("wait-q", "lines")], check=True)
+        self.assertEqual(self.ended("lines"), "done-q", self.says())
+        self.assertEqual(self.log("lines"), b"1\n2\n3\n")
+        self.stop(monitor)
+
+    def test_an_empty_file_and_zero_bytes_are_trashed_with_a_reason_after_the_quiet_time(self):
+        self.configure("settle_seconds :: 1\n")
+        dropped = time.time()
+        self.write("wait-q/empty", "")
+        self.write("wait-q/zeros", b"\0" * 4096)
+        self.run_until_empty()
+        self.assertGreater(os.lstat(self.path("trash", "empty")).st_ctime - dropped, 0.9, "no quiet time was given")
+        self.assert_trashed("empty", "line 1: an empty file; expected `==== UNIT OF WORK`")
+        self.assert_trashed("zeros", "line 1: a NUL byte; expected text")
+
+    def test_hidden_files_and_editors_leftovers_are_never_run(self):
+        names = [".ticket.swp", "ticket~", "#ticket#", "4913", ".nfs0001", ".new.123", "..."]
+        for name in names:
+            self.write("wait-q/" + name, uow("touch %s" % self.path("ran")))
+        self.drop("real", uow("true"))
+        self.run_until_empty()
+        for name in names:
+            self.assertEqual(self.where(name), ["wait-q"])
+            self.assertEqual(self.read("wait-q", name), uow("touch %s" % self.path("ran")))
+        self.assertFalse(os.path.exists(self.path("ran")))
+
+    NAMES = [b"-rf", b"--help", b"a b", b" ", b"it's", b'"quoted"', b"$(touch pwned)", b"`touch pwned`", b"; touch pwned #", b"new\nline",
+             b"\x1b[31mred", b"\x1b]0;title\x07", b"\xff\xfe", b"back\\slash", b"%s%n", b"*", b"~root", b"a\ttab", "\u202egnp.exe".encode(),
+             "\u00fc".encode() * 127 + b"x", b"y" * 255, b"\xe2\x82" * 127, b"<script>alert(1)", b"%2e%2e%2fx", b"UOW.html"]
+
+    def test_names_of_any_bytes_are_run_and_shown_so_that_a_shell_reads_them_back(self):
+        for name in self.NAMES:
+            self.drop(name, uow('printf "%s" "$SJQ_NAME"'))
+        taken = "\u00fc".encode() * 127 + b"x"       # a suffix cuts its last letter in two
+        self.write("done-q/" + os.fsdecode(taken), "taken")
+        self.run_until_empty()
+        for name in self.NAMES:
+            if name != taken:
+                self.assertEqual(self.where(name), ["done-q"], name)
+                self.assertEqual(self.log(os.fsdecode(name)), name)
+        self.assertEqual(self.read("done-q", os.fsdecode(taken)), "taken")
+        self.assertEqual(self.log(os.fsdecode(taken[:253] + b".2")), taken)
+        says = self.read("monitor_says")
+        self.assertTrue(all(c.isprintable() for c in says.replace("\n", "")), "something in monitor_says acts on a terminal")
+        words = re.findall(r" started (.*) run \S+\n", says)
+        read_back = subprocess.run(["bash", "-c", "printf '%s\\0' " + " ".join(words)], stdout=subprocess.PIPE, check=True, env={"LC_ALL": "C.UTF-8"}).stdout
+        self.assertEqual(sorted(read_back.split(b"\0")[:-1]), sorted(self.NAMES))
+        self.assertFalse(os.path.exists(self.path("pwned")))
+
+    def test_ten_gigabytes_without_a_heading_are_judged_on_their_first_64_kib(self):
+        monitor = self.started()
+        with open(self.path(".staging", "huge"), "wb") as file:
+            file.write(b"no heading\n" * 10)
+            file.truncate(10 * 1024 ** 3)
+        os.rename(self.path(".staging", "huge"), self.path("wait-q", "huge"))
+        until(lambda: self.where("huge") == ["trash"], self.output)
+        self.assertLess(peak_kb(monitor.pid), 100_000)
+        self.assertEqual(os.path.getsize(self.path("trash", "huge")), 10 * 1024 ** 3)
+        self.stop(monitor)
+
+    def test_a_huge_log_is_not_copied_to_stamp_its_header(self):
+        with open(self.path(".staging", "huge"), "wb") as file:
+            file.write(os.fsencode(uow("true")) + b"==== JOB LOG\n")
+            file.truncate(1024 ** 4)                 # sparse: copied, it would fill the disk
+        os.rename(self.path(".staging", "huge"), self.path("wait-q", "huge"))
+        self.run_until_empty()
+        self.assert_trashed("huge", "the log behind it is longer than 64 MiB")
+
+    def test_crlf_bom_tabs_and_a_missing_last_newline_are_read_as_people_mean_them(self):
+        self.drop("crlf", "==== UNIT OF WORK\r\nCOMMAND :: echo crlf\r\nTIMEOUT :: 9m\r\n")
+        self.drop("bom", b"\xef\xbb\xbf==== UNIT OF WORK\nCOMMAND :: echo bom\n")
+        self.drop("no-newline", "==== UNIT OF WORK\nCOMMAND :: echo no-newline")
+        self.drop("tabs", "==== UNIT OF WORK\nCOMMAND\t::\techo tabs\t\n")
+        self.drop("colons", "==== UNIT OF WORK\nCOMMAND :: echo a::b :: c\n")
+        self.drop("latin-1", b"==== UNIT OF WORK\nCOMMAND :: echo \xe4\n")
+        self.run_until_empty()
+        for name, log in [("crlf", b"crlf\n"), ("bom", b"bom\n"), ("no-newline", b"no-newline\n"), ("tabs", b"tabs\n"), ("colons", b"a::b :: c\n"), ("latin-1", b"\xe4\n")]:
+            self.assertEqual(self.where(name), ["done-q"], self.says())
+            self.assertEqual(self.log(name), log)
+
+    def test_a_nul_before_the_log_goes_to_trash_and_one_in_the_log_does_not(self):
+        self.drop("in-header", TITLE + b"COMMAND :: echo\0\n")
+        self.drop("in-log", TITLE + b"COMMAND :: true\n==== JOB LOG\n\0\0\n")
+        self.run_until_empty()
+        self.assert_trashed("in-header", "line 2: a NUL byte; expected text")
+        self.assertEqual(self.where("in-log"), ["done-q"])
+
+    def test_bad_header_lines_go_to_trash_naming_line_and_expectation(self):
+        rows = [("no-colons", b"COMMAND :: true\nsome words\n", "line 3: $'some words'; expected `NAME :: CONTENT`"),
+                ("no-command", b"TICKET :: 1\n", "the header ends without COMMAND; expected `COMMAND :: ...`"),
+                ("empty-command", b"COMMAND ::\n", "the header ends without COMMAND"),
+                ("bad-timeout", b"COMMAND :: true\nTIMEOUT :: soon\n", "line 3: TIMEOUT soon; expected a number of seconds, or 90s, 30m, 2h, 1d"),
+                ("negative", b"COMMAND :: true\nTIMEOUT :: -1\n", "line 3: TIMEOUT -1; expected"),
+                ("bad-title", b"COMMAND :: true\n==== STATE\n", "line 3: $'==== STATE'; expected"),
+                ("twice", b"COMMAND :: true\n" + TITLE, "line 3: `==== UNIT OF WORK` stands twice or out of order"),
+                ("escape", b"COMMAND :: true\n\x1b[2J\n", "line 3: $'\\x1b[2J'; expected")]
+        for name, lines, _ in rows:
+            self.drop(name, TITLE + lines)
+        self.drop("year", b"ENQUEUED :: 20261-01-01T00:00:00Z\n" + TITLE + b"COMMAND :: true\n")
+        self.run_until_empty()
+        for name, _, expectation in rows:
+            self.assert_trashed(name, expectation)
+        self.assert_trashed("year", "line 1: $'ENQUEUED :: 20261-01-01T00:00:00Z'; expected `ENQUEUED :: 2026-11-24T02:30:00Z`")
+
+    def test_a_first_line_of_any_year_is_kept_and_orders(self):
+        times = ["9999-12-31T23:59:59.999999-23:59", "2026-01-01", "2026-01-01T00:00:00+14:00", "0001-01-01T00:00:00+23:59"]
+        for number, text in enumerate(times):
+            self.drop("t%d" % number, "ENQUEUED :: %s\n%s" % (text, uow("echo %d >> %s" % (number, self.path("order")))))
+        monitor = self.started()
+        for number in (0, 2, 3):
+            self.assertEqual(self.ended("t%d" % number), "done-q")
+            self.assertTrue(self.read("done-q", "t%d" % number).startswith("ENQUEUED :: %s\n" % times[number]))
+        self.assertEqual(self.where("t1"), ["trash"], "a date without a time")
+        self.assertEqual(self.read("order"), "3\n2\n0\n")
+        self.stop(monitor)
+
+    def test_a_file_that_changes_or_vanishes_between_survey_and_claim_is_looked_at_again(self):
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused")
+        canary = self.canary()
+        for name in ["kept", "changed", "broken", "gone", "swapped"]:
+            self.drop(name, uow("echo old"))
+        until(lambda: all(self.is_stamped(name) for name in ["kept", "changed", "broken", "gone", "swapped"]), self.output)
+        monitor.send_signal(signal.SIGSTOP)          # it knows them all as ready, and now they change behind its back
+        for name, new in [("changed", "new"), ("broken", "")]:
+            with open(self.path("wait-q", name), "r+") as file:
+                text = file.read().replace("COMMAND :: echo old", "COMMAND :: echo new" if new else "COMMAND # echo old")
+                file.seek(0)
+                file.write(text)
+        os.unlink(self.path("wait-q", "gone"))
+        os.unlink(self.path("wait-q", "swapped"))
+        os.symlink(canary, self.path("wait-q", "swapped"))
+        self.message("RESUME")
+        monitor.send_signal(signal.SIGCONT)
+        self.assertEqual([self.ended("kept"), self.ended("changed")], ["done-q"] * 2)
+        self.assertEqual(self.log("changed"), b"new\n", "what is run is what was claimed")
+        until(lambda: self.where("broken") == ["trash"] and self.where("swapped") == ["trash"], self.output)
+        self.assertEqual(self.where("gone"), [])
+        self.assert_untouched(canary)
+        self.assertIsNone(monitor.poll())
+        self.stop(monitor)
+
+    def test_messages_are_answered_between_ten_thousand_new_files(self):
+        count = 10_000 if IN_CI else 4_000
+        self.write("currently-executing/.paused", "")
+        monitor = self.started()
+        os.mkdir(self.path("new"))
+        for number in range(count):
+            self.write("new/%d" % number, uow("true") if number % 2 else "==== JOB")
+        os.rmdir(self.path("wait-q"))
+        os.rename(self.path("new"), self.path("wait-q"))        # all at once
+        until(lambda: os.listdir(self.path("trash")) or self.is_stamped("1"), self.output)
+        self.message("STATUS")
+        self.said("counts: ")
+        self.assertLess(len(os.listdir(self.path("trash"))), count // 2, "the answer came after the last file only")
+        self.stop(monitor)
+
+    def test_a_header_too_large_for_the_environment_is_refused_by_its_size(self):
+        filler = "".join("N%d :: %s\n" % (number, "x" * 70) for number in range(1000))
+        self.drop("over", uow("true") + filler)
+        self.drop("under", uow("echo ${#UOW_N699}") + filler[:58_000].rpartition("\n")[0] + "\n")
+        self.drop("one-line", uow("true") + "N :: " + "x" * 60_000 + "\n")
+        nearly = uow("true")
+        self.drop("nearly", nearly + "N :: " + "x" * (65_536 - len(nearly) - 6) + "\n")       # fits, but not with its time and titles
+        self.run_until_empty()
+        self.assert_trashed("over", "the header does not end within 64 KiB; expected `==== JOB LOG` before that")
+        self.assert_trashed("nearly", "the header with its time and titles is longer than 64 KiB; expected less")
+        self.assertEqual(self.where("under") + self.where("one-line"), ["done-q"] * 2, self.says())
+        self.assertEqual(self.log("under"), b"70\n")
+
+    def test_of_several_readmes_in_any_spelling_the_newest_stays_and_none_is_run(self):
+        names = ["README", "readme.md", "ReadMe.TXT", "Readme"]
+        for number, name in enumerate(names):
+            self.write("wait-q/" + name, uow("touch %s" % self.path("ran")))
+            os.utime(self.path("wait-q", name), (number, number))
+        self.drop("README-not", uow("true"))
+        self.run_until_empty()
+        self.assertEqual([self.where(name) for name in names], [["trash"]] * 3 + [["wait-q"]])
+        self.assertEqual(self.where("README-not"), ["done-q"])
+        self.assertFalse(os.path.exists(self.path("ran")))
+
+
+class StatusPage(QueueCase):
+    config = "status_dir :: status\n"
+
+    def test_markup_in_a_name_a_header_or_a_log_is_text_and_no_link_leads_outside(self):
+        evil = '<script>alert(1)</script><img src=x onerror=alert(2)>"\'&'
+        names = [evil.replace("/", "\u2044"), "x..%2f..%2fetc", "%2e%2e", "javascript:alert(3)", "index.html", "a?b#c"]
+        for name in names:
+            self.drop(name, uow("printf '%s' \"$UOW_NOTE\"", NOTE=evil))
+        self.run_until_empty()
+        self.assertEqual(sorted(os.listdir(self.path("done-q"))), sorted(names))
+        pages = [os.path.join(place, name) for place, _, files in os.walk(self.path("status")) for name in files if name.endswith(".html")]
+        self.assertGreater(len(pages), len(names))
+        for page in pages:
+            for tag, attributes in tags_of(self.read(page)):
+                self.assertNotIn(tag, ["img", "iframe", "object"], page)
+                for name, value in attributes:
+                    self.assertFalse(name.startswith("on"), "%s: <%s %s>" % (page, tag, name))
+                    link = (value or "").rpartition("url=")[2] if name == "content" and "url=" in (value or "") else value if name in ("href", "src") else ""
+                    if link and not link.startswith(("data:", "#")):
+                        target = os.path.normpath(os.path.join(os.path.dirname(page), unquote(link.partition("#")[0])))
+                        self.assertTrue(os.path.isfile(target) and target.startswith(self.path("status") + "/"), "%s links to %s" % (page, link))
+                if tag == "script":
+                    self.assertEqual((attributes, self.read(page).count("<script")), ([], 1), "more than the Monitor's own script")
+        self.assertIn("&lt;script&gt;alert(1)", "".join(map(self.read, pages)))
+        self.assertEqual(json.loads(self.read("status", "status.json"))["queues"]["done_q"], len(names))
+
+
+def tags_of(text):
+    """Return every tag of a page with its attributes, as a browser reads them."""
+    found = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: found.append((tag, attributes))
+    parser.feed(text)
+    return found
+
+
+def peak_kb(pid):
+    """Return the most memory that a process has had, in KiB."""
+    with open("/proc/%d/status" % pid) as file:
+        return int(re.search(r"VmHWM:\s*(\d+)", file.read()).group(1))
