@@ -1,0 +1,126 @@
+"""SIGKILL before every line of the Monitor's cycle, and of its recovery: nothing is lost, nothing runs twice.
+
+A plain run takes a sample; all of it (SJQ_CI=1) takes some four minutes on two cores.
+"""
+import functools
+import os
+import re
+import shutil
+import tempfile
+import unittest
+
+from tests import crash
+from tests.helpers import IN_CI, MONITOR, need
+
+EVERY = 1 if IN_CI else 15
+PURE = ("UOW text", "Decisions", "Configuration", "Post")      # sections where a kill finds the disk as it was: once is enough
+
+
+def plan(key, number=1):
+    return "%s:%d:%d" % (key[0], key[1], number)
+
+
+class TestKilledAtEveryLine(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        need("bash", "tee")
+        cls.directory = tempfile.mkdtemp(prefix="sjq-sweep-")
+        cls.addClassCleanup(shutil.rmtree, cls.directory)
+        cls.monitor = crash.copy_of_monitor(cls.directory)
+
+    @classmethod
+    @functools.lru_cache(None)
+    def swept(cls):
+        """Kill at every line in a life of either kind of work: all at their first time, those with effects at a later one too."""
+        sections, seen, once, later = sections_of(cls.monitor), set(), [], []
+        for kind in ("plain", "hard"):
+            for key, times in crash.record(kind, cls.monitor)[0]:
+                if key not in seen:
+                    once.append((kind, [plan(key)]))
+                    if times > 1 and not sections[key[1]].startswith(PURE):
+                        later.append((kind, [plan(key, times if len(later) % 2 else (times + 1) // 2)]))
+                seen.add(key)
+        points = once[::EVERY] + later[::4 * EVERY]
+        return crash.try_all(points, functools.partial(crash.try_lines, monitor=cls.monitor))
+
+    def report(self, what, tried):
+        reached = [one for one in tried if one.reached]
+        print("\n%s: %d kill points swept, %d of them between START and the launch (interrupted); %d were not met again"
+              % (what, len(reached), sum(bool(one.interrupted) for one in tried), len(tried) - len(reached)), flush=True)
+        wrong = [one.wrong for one in tried if one.wrong]
+        self.assertFalse(wrong, "%d wrong, such as:\n%s" % (len(wrong), "\n".join(wrong[:3])))
+        self.assertGreater(len(reached), 0.8 * len(tried))
+
+    def test_before_every_line_in_the_life_of_a_job(self):
+        self.report("a job's life", self.swept())
+
+    def test_before_every_line_of_recovery(self):
+        """On each kind of disk that a kill was seen to leave behind: each line of recovery on one of them, in turn."""
+        disks = {}
+        for one in self.swept():
+            if one.reached and not one.wrong:
+                disks.setdefault(one.disk, one.point)
+        disks = list(disks.values())[::1 if IN_CI else 3]
+        sections, by_line = sections_of(self.monitor), {}
+        for point, (lines, landmarks) in zip(disks, crash.try_all(disks, lambda point: crash.record(point[0], self.monitor, point[1][0]))):
+            for key, _ in lines[:landmarks.get("start")]:
+                if not sections[key[1]].startswith(PURE):
+                    by_line.setdefault(key, []).append(point)
+        points = [(kind, plans + [plan(key)]) for number, (key, found) in enumerate(by_line.items())
+                  for kind, plans in [found[number % len(found)]]]
+        tried = crash.try_all(points[::2 * EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
+        self.report("recovery of %d kinds of disk" % len(disks), tried)
+
+
+class TestBrokenRecoveryIsFound(unittest.TestCase):
+    """Negative controls: the sweep has to go red where recovery is broken on purpose."""
+
+    def find(self, functions, *changes, kind="plain", before=""):
+        """Return what the sweep over these functions finds in a copy of monitor.py with these changes.
+
+        before: the function at whose first line an earlier kill comes, so that it is recovery that is swept.
+        """
+        directory = tempfile.mkdtemp(prefix="sjq-broken-")
+        self.addCleanup(shutil.rmtree, directory)
+        monitor = crash.copy_of_monitor(directory, *changes)
+        first = [plan(next(key for key, _ in crash.record(kind, monitor)[0] if key[0] == before))] if before else []
+        lines, _ = crash.record(kind, monitor, *first)
+        points = [(kind, first + [plan(key, number)]) for key, times in lines if key[0] in functions for number in sorted({1, times})]
+        self.assertTrue(points)
+        return crash.first_wrong(points, functools.partial(crash.try_lines, monitor=monitor))
+
+    def test_what_was_running_is_queued_again(self):
+        wrong = self.find(["finish"], (r'return "adopt" if started else "next"', 'return "next"'))
+        self.assertRegex(wrong, "ran 2 times")
+
+    def test_start_is_written_after_the_launch(self):
+        start, launch = r"^        write_all\(writer, gap \+ start_line\(since, job_run\), size\)\n", r"^        start_processes\(m, job\)\n"
+        written = "        write_all(writer, gap + start_line(since, job_run), size)\n"
+        wrong = self.find(["watch"], (start, ""), (launch, "        start_processes(m, job)\n" + written))      # the launch ends with it
+        self.assertRegex(wrong, "ran 2 times|ended in wait-q")
+
+    def test_a_stamp_that_does_not_keep_the_original(self):
+        wrong = self.find(["write_whole"], (r"^    new = os.path.join\(.*", "    new = path"))
+        self.assertRegex(wrong, r"is in \[\]|ended in trash|header has changed|no whole UOW")
+
+    def test_recovery_that_takes_a_status_back_for_a_moment(self):
+        """Only recovery does it, so only a kill during recovery can show it."""
+        adopting = "    job = new_job(m, name, fd, head, uow, running.run, "
+        wrong = self.find(["adopt"], ("^" + re.escape(adopting), '    set_status(m, fd, uow, "")\n    set_status(m, fd, uow, uow.status)\n' + adopting),
+                          before="finish")
+        self.assertRegex(wrong, "ran 2 times")
+
+
+def sections_of(monitor):
+    """Return line number -> the heading of the section of monitor.py that it stands in."""
+    heading, result = "", [""]
+    with open(monitor) as file:
+        for line in file:
+            found = re.match(r"# ---- (.*?) -+$", line)
+            heading = found.group(1) if found else heading
+            result.append(heading)
+    return result
+
+
+if __name__ == "__main__":
+    unittest.main()
