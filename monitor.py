@@ -82,6 +82,7 @@ LOOK_SECONDS = 0.4            # time for judging new files between two looks at 
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 100,000 files stay cheap
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
+TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS = 1              # at most one post a second,
@@ -1064,8 +1065,8 @@ def state_of_directory(path: str):
     return (found.st_mtime_ns, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
 
 
-def list_waiting(m, queue: Waiting, now: float) -> None:
-    """Bring the names up to date, if the directory has changed and a listing is due.
+def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
+    """Bring the names up to date, if the directory has changed and a listing is due; stamped: because another Monitor stamped some.
 
     A kept listing is what makes the cost per job flat. Listings may take a twentieth of the time, however
     fast names come and go; in a directory of some hundred files that is at once.
@@ -1073,7 +1074,7 @@ def list_waiting(m, queue: Waiting, now: float) -> None:
     state = state_of_directory(queue.path)
     if state is not None and state == queue.listed:
         return
-    if now < queue.again_at:
+    if now < queue.again_at and not stamped:
         if not queue.ready:
             queue.listed = None
             m.due.append(queue.again_at)
@@ -1108,7 +1109,7 @@ def list_waiting(m, queue: Waiting, now: float) -> None:
                 continue                             # gone already; the next listing tells
             queue.known[name] = inode
             queue.arrived.setdefault(name, found.st_ctime_ns // 1000)
-            heapq.heappush(queue.fresh, (0.0, found.st_ctime_ns, name))
+            heapq.heappush(queue.fresh, (0.0, 0 if stamped else found.st_ctime_ns, name))
     one_readme(m, queue.path, readmes)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
@@ -1243,7 +1244,11 @@ def survey_hand(m) -> None:
                 begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left there. "
                        "mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
         except BadUow as problem:
-            trash(m, path, str(problem))
+            quiet = m.config.settle_seconds          # a job's `sed -i` makes its copy here, too
+            if 0 <= time.time() - changed_at(path) < quiet:
+                m.due.append(boot_seconds() + quiet)
+            else:
+                trash(m, path, str(problem))
         except FileNotFoundError:
             pass
         except OSError as problem:
@@ -1253,6 +1258,14 @@ def survey_hand(m) -> None:
                 m.launch_at = boot_seconds() + min(1, config.sleep_seconds)      # it may be under way: nothing is started beside it
     for key in [key for key in m.conditions if key[0] == "hand" and key not in left]:
         ends(m, key)
+
+
+def changed_at(path: str) -> float:
+    """Return when a file or its name last changed, 0 when it is gone."""
+    try:
+        return os.lstat(path).st_ctime
+    except FileNotFoundError:
+        return 0.0
 
 
 def has_start(fd: int, running: Running) -> bool:
@@ -1487,13 +1500,13 @@ def under_way(m, job: Job, now: float) -> str:
             return keep_killing(m, job, now)
     if not tee:
         return ""
-    if now >= job.over_at + m.config.kill_grace_seconds:
-        say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
-        return ""
     if not job.named and now >= job.over_at + min(1, m.config.kill_grace_seconds / 2):
         job.named = True
         say(m, "%s: the command has ended, but its output is held by %s; waiting %g s at most"
             % (shown(job.name), ", ".join(holders_of_output(job)) or "nobody that I may see", m.config.kill_grace_seconds), 4)
+    if now >= job.over_at + m.config.kill_grace_seconds:
+        say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
+        return ""
     m.due.append(now + 0.2)
     return "output"
 
@@ -1658,6 +1671,8 @@ def edit(m) -> None:
             continue
         if not is_usable(m, queue.path):
             continue
+        if not take_turn(m):
+            return
         try:
             take_in_hand(m, queue, now)
             put_back(m, queue)
@@ -1665,10 +1680,39 @@ def edit(m) -> None:
         except OSError as problem:
             begins(m, ("edit", queue.path), "what is new in %s cannot be stamped: %s; tried again" % (shown(os.path.basename(queue.path)), reason_of(problem)), 3)
             queue.left, queue.edit_at = TAKEN_PER_WAKE, now + min(1, m.config.sleep_seconds)
+        finally:
+            end_turn(m, stamped=True)
         if queue.left:
             m.due.append(queue.edit_at)
         if queue.to_take():
             m.due.append(0)
+
+
+def take_turn(m) -> bool:
+    """Take the turn among the Monitors of this root; False while another has it.
+
+    Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while another Monitor
+    has it in hand for its stamp. What others have stamped since the last turn is looked at first.
+    """
+    try:
+        fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        m.due.append(boot_seconds() + TURN_SECONDS)
+        return False
+    last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
+    if last != m.turn_seen:
+        for queue in m.waiting:
+            list_waiting(m, queue, boot_seconds(), stamped=True)
+            look_at_fresh(m, queue, boot_seconds())
+    return True
+
+
+def end_turn(m, stamped: bool = False) -> None:
+    """Leave the turn to the other Monitors; stamped: tell them to look again."""
+    if stamped:
+        m.turn_seen = time.time_ns()
+        os.utime(m.turn, ns=(m.turn_seen, m.turn_seen))
+    fcntl.flock(m.turn, fcntl.LOCK_UN)
 
 
 def take_in_hand(m, queue: Waiting, now: float) -> None:
@@ -1746,6 +1790,7 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
                     set_status(m, writer, uow, "")
                 finally:
                     os.close(writer)
+                os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
             return uow._replace(status="")
         if uow.enqueued is None:
             uow = uow._replace(enqueued=found.st_ctime_ns // 1000 if arrived is None else arrived)
@@ -1758,6 +1803,7 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
                 raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer than %d MiB; "
                              "expected a shorter one" % (COPY_BYTES >> 20))
         write_whole(m, path, data, like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
         return uow._replace(status="")
     finally:
         os.close(fd)
@@ -1869,11 +1915,19 @@ def launch(m) -> None:
         return
     if why_not_launch(m.paused, m.finishing or m.stopping, bool(m.job), bool(m.hook or m.after)):
         return
+    if not (m.hand or next_waiting(m)) or not is_ready(m, now) or not take_turn(m):
+        return
+    try:
+        start_next(m, now)
+    finally:
+        end_turn(m)
+
+
+def start_next(m, now: float) -> None:
+    """Claim and start the next UOW, having the turn."""
     chosen = None if m.hand else next_waiting(m)
     if not (m.hand or chosen):
-        return
-    if not is_ready(m, now):
-        return
+        return                                       # the last look brought others, that come first and are not ready
     queue, name = chosen or (m.waiting[-1], m.hand[0])
     if chosen:
         try:
@@ -2072,7 +2126,8 @@ rect{fill:var(--hue)}rect.error_q{fill:url(#error_q)}rect.fail_q{fill:url(#fail_
 # browser's own clock, however that is set. Without script the reader has the time of writing.
 STALE_SCRIPT = """const seen = sessionStorage, page = document.body.dataset
 if (seen.written != page.written) Object.assign(seen, {written: page.written, first: Date.now()})
-setInterval(() => document.body.classList.toggle("stale", Date.now() - seen.first > page.patience * 1000), 500)"""
+const look = () => document.body.classList.toggle("stale", Date.now() - seen.first > page.patience * 1000)
+look(), setInterval(look, 500)"""
 STALE_HASH = "sha256-" + binascii.b2a_base64(hashlib.sha256(STALE_SCRIPT.encode()).digest(), newline=False).decode()
 
 def esc(text: str) -> str:
@@ -2847,7 +2902,7 @@ def sleep(m) -> None:
         poll.register(fd, select.POLLIN)
     woken, signals = [], caught(m)                   # notices of our own moves end here: changed() tells what came besides
     if timeout > 0 and not signals - {signal.SIGIO}:
-        deaf = min(timeout, until_notice(m))
+        deaf = min(timeout, max(0, until_notice(m)))
         if deaf > 0:
             woken = poll.poll(round(deaf * 1000 + 0.5))
         if not woken and timeout > deaf:
@@ -2910,27 +2965,52 @@ def changed(m) -> bool:
 
 # ---- Check: prove what the promises rest on, run nothing -------------------------------------
 
-def check(config) -> int:
-    """Print one line per finding and return 0 when there is none, else 1. It may run beside a Monitor."""
-    findings, places = [], {}
-    try:
-        make_directories(config, None)
-        findings += open_to_others(config)
-        findings += trial(config)
-    except Unusable as problem:
-        findings.append(str(problem))
-    except OSError as problem:
-        findings.append("%s: %s" % (shown(config.root), reason_of(problem)))
-    for key in DIRECTORIES[:6]:
-        directory = getattr(config, key)
-        for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
-            if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
-                places.setdefault(name, []).append(os.path.basename(directory))
-                findings += check_file(config, key, os.path.join(directory, name))
+def check(configs) -> int:
+    """Print one line per finding and return 0 when there is none, else 1. It may run beside the Monitors."""
+    findings, places, looked = [], {}, set()
+    for number, config in enumerate(configs):
+        findings += [text for other in configs[:number] for text in check_pair(config, other)]
+        try:
+            make_directories(config, None)
+            findings += open_to_others(config)
+            findings += trial(config)
+            findings += check_hand(config)
+        except Unusable as problem:
+            findings.append(str(problem))
+        except OSError as problem:
+            findings.append("%s: %s" % (shown(config.root), reason_of(problem)))
+        for key in DIRECTORIES[:6]:
+            directory = getattr(config, key)
+            for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and directory not in looked else []:
+                if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
+                    places.setdefault(name, []).append(os.path.basename(directory))
+                    findings += check_file(config, key, os.path.join(directory, name))
+            looked.add(directory)
     findings += ["%s is in %s" % (shown(name), " and in ".join(map(shown, found))) for name, found in places.items() if len(found) > 1]
     for line in findings or ["all is well"]:
         print(line)
     return 1 if findings else 0
+
+
+def check_pair(config, other) -> List[str]:
+    """Return what is wrong between the configurations of two Monitors."""
+    findings = ["%s: %s is that of %s, too; expected one for each Monitor" % (shown(config.path), key, shown(other.path))
+                for key in ("currently_executing", "monitor_reads", "monitor_says", "status_dir")
+                if getattr(config, key) and getattr(config, key) == getattr(other, key)]
+    return findings + ["%s shares %s with %s from another directory; the order of starting is kept between configurations in one"
+                       % (shown(config.path), key, shown(other.path)) for key in WAITING
+                       if config.root != other.root and getattr(config, key) == getattr(other, key)][:1]
+
+
+def check_hand(config) -> List[str]:
+    """Return what a Monitor that is no more had in hand to be stamped: only a start with its configuration brings it back."""
+    try:
+        os.close(lock(config))
+    except BlockingIOError:
+        return []                                    # it is at work
+    places = [os.path.join(config.currently_executing, "." + key) for key in WAITING]
+    return ["%s lies in %s, and no Monitor has it in hand; start one with %s" % (shown(name), shown(place), shown(config.path))
+            for place in places if os.path.isdir(place) for name in sorted(os.listdir(place)) if not name.startswith(".new.")]
 
 
 def check_file(config, key: str, path: str) -> List[str]:
@@ -3065,7 +3145,7 @@ def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
                            ended={key: Ended() for key in DIRECTORIES[3:]}, totals=dict.fromkeys(FINISHED, 0), post_at=0, pages={}, finished={},
                            state=None, state_since=time.time(), hook=None, after=[], search=None, ready=None, ready_passed=False, ready_at=0, launch_at=0, retry_at={},
                            conditions={}, says_broken=False, half_line=False, reads_state=None, reads_like=None, taken=True,
-                           due=[], notified={}, wakeup=-1, notices=NOTICES_AT_ONCE, notices_at=0.0, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
+                           due=[], notified={}, wakeup=-1, notices=NOTICES_AT_ONCE, notices_at=0.0, turn=-1, turn_seen=0, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
 
 
 def listen(m) -> None:
@@ -3091,6 +3171,10 @@ def start_up(config, until_empty: bool) -> SimpleNamespace:
     kept = lock(config)
     m = new_monitor(config, until_empty)
     m.lock = kept
+    try:
+        m.turn = os.open(os.path.join(config.root, ".turn"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user" % (shown(os.path.join(config.root, ".turn")), reason_of(problem))) from None
     divide_cgroup()
     os.chdir(config.root)
     listen(m)
@@ -3115,14 +3199,14 @@ def main(argv: List[str]) -> int:
     """Run the Monitor and return its exit code."""
     flags = [word for word in argv if word.startswith("--")]
     paths = [word for word in argv if not word.startswith("--")]
-    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1:
+    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:      # two workers are checked together
         print("usage: monitor.py [CONFIG] [--until-empty] [--check]", file=sys.stderr)
         return EXIT_UNUSABLE
     path = paths[0] if paths else os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.txt")
     try:
         config = load_config(path)
         if "--check" in flags:
-            return check(config)
+            return check([config] + [load_config(path) for path in paths[1:]])
         m = start_up(config, "--until-empty" in flags)
     except Unusable as problem:
         return refuse(str(problem), EXIT_UNUSABLE)

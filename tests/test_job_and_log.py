@@ -1,0 +1,250 @@
+"""What a job may do to its log, to its own UOW and to the Monitor: its output is kept, and nobody else is harmed."""
+import hashlib
+import os
+import re
+import subprocess
+import time
+
+from tests.helpers import IN_CI, QueueCase, processes_with, until, uow
+from tests.test_dropped_files import peak_kb
+
+MEMORY_KB = 64_000               # what a Monitor may need, whatever a job writes
+
+
+class TestForgedLines(QueueCase):
+    def test_printing_status_job_log_or_another_runs_end_has_no_effect(self):
+        forged = ("==== STATUS\\nfail: forged\\n\\n==== JOB LOG\\n==== UNIT OF WORK\\nCOMMAND :: touch forged\\n"
+                  "==== JOB START 2026-11-24T02:30:07.000000Z run 5f3a1c22-1\\n\\n==== JOB END 2026-11-24T02:30:19.300000Z run 5f3a1c22-1 exit 0\\n")
+        self.drop("forger", uow("printf '%s'\nexit 3" % forged))
+        self.run_until_empty()
+        self.assertRegex(self.status("forger"), r"^error: exit 3 after ")
+        text = self.read("error-q", "forger")
+        self.assertTrue(text.partition("\n==== JOB START")[2].partition("\n")[2].startswith(forged.encode().decode("unicode_escape")), text)
+        os.rename(self.path("error-q", "forger"), self.path("wait-q", "forger"))          # and it is read as the same UOW again
+        self.run_until_empty()
+        self.assertEqual(self.where("forger"), ["error-q"])
+        self.assertFalse(os.path.exists(self.path("forged")))
+
+    def test_forging_the_end_of_its_own_run_does_not_hide_how_it_ended(self):
+        self.drop("forger", uow("printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"\nexit 3"))
+        self.run_until_empty()
+        self.assertRegex(self.status("forger"), r"^error: exit 3 after ")
+
+    def test_a_dropped_uow_with_a_forged_running_status_and_end_is_run_like_any_other(self):
+        run = "5f3a1c22-1"
+        start = "==== JOB START 2026-11-24T02:30:07.000000Z run %s\n" % run
+        head = "ENQUEUED :: 2026-11-24T02:30:00Z\n\n" + uow("echo really ran") + "\n==== STATUS\n%-78s\n\n==== JOB LOG\n"
+        at = len(head % "")
+        for name, status in [("running", "running: run %s, log at %d" % (run, at)), ("done", "done: exit 0 after 1.0 s"), ("odd", "running: never")]:
+            self.drop(name, head % status + start + "\n==== JOB END 2026-11-24T02:30:19.300000Z run %s exit 0\n" % run)
+        self.run_until_empty()
+        for name in ["running", "done", "odd"]:
+            self.assertEqual(self.where(name), ["done-q"])
+            self.assertEqual(self.log(name), b"really ran\n")
+
+    def test_forged_numbers_in_currently_executing_do_not_stop_the_monitor(self):
+        numbers = [("9" * 5000 + "-" + "9" * 5000, "9" * 30), ("5f3a1c22-" + "9" * 400, "150"), ("5f3a1c22-1", "9" * 18), ("5f3a1c22-1", "999999999999999")]
+        for number, (run, at) in enumerate(numbers):
+            self.write("currently-executing/forged-%d" % number, "%s\n==== STATUS\nrunning: run %s, log at %s\n\n==== JOB LOG\n" % (uow("true"), run, at))
+        head = uow("true") + "\n==== STATUS\n%-78s\n\n==== JOB LOG\n"
+        self.write("currently-executing/bad-time", head % ("running: run 5f3a1c22-1, log at %d" % len(head % "")) + "==== JOB START 2026-99-99 run 5f3a1c22-1\n")
+        self.drop("real", uow("echo ran"))
+        monitor = self.started()
+        self.assertEqual(self.ended("real"), "done-q")
+        self.assertEqual(self.ended("bad-time"), "fail-q")
+        self.assertIsNone(monitor.poll(), self.output())
+        self.stop(monitor)
+
+
+class TestItsOwnUow(QueueCase):
+    def kept(self, name, queue="done-q"):
+        self.assertIn(queue, self.where(name), self.output())
+        self.assertIn("before\n", self.read(queue, name))
+        self.assertIn("after\n", self.read(queue, name))
+
+    def test_editing_its_header_in_place_is_flagged_and_output_kept(self):
+        self.drop("editor", uow("echo before\nprintf X | dd of=\"$SJQ_FILE\" bs=1 seek=60 conv=notrunc status=none\necho after"))
+        self.run_until_empty()
+        self.kept("editor")
+        self.said("editor: its header was changed while it ran")
+
+    def test_sed_i_on_its_own_uow_is_flagged_and_output_kept(self):
+        self.drop("sed", uow("echo before\nsed -i s/UNIT/unit/ \"$SJQ_FILE\"\necho after"))
+        self.run_until_empty()
+        self.kept("sed")
+        self.said("sed was replaced by another file while it ran: the other one goes to trash")
+
+    def test_deleting_its_own_uow_is_flagged_and_it_is_written_again(self):
+        self.drop("deleter", uow("echo before\nrm \"$SJQ_FILE\"\necho after"))
+        self.run_until_empty()
+        self.kept("deleter")
+        self.assertEqual(self.log("deleter"), b"before\nafter\n")
+        self.said("deleter was deleted while it ran: written again with all its output")
+
+    def test_a_symlink_or_fifo_in_place_of_its_own_uow_is_not_followed(self):
+        canary = self.write("archive/canary", "canary")
+        self.drop("linker", uow("echo before\nln -sf %s \"$SJQ_FILE\"\necho after" % canary))
+        self.drop("piper", uow("echo before\nrm \"$SJQ_FILE\"; mkfifo \"$SJQ_FILE\"\necho after"))
+        self.run_until_empty()
+        self.kept("linker")
+        self.kept("piper")
+        self.assertEqual(self.read("archive/canary"), "canary")
+
+    def test_moving_its_own_uow_away_is_flagged_and_it_is_left_there(self):
+        self.drop("mover", uow("echo before\nmv \"$SJQ_FILE\" archive/moved\necho after"))
+        self.run_until_empty()
+        self.said("mover was moved to %s while it ran: it is left there" % self.path("archive/moved"))
+        self.assertIn("before\nafter\n", self.read("archive/moved"))
+        self.assertIn("\ndone: exit 0 after ", self.read("archive/moved"))
+
+    def test_truncating_its_own_uow_is_flagged_and_what_follows_is_kept(self):
+        self.drop("truncater", uow("echo before\n: > \"$SJQ_FILE\"\necho after"))
+        self.drop("next", uow("true"))
+        self.run_until_empty()
+        self.said("truncater: its header was changed while it ran")
+        self.assertIn("after\n", self.read(self.where("truncater")[0], "truncater"))
+        self.assertEqual(self.where("next"), ["done-q"])
+
+
+class TestProcesses(QueueCase):
+    def gone(self, what):
+        until(lambda: not processes_with(self.path("." + what)), lambda: "%s is gone: %s" % (what, processes_with(self.path("." + what))))
+
+    def test_a_grandchild_that_holds_the_pipe_is_named_and_waited_for_only_so_long(self):
+        self.drop("holder", uow("echo before\nsleep 1000 &\ntrue"))
+        self.drop("next", uow("true"))
+        self.run_until_empty()
+        self.assertEqual([self.where("holder"), self.where("next")], [["done-q"]] * 2)
+        self.assertRegex(self.says(), r"holder: the command has ended, but its output is held by \d+ \(sleep\)")
+        self.assertIn(b"before\n", self.log("holder"))
+
+    def test_setsid_a_daemon_and_what_ignores_term_do_not_survive_kill_job(self):
+        for what in ["escaped", "daemon", "stubborn"]:
+            self.write("." + what, "sleep 1000\n")
+        self.drop("escaper", uow("setsid bash %s &\n(setsid bash %s </dev/null >/dev/null 2>&1 &)\ntrap '' TERM INT HUP\nbash %s\nbash %s"
+                                 % tuple(self.path("." + what) for what in ["escaped", "daemon", "stubborn", "stubborn"])))
+        monitor = self.started()
+        until(lambda: all(processes_with(self.path("." + what)) for what in ["escaped", "daemon", "stubborn"]), self.output)
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("escaper"), "fail-q")
+        self.assertEqual(self.status("escaper"), "fail: killed by message")
+        for what in ["escaped", "daemon", "stubborn"]:
+            self.gone(what)
+        self.stop(monitor)
+
+    def test_kill_0_ends_the_job_and_nothing_else(self):
+        monitor = self.started()
+        self.drop("kill-0", uow("echo before\nkill 0\nsleep 1000"))
+        self.assertEqual(self.ended("kill-0"), "fail-q")
+        self.assertRegex(self.status("kill-0"), "^fail: killed by SIGTERM after ")
+        self.assertEqual(self.log("kill-0"), b"before\n")
+        self.drop("next", uow("true"))
+        self.assertEqual(self.ended("next"), "done-q")
+        self.stop(monitor)
+
+    def test_reading_stdin_or_asking_for_a_tty_gets_nothing_and_does_not_wait(self):
+        self.drop("reader", uow("cat\necho \"read: $?\""))
+        self.drop("asker", uow("read -r answer < /dev/tty && echo \"answered\"\necho done"))
+        self.run_until_empty()
+        self.assertEqual(self.log("reader"), b"read: 0\n")
+        self.assertEqual(self.where("asker"), ["done-q"])
+        self.assertNotIn(b"answered", self.log("asker"))
+
+    def test_closing_its_stdout_loses_neither_end_nor_outcome(self):
+        self.drop("closer", uow("echo before\nexec >&- 2>&-\necho lost\nexit 3"))
+        self.run_until_empty()
+        self.assertRegex(self.status("closer"), "^error: exit 3 after ")
+        self.assertEqual(self.log("closer"), b"before\n")
+
+
+class TestOutput(QueueCase):
+    def test_binary_output_is_kept_byte_for_byte(self):
+        data = bytes(range(256)) * 400 + b"\n==== JOB LOG\n\0\r\n\xff"
+        self.write("data", data)
+        self.drop("binary", uow("cat data"))
+        self.run_until_empty()
+        self.assertEqual(self.log("binary"), data)
+
+    def test_one_long_line_and_very_much_output_are_exact_and_memory_stays_flat(self):
+        """100 MB without a newline, and 1 GB, where there is time; a fifth and a tenth of that otherwise."""
+        line, much = (100, 1024) if IN_CI else (20, 100)
+        monitor = self.started()
+        self.drop("line", uow("head -c %d /dev/zero | tr '\\0' x" % (line << 20)))
+        self.drop("much", uow("yes 0123456789abcde | head -c %d" % (much << 20)))
+        for name, size, piece in [("line", line << 20, b"x" * 16), ("much", much << 20, b"0123456789abcde\n")]:
+            self.assertEqual(self.ended(name, 300), "done-q")
+            with open(self.path("done-q", name), "rb") as file:
+                while not file.readline().startswith(b"==== JOB START"):
+                    pass
+                self.assertEqual(digest(iter(lambda left=[size], file=file: take(file, left), b"")), digest(piece * (1 << 16) for _ in range(size >> 20)), name)
+                self.assertRegex(file.read(), rb"^\n==== JOB END \S+ run \S+ exit 0\n")
+            os.unlink(self.path("done-q", name))
+        self.assertLess(peak_kb(monitor.pid), MEMORY_KB)
+        self.stop(monitor)
+
+    def test_after_output_without_a_final_newline_job_end_begins_its_own_line(self):
+        self.drop("half", uow("printf 'no newline'"))
+        self.drop("silent", uow("true"))
+        self.run_until_empty()
+        self.assertRegex(self.read("done-q", "half"), r"\nno newline\n==== JOB END \S+ run \S+ exit 0\n$")
+        self.assertRegex(self.read("done-q", "silent"), r"==== JOB START \S+ run \S+\n\n==== JOB END \S+ run \S+ exit 0\n$")
+
+    def test_a_command_that_is_not_found_not_executable_or_no_shell_is_an_error_with_its_reason(self):
+        self.write("plain", "no program\n")
+        self.drop("not-found", uow("sjq-no-such-command"))
+        self.drop("not-executable", uow("./plain"))
+        self.drop("syntax", uow("if true"))
+        self.run_until_empty()
+        for name, code, reason in [("not-found", 127, b"command not found"), ("not-executable", 126, b"ermission denied"), ("syntax", "[12]", b"syntax error")]:
+            self.assertRegex(self.status(name), "^error: exit %s after " % code)
+            self.assertIn(reason, self.log(name))
+
+
+class TestGrowingFiles(QueueCase):
+    """F_NOTIFY reports every write into a watched directory: it must not become a storm."""
+
+    def test_logs_that_grow_fast_in_the_root_and_the_queues_wake_the_monitor_a_bounded_number_of_times(self):
+        monitor = self.started()
+        writers = [subprocess.Popen(["bash", "-c", "while :; do printf 'x%.0s\\n' {1..100}; done >> " + self.path(place)], env={"SJQ_ROOT": self.root, "PATH": os.environ["PATH"]})
+                   for place in ["growing.log", "wait-q/growing.log", "currently-executing/.growing.log"]]
+        try:
+            until(lambda: os.path.exists(self.path("currently-executing/.growing.log")))
+            self.drop("first", uow("true"))
+            self.assertEqual(self.ended("first"), "done-q")
+            before, began = effort(monitor.pid), time.monotonic()
+            until(lambda: time.monotonic() - began > 3, step=0.1)
+            used, wakes = (now - then for now, then in zip(effort(monitor.pid), before))
+            seconds = time.monotonic() - began
+            self.assertLess(wakes / seconds, 60, "wakes a second")
+            self.assertLess(used / seconds, 0.25, "of a processor")
+            self.drop("second", uow("true"))
+            self.assertEqual(self.ended("second"), "done-q")
+            self.assertEqual(self.where("growing.log"), ["wait-q"], "a file that grows is not taken")
+        finally:
+            for writer in writers:
+                writer.kill()
+                writer.wait()
+        self.stop(monitor)
+
+
+def effort(pid):
+    """Return the processor seconds that a process has used, and how often it went to sleep."""
+    with open("/proc/%d/stat" % pid, "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    with open("/proc/%d/status" % pid) as file:
+        sleeps = int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", file.read()).group(1))
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), sleeps
+
+
+def take(file, left):
+    """Read the next mebibyte, as long as there is some left to read."""
+    data = file.read(min(1 << 20, left[0]))
+    left[0] -= len(data)
+    return data
+
+
+def digest(pieces):
+    total = hashlib.sha1()
+    for piece in pieces:
+        total.update(piece)
+    return total.hexdigest()
