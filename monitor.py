@@ -2501,7 +2501,7 @@ def post(m) -> None:
         snapshot = take_snapshot(m)
         pages = post_uow_pages(m, snapshot, os.path.join(place, "uow"))
         for name, text in (("index.html", page_index(snapshot)), ("status.json", status_json(snapshot)), ("metrics.prom", metrics_prom(snapshot))):
-            put(m, os.path.join(place, name), text)
+            write_whole(m, os.path.join(place, name), text.encode(), lasting=False)
         for name in os.listdir(os.path.join(place, "uow")):
             if name not in pages and re.fullmatch(r"\d+\.html|\.new\.\d+", name):      # our own, named no longer
                 os.unlink(os.path.join(place, "uow", name))
@@ -2511,11 +2511,6 @@ def post(m) -> None:
     spent = boot_seconds() - now
     m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * spent))
     m.due.append(now + (FOLLOW_SECONDS if m.job else IDLE_SECONDS))
-
-
-def put(m, path: str, text: str) -> None:
-    """Replace a posted file whole; a power cut may take it, since it can be posted again."""
-    write_whole(m, path, text.encode("utf-8", "replace"), lasting=False)
 
 
 def take_snapshot(m) -> Snapshot:
@@ -2531,7 +2526,7 @@ def take_snapshot(m) -> Snapshot:
         written=now, state=state, reason=reason, since=m.state_since, paused=m.paused,
         every=FOLLOW_SECONDS if job else max(POST_SECONDS, min(m.config.sleep_seconds, IDLE_SECONDS)), root=m.config.root,
         running=job and Entry("currently_executing", job.name, "%d.html" % os.fstat(job.fd).st_ino, (job.uow.enqueued or 0) / 1e6, job.since / 1e6,
-                              command=job.uow.names.get("UOW_COMMAND", "") if is_public(os.fstat(job.fd)) else "", timeout=job.limit, run=job.run),
+                              command=job.uow.names.get("UOW_COMMAND", "") if os.fstat(job.fd).st_mode & stat.S_IROTH else "", timeout=job.limit, run=job.run),
         waiting=[Entry(queue.key, name, "%d.html" % queue.known.get(name, 0), enqueued / 1e6) for queue, enqueued, name in ready[:WAITING_SHOWN]],
         recent=[entry for entry in m.finished.values() if os.path.lexists(path_of(m, entry))], queues=counts(m),
         hours=[{key: m.ended[key].hours[hour - back] for key in FINISHED} for back in range(23, -1, -1)],
@@ -2555,11 +2550,6 @@ def look_only(path: str, _flags: int) -> int:
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
-def is_public(found) -> bool:
-    """Tell whether everybody may read a file. What is in others is not posted, since pages are for everybody."""
-    return bool(found.st_mode & stat.S_IROTH)
-
-
 def peek(path: str, log_bytes: int = 0) -> SimpleNamespace:
     """Return header, Uow and both ends of the log for those who only look; empty for what is gone or no UOW."""
     seen = SimpleNamespace(header="", uow=Uow(None, {}, None, "", -1, -1, (0, 0), b""), log=b"", tail=b"", left_out=0)
@@ -2568,7 +2558,7 @@ def peek(path: str, log_bytes: int = 0) -> SimpleNamespace:
             found = os.fstat(file.fileno())
             head = os.pread(file.fileno(), HEAD_BYTES + 1, 0)
             seen.uow = parse_uow(head, ())
-            if not is_public(found):
+            if not found.st_mode & stat.S_IROTH:           # pages are for everybody
                 seen.header, seen.uow = "Not everybody may read this UOW, so it is not shown here.", seen.uow._replace(names={})
                 return seen
             seen.header = os.fsdecode(head[seen.uow.header[0]:seen.uow.header[1]])
@@ -2588,7 +2578,7 @@ def last_lines(path: str) -> List[str]:
         with open(path, "rb", 0, opener=look_only) as file:
             found = os.fstat(file.fileno())
             begin = max(0, found.st_size - 4096)
-            lines = os.pread(file.fileno(), 4096, begin).decode("utf-8", "replace").split("\n") if is_public(found) else []
+            lines = os.pread(file.fileno(), 4096, begin).decode("utf-8", "replace").split("\n") if found.st_mode & stat.S_IROTH else []
     except OSError:
         return []
     return lines[1 if begin else 0:][-SAYS_SHOWN - 1:-1]
@@ -2603,7 +2593,8 @@ def post_uow_pages(m, s: Snapshot, place: str) -> Dict[str, Entry]:
         pages[target] = state = (path, state_of_file(path))
         if entry is s.running or page not in there or m.pages.get(target) != state:
             seen = peek(path, LOG_SHOWN)
-            put(m, target, page_uow(s, entry, seen.header, log_excerpt(seen.log, seen.tail, seen.left_out, path)))
+            text = page_uow(s, entry, seen.header, log_excerpt(seen.log, seen.tail, seen.left_out, path))
+            write_whole(m, target, text.encode(), lasting=False)
     m.pages = pages
     return named
 

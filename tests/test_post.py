@@ -69,6 +69,7 @@ class Logs(unittest.TestCase):
         (b"", ""), (b"plain\n", "plain\n"), (b"a\tb", "a\tb"), (b"\xff", "\ufffd"),
         (b"<script>&\"", "&lt;script&gt;&amp;&quot;"),
         (b"\x1b[31mred\x1b[0m off", RED + "red</span> off"),
+        (b"\x1b[31m<b>", RED + "&lt;b&gt;</span>"),
         (b"\x1b[31mred\x1b[m off", RED + "red</span> off"),
         (b"\x1b[01;31mx", '<span style="font-weight:bold;color:#ff7b72">x</span>'),
         (b"\x1b[1;2;3;4mx\x1b[22;23;24my", '<span style="font-weight:bold;opacity:.72;font-style:italic;text-decoration:underline">x</span>y'),

@@ -73,6 +73,7 @@ class Posting(PostCase):
         self.assertIn("\nsimple_job_q_up 0\n", self.read("status", "metrics.prom"))
 
     def test_the_running_job_is_posted_with_its_run(self):
+        self.configure("status_dir :: status\nsleep_seconds :: 60\n")
         self.drop("long", uow("sleep 100", TIMEOUT="30m"))
         self.started()
         self.running("long")
@@ -80,8 +81,9 @@ class Posting(PostCase):
         running = self.posted()["running"]
         self.assertEqual((running["name"], running["timeout_seconds"], running["command"]), ("long", 1800, "sleep 100"))
         self.assertIn("JOB START %s run %s\n" % (running["since"], running["run"]), self.read("currently-executing", "long"))
-        before = self.posted()["written"]
-        until(lambda: self.posted()["written"] > before, "posted again though nothing happens")
+        before, page = self.posted()["written"], self.page_of("long", "currently-executing")
+        until(lambda: self.posted()["written"] > before, "posted again though nothing happens", 15)
+        until(lambda: self.page_of("long", "currently-executing") != page, "so is its page", 15)
 
     def test_promtool_finds_nothing(self):
         need("promtool")
@@ -121,6 +123,28 @@ class Posting(PostCase):
         self.assertEqual(len(self.pages()), 30)
         self.assertEqual(self.pages(), self.links())
         self.assertEqual(self.posted()["queues"]["done_q"], 150)
+
+    def test_many_finished_uows_cost_little(self):
+        first = self.write("done-q/job-0", "==== UNIT OF WORK\nCOMMAND :: true\n==== STATUS\ndone: exit 0 after 0.0 s\n==== JOB LOG\n")
+        for i in range(1, 30000):
+            os.link(first, self.path("done-q", "job-%d" % i))
+        monitor = self.started()
+        until(lambda: os.path.exists(self.path("status", "status.json")), "posted")
+
+        def spent():
+            with open("/proc/%d/stat" % monitor.pid) as file:
+                fields = file.read().rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        before = spent()
+        for i in range(4):                                   # each is seen in the next post
+            self.drop("quick-%d" % i, uow("true"))
+            until(lambda: self.posted()["queues"]["done_q"] == 30001 + i, self.says)
+        self.assertLess(spent() - before, 4 * 0.05)
+        self.assertEqual(self.posted()["finished"][0]["name"], "quick-3")
+        self.assertEqual(self.posted()["finished_by_hour"][-1]["done_q"] + self.posted()["finished_by_hour"][-2]["done_q"], 30004)
+        self.assertLess(int(re.search(r"VmHWM:\s*(\d+) kB", self.read("/proc/%d/status" % monitor.pid)).group(1)), 60_000)
+        os.rename(self.path("done-q", "quick-3"), self.path("archive", "quick-3"))
+        until(lambda: self.posted()["finished"][0]["name"] == "quick-2", "what is gone is named no longer, though no listing is due")
 
     def test_a_directory_that_cannot_be_written_is_said_once_and_harms_no_job(self):
         self.write("status", "in the way")
