@@ -90,6 +90,7 @@ FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in three while a job run
 POST_SHARE = 40               # and a fortieth of the time at most
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12
 LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
+WATCHED = 400                 # processes of a run that are held by a pidfd
 STATUS_SHOWN = 50             # waiting UOWs that STATUS names per queue
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
 EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
@@ -1283,8 +1284,8 @@ class Process(NamedTuple):
     name: str
 
 
-def processes_of(run: str) -> List[Process]:
-    """Return the processes that carry this run's mark, those in its cgroup, and what dropped the mark but still belongs to them."""
+def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
+    """Return the processes that carry this run's mark, those in its cgroup, those held (pid -> pidfd), and what belongs to them."""
     found, others, sessions, inside = {}, [], set(), pids_in_cgroup(run)
     for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]:
         environment, fields, name = proc_facts(pid)
@@ -1301,9 +1302,14 @@ def processes_of(run: str) -> List[Process]:
                 sessions.add(session)                # its session lives as long as it, so the number is not used again
         else:
             others.append((parent, session, Process(pid, "", name)))
-    related = [None]
-    while related:                                   # sudo, `env -i`: a child of the run, a child of that, ...
-        related = [process for parent, session, process in others if process.pid not in found and (session in sessions or parent in found)]
+    poll = select.poll()
+    for fd in held.values():
+        poll.register(fd, select.POLLIN)
+    ended = {fd for fd, _ in poll.poll(0)}           # asked after the look at /proc: who lives now was the one seen there
+    related = [process for _, _, process in others if process.pid in held and held[process.pid] not in ended]
+    found.update({process.pid: process for process in related})
+    # sudo, `env -i`: a child of the run, a child of that, ...
+    while related := [process for parent, session, process in others if process.pid not in found and (session in sessions or parent in found)]:
         found.update({process.pid: process for process in related})
     return list(found.values())
 
@@ -1328,28 +1334,39 @@ def mark_of(run: str) -> bytes:
     return MARK + b"=" + run.encode()
 
 
-def send(run: str, number: int, roles=("",)) -> int:
-    """Signal every process of a run, found afresh by its mark, and return how many there were.
+def hold(job: Job) -> List[Process]:
+    """Return the processes of a run, each held by a pidfd from now on, so that one which then loses its parent is not lost.
 
-    A pidfd is opened and the process looked at again behind it, so that a number that has
-    passed to somebody else's process meanwhile is not signalled.
+    They are looked at again behind the pidfds: a number that has passed to somebody else's process
+    meanwhile is not held, and never signalled.
     """
-    there = [process.pid for process in processes_of(run) if process.role in roles]
+    before = dict(job.watched)
+    there = processes_of(job.run, before)
+    new = {process.pid for process in there} - set(before)
+    if new:
+        watch(job, new)
+        there = processes_of(job.run, before)
+        for pid in new & set(job.watched) - {process.pid for process in there}:
+            os.close(job.watched.pop(pid))
+    return there
+
+
+def send(job: Job, number: int, roles=("",)) -> int:
+    """Signal every process of a run, found afresh, and return how many there were."""
+    there = [process.pid for process in hold(job) if process.role in roles]
     if number == signal.SIGKILL:
         try:                                         # at one stroke, faster than it can fork; before Linux 5.14 one by one
-            write_cgroup(cgroup_of(run) + "/cgroup.kill", "1")
+            write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
         except OSError:
             pass
-    held = SimpleNamespace(watched={})
-    watch(held, there)
-    again = {process.pid for process in processes_of(run) if process.role in roles} if held.watched else ()
-    for pid, fd in held.watched.items():
+    for pid in there:
         try:
-            if pid in again:
-                signal.pidfd_send_signal(fd, number)
+            if pid in job.watched:
+                signal.pidfd_send_signal(job.watched[pid], number)
+            elif mark_of(job.run) in proc_facts(pid)[0]:
+                os.kill(pid, number)                 # no pidfd: before Linux 5.3, or one of very many
         except OSError:
             pass                                     # it has ended by itself
-        os.close(fd)
     return len(there)
 
 
@@ -1372,7 +1389,7 @@ def holders_of_output(job: Job) -> List[str]:
 
 def watch(job: Job, pids) -> None:
     """Hold a pidfd of each process, so that the sleep ends when it does."""
-    for pid in set(pids) - set(job.watched):
+    for pid in list(set(pids) - set(job.watched))[:WATCHED - len(job.watched)]:
         try:
             job.watched[pid] = os.pidfd_open(pid)
         except OSError:
@@ -1432,8 +1449,7 @@ def adopt(m, name: str, fd: int, head: bytes, uow: Uow, running: Running) -> Job
     except ValueError:
         since = wall_microseconds()                  # somebody edited the START line
     job = new_job(m, name, fd, head, uow, running.run, running.at, since, running.reason)
-    job.keepers = {process.role: process.pid for process in processes_of(job.run) if process.role}
-    watch(job, job.keepers.values())
+    job.keepers = {process.role: process.pid for process in hold(job) if process.role}
     if job.keepers:
         say(m, "adopted %s run %s, started %s" % (shown(name), job.run, utc(since)))
     return job
@@ -1494,9 +1510,7 @@ def under_way(m, job: Job, now: float) -> str:
     clean = os.WIFEXITED(job.statuses["shell"]) if "shell" in job.statuses else end_on_disk(job) is not None
     if job.reason or not clean:
         # Killed, or its keeper was: what is left of the job counts as the job, until it is gone or timed out.
-        left = [process.pid for process in processes_of(job.run) if not process.role]
-        watch(job, left)
-        if left:
+        if any(not process.role for process in hold(job)):
             return keep_killing(m, job, now)
     if not tee:
         return ""
@@ -1520,16 +1534,16 @@ def kill(m, job: Job, reason: str) -> None:
     except OSError as problem:
         say(m, "%s: STATUS cannot be written (%s); it is killed all the same" % (shown(job.name), reason_of(problem)), 3)
     say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
-    send(job.run, signal.SIGTERM)
-    send(job.run, signal.SIGCONT)                    # a stopped process would not see the TERM
+    send(job, signal.SIGTERM)
+    send(job, signal.SIGCONT)                    # a stopped process would not see the TERM
 
 
 def keep_killing(m, job: Job, now: float) -> str:
     """After the grace, KILL everything of the run again and again: what forks meanwhile is found by the next look."""
     if job.reason and job.kill_at is not None and now >= job.kill_at:
         late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
-        if not send(job.run, signal.SIGKILL) and late:
-            send(job.run, signal.SIGKILL, roles=("shell", "tee"))            # a keeper that was stopped
+        if not send(job, signal.SIGKILL) and late:
+            send(job, signal.SIGKILL, roles=("shell", "tee"))            # a keeper that was stopped
         m.due.append(now + (1 if late else 0.05))
     elif job.kill_at is not None:
         m.due.append(job.kill_at)
@@ -2614,7 +2628,7 @@ def tell_status(m) -> None:
     say(m, "state: " + " ".join(state_now(m)).strip())
     if m.job:
         say(m, "running: %s run %s since %s" % (shown(m.job.name), m.job.run, utc(m.job.since)))
-        pids = [str(process.pid) for process in processes_of(m.job.run) if not process.role]
+        pids = [str(process.pid) for process in processes_of(m.job.run, m.job.watched) if not process.role]
         if pids:
             _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
             for line in text.decode("utf-8", "replace").splitlines():
@@ -2835,7 +2849,7 @@ def fresh_messages(m, reads: str, partial: bytes) -> None:
 
 def act(m, line: bytes) -> None:
     """Do what one message says; a wrong one is repeated, escaped and cut short."""
-    text = " ".join(line.decode("utf-8", "replace").split())
+    text = " ".join(os.fsdecode(line).split())
     known = MESSAGES.get(text.upper())
     if not known:
         say(m, "message %s is not known; expected one of %s" % (shown(text[:MESSAGE_SHOWN]), ", ".join(MESSAGES)), 4)

@@ -144,7 +144,7 @@ class DroppedFiles(QueueCase):
         self.assertFalse(os.path.exists(self.path("ran")))
 
     NAMES = [b"-rf", b"--help", b"a b", b" ", b"it's", b'"quoted"', b"$(touch pwned)", b"`touch pwned`", b"; touch pwned #", b"new\nline",
-             b"\x1b[31mred", b"\x1b]0;title\x07", b"\xff\xfe", b"back\\slash", b"%s%n", b"*", b"~root", b"a\ttab", "\u202egnp.exe".encode(),
+             b"\x1b[31mred", b"\x1b]0;title\x07", b"\xff\xfe", b"back\\nslash", b"%s%n", b"*", b"~root", b"a\ttab", "\u202egnp.exe".encode(),
              "\u00fc".encode() * 127 + b"x", b"y" * 255, b"\xe2\x82" * 127, b"<script>alert(1)", b"%2e%2e%2fx", b"UOW.html"]
 
     def test_names_of_any_bytes_are_run_and_shown_so_that_a_shell_reads_them_back(self):
@@ -222,15 +222,15 @@ class DroppedFiles(QueueCase):
         self.assert_trashed("year", "line 1: $'ENQUEUED :: 20261-01-01T00:00:00Z'; expected `ENQUEUED :: 2026-11-24T02:30:00Z`")
 
     def test_a_first_line_of_any_year_is_kept_and_orders(self):
-        times = ["9999-12-31T23:59:59.999999-23:59", "2026-01-01", "2026-01-01T00:00:00+14:00", "0001-01-01T00:00:00+23:59"]
+        times = ["9999-12-31T23:59:59.999999-23:59", "2026-01-01", "2026-01-01T00:00:00+14:00", "0001-01-01T00:00:00+23:59", "2025-12-31 23:00"]
         for number, text in enumerate(times):
             self.drop("t%d" % number, "ENQUEUED :: %s\n%s" % (text, uow("echo %d >> %s" % (number, self.path("order")))))
         monitor = self.started()
-        for number in (0, 2, 3):
+        for number in (0, 2, 3, 4):
             self.assertEqual(self.ended("t%d" % number), "done-q")
             self.assertTrue(self.read("done-q", "t%d" % number).startswith("ENQUEUED :: %s\n" % times[number]))
         self.assertEqual(self.where("t1"), ["trash"], "a date without a time")
-        self.assertEqual(self.read("order"), "3\n2\n0\n")
+        self.assertEqual(self.read("order"), "3\n2\n4\n0\n")
         self.stop(monitor)
 
     def test_a_file_that_changes_or_vanishes_between_survey_and_claim_is_looked_at_again(self):
