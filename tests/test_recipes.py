@@ -1,0 +1,718 @@
+"""The README's recipes, taken from its text by heading and run as printed, with the real tools."""
+import http.server
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import unittest
+
+from tests.helpers import CHECKOUT, IN_CI, MONITOR, QueueCase, environment_of, need, need_root, processes_with, until, uow
+
+README = os.environ.get("SJQ_README") or os.path.join(CHECKOUT, "README.md")
+ROOT = "/srv/simple-job-q"   # where the README has the queue
+
+# Run a command where other directories lie over these: PRIVATE of over [of over ...] -- COMMAND
+PRIVATE = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 125; shift 2; done; shift; exec "$@"'
+
+
+def section(heading, mark="###"):
+    """Return the README's text below a heading, up to the next one of its rank."""
+    with open(README, encoding="utf-8") as file:
+        text = file.read()
+    if "\n## Recipes\n" not in "\n" + text and not IN_CI:
+        raise unittest.SkipTest("README.md has no recipes")
+    found = re.search(r"^%s %s\n(.*?)(?=^#{2,%d} |\Z)" % (mark, re.escape(heading), len(mark)), text, re.M | re.S)
+    if not found:
+        raise AssertionError("the README has no heading %r" % heading)
+    return found.group(1)
+
+
+def recipe(heading, **changed):
+    """Return the fenced blocks below a recipe's heading.
+
+    changed: texts of the README that the test has to replace (a host, a time), which therefore must be there.
+    """
+    text = section(heading)
+    for old, new in changed.items():
+        if old not in text:
+            raise AssertionError("%r is not in the recipe %r" % (old, heading))
+        text = text.replace(old, new)
+    return re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.M | re.S)
+
+
+class RecipeCase(QueueCase):
+    """A queue, the real Monitor, and a shell in the queue's root for what the README prints."""
+
+    prefix = ()              # for everything that is started: a command that runs another
+
+    def recipe(self, heading, **changed):
+        changed.setdefault(ROOT, self.root) if ROOT in section(heading) else None
+        return recipe(heading, **changed)
+
+    def sh(self, script, env=None, check=True):
+        """Run shell lines in the root, and return what they wrote; they must exit 0 unless told otherwise."""
+        done = subprocess.run([*self.prefix, "bash", "-c", script], cwd=self.root, stdin=subprocess.DEVNULL, text=True,
+                              env=dict(os.environ, **env or {}), capture_output=True, timeout=60)
+        if check:
+            self.assertEqual(done.returncode, 0, "%s\n%s%s" % (script, done.stdout, done.stderr))
+        return done.stdout if check else done
+
+    def start(self, *flags, **options):
+        options.setdefault("prefix", self.prefix)
+        return super().start(*flags, **options)
+
+    def config_add(self, *blocks):
+        """Put a recipe's configuration into config.txt as a person would, below what is there."""
+        with open(self.path("config.txt"), "a") as file:
+            file.write("".join(blocks))
+
+    def follow(self, script):
+        """Start a shell line that goes on; what it writes is in the file `followed`."""
+        with open(self.path("followed"), "wb") as output:
+            process = subprocess.Popen([*self.prefix, "bash", "-c", script], cwd=self.root, stdin=subprocess.DEVNULL, stdout=output, start_new_session=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
+        return process
+
+    def stamped(self, name):
+        """Wait until a waiting UOW has its first line; it is out of sight for a moment while it gets it."""
+        until(lambda: self.where(name) == ["wait-q"] and "ENQUEUED" in self.sh("head -n 1 wait-q/%s" % name, check=False).stdout, self.output)
+
+    def executable(self, name, text):
+        """Put a program where it is found first; returns the environment that finds it."""
+        os.makedirs(self.path(".bin"), exist_ok=True)
+        os.chmod(self.write(".bin/" + name, text), 0o755)
+        return dict(os.environ, PATH=self.path(".bin") + ":" + os.environ["PATH"])
+
+    def make(self, *targets):
+        """Provide the `make` that the recipes' examples call: it writes its target, and fails for those named."""
+        return self.executable("make", '#!/bin/sh\ntarget=all; for target; do :; done\necho "made $target"\n'
+                               'case " %s " in *" $target "*) exit 3;; esac\n' % " ".join(targets))
+
+    def private(self, *pairs):
+        """Let all that is started see other directories over those of the machine, as root, in a mount namespace."""
+        need("unshare", "mount")
+        need_root()
+        self.prefix = ["unshare", "--mount", "bash", "-c", PRIVATE, "private", *pairs, "--"]
+
+
+class TestByHand(RecipeCase):
+    heading = "Hold, release, reorder, cancel, run again"
+
+    def lines(self):
+        """Return the one-line commands by what their comment says."""
+        return {line.partition("#")[2].split(",")[0].split(";")[0].strip(): line for line in self.recipe(self.heading)[0].splitlines()}
+
+    def test_every_line_does_what_its_comment_says(self):
+        self.started()
+        self.message("PAUSE")
+        self.said("paused")
+        self.drop("deploy", uow("echo once"))
+        self.stamped("deploy")
+        self.sh(self.lines()["hold"])
+        self.assertEqual(os.listdir(self.path("wait-q")), [".deploy"])
+        self.message("RESUME")
+        self.drop("other", uow("true"))
+        self.assertEqual(self.ended("other"), "done-q")
+        self.assertTrue(os.path.exists(self.path("wait-q/.deploy")))
+        self.sh(self.lines()["release"])
+        self.assertEqual(self.ended("deploy"), "done-q")
+
+    def test_priority_cancel_and_run_again(self):
+        self.drop("first", uow("echo first >> order"))
+        self.drop("deploy", uow("echo deploy >> order; exit 1"))
+        self.sh(self.lines()["before everything in wait-q"])
+        self.run_until_empty()
+        self.assertEqual(self.read("order"), "deploy\nfirst\n")
+        self.sh(self.lines()["run again"])
+        self.run_until_empty()
+        self.assertEqual(self.read("order"), "deploy\nfirst\ndeploy\n")
+        self.assertEqual(self.read("error-q", "deploy").count("==== JOB START"), 2)
+        self.sh(self.lines()["run again"])
+        self.sh(self.lines()["cancel"])
+        self.run_until_empty()
+        self.assertEqual(self.read("order").count("deploy"), 2)
+        self.assertTrue(os.path.exists(self.path("archive/deploy")))
+
+    def test_to_the_front(self):
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused")
+        for name in ("one", "two", "deploy"):
+            self.drop(name, uow("echo %s >> order" % name))
+            self.stamped(name)
+        self.sh(self.recipe(self.heading)[1])
+        until(lambda: self.message("STATUS") or "waits in wait-q: deploy since 2000-01-01" in self.says(), self.says, step=0.3)
+        self.message("RESUME")
+        for name in ("one", "two", "deploy"):
+            self.assertEqual(self.ended(name), "done-q")
+        self.assertEqual(self.read("order").split(), ["deploy", "one", "two"])
+        self.stop(monitor)
+
+    def test_a_claimed_one_is_not_brought_back_to_life(self):
+        self.drop("deploy", uow("true"), "currently-executing")
+        self.assertNotEqual(self.sh(self.recipe(self.heading)[1], check=False).returncode, 0)
+        self.assertEqual(self.where("deploy"), ["currently-executing"])
+        self.assertEqual(os.listdir(self.path("wait-q")), [])
+
+    def test_the_same_job_is_not_dropped_twice(self):
+        line = re.search(r"`(mv -nT new [^`]*)`", section(self.heading)).group(1)
+        for text in ("one", "two"):
+            self.write("new", uow("echo " + text))
+            self.sh(line, check=False)
+        self.run_until_empty()
+        self.assertEqual(self.log("deploy"), b"one\n")
+        self.assertEqual(len(os.listdir(self.path("done-q"))), 1)
+
+
+class TestWait(RecipeCase):
+    heading = "Follow a job, wait for it, get its exit code"
+
+    def test_following_by_name_ends_with_the_job(self):
+        self.started()
+        self.drop("deploy", uow("echo early; until [ -e go ]; do sleep 0.05; done; echo late"))
+        self.running("deploy")
+        follower = self.follow(self.recipe(self.heading)[0])
+        until(lambda: self.read("followed").endswith("early\n"), lambda: self.read("followed"))
+        self.write("go", "")
+        self.assertEqual(follower.wait(30), 0)
+        self.assertRegex(self.read("followed"), r"==== JOB START .*\nearly\nlate\n\n==== JOB END \S+ run \S+ exit 0\n$")
+
+    def waits(self, command):
+        """Run the recipe with another command in place of make; returns the exit code of its last line."""
+        text = self.recipe(self.heading, **{"make -C /srv/site": command})[1]
+        return self.sh(text, check=False).returncode
+
+    def test_the_exit_code_is_the_jobs(self):
+        self.started()
+        self.assertEqual(self.waits("echo hello"), 0)
+        self.assertEqual(self.waits("exit 7"), 7)
+        self.assertEqual(self.waits("exit 255"), 255)
+
+    def test_a_job_without_an_exit_code_gives_1(self):
+        self.started()
+        self.assertEqual(self.waits("kill -9 $$"), 1)
+        self.assertEqual(self.waits(""), 1)              # an empty COMMAND: trash
+        self.assertEqual(len(os.listdir(self.path("trash"))), 1)
+
+    def test_a_log_that_looks_like_a_status_changes_nothing(self):
+        self.started()
+        self.assertEqual(self.waits(r'printf "==== STATUS\nerror: exit 9\n"; exit 4'), 4)
+
+
+class TestLater(RecipeCase):
+    heading = "Later and regularly"
+
+    def with_at(self):
+        need("at", "atd", "faketime")
+        for name in (".at", ".at/jobs", ".at/spool"):
+            os.mkdir(self.path(name))
+        self.write(".at/jobs/.SEQ", "00000")
+        for name in ("jobs", "jobs/.SEQ", "spool"):
+            shutil.chown(self.path(".at", name), "daemon", "daemon")
+            os.chmod(self.path(".at", name), 0o600 if name.endswith("SEQ") else 0o1770)
+        self.private(self.path(".at/jobs"), "/var/spool/cron/atjobs", self.path(".at/spool"), "/var/spool/cron/atspool")
+
+    def atd(self, later):
+        """Run what is due by a clock that goes ahead."""
+        self.sh("faketime -f +%s atd -s" % later)
+
+    def test_at_takes_the_dot_away(self):
+        self.with_at()
+        self.sh(self.recipe(self.heading)[0])
+        self.assertRegex(self.sh("atq"), r" 22:00:00 ")
+        self.assertEqual(os.listdir(self.path("wait-q")), [".deploy"])
+        self.atd("24h")
+        until(lambda: os.listdir(self.path("wait-q")) == ["deploy"], "released")
+        self.make_job_runs("deploy")
+
+    def make_job_runs(self, name, queue="done-q"):
+        self.run_until_empty(env=self.make())
+        self.assertEqual(self.where(name), [queue])
+        self.assertIn("made ", self.read(queue, name))
+
+    def test_cron_drops_one_a_night(self):
+        need("cron", "crontab", "faketime")
+        for name in (".spool", ".spool/crontabs", ".etc", ".run"):
+            os.mkdir(self.path(name))
+        os.chmod(self.path(".spool/crontabs"), 0o1730)
+        shutil.chown(self.path(".spool/crontabs"), "root", "crontab")
+        self.write(".crontab", "")
+        self.private(self.path(".spool"), "/var/spool/cron", self.path(".etc"), "/etc/cron.d", self.path(".crontab"), "/etc/crontab",
+                     self.path(".run"), "/run")
+        self.write("archive/nightly", uow("make nightly"))
+        line = self.recipe(self.heading)[1]
+        self.write(".line", line)
+        self.sh("crontab .line")
+        for night in (24, 25):
+            cron = self.follow("exec faketime '2026-11-%d 02:29:58' cron -f" % night)
+            want = ["nightly"] if night == 24 else [".nightly", "nightly"]
+            until(lambda want=want: sorted(os.listdir(self.path("wait-q"))) == want and not processes_with("wait-q/.nightly"),
+                  lambda: self.read("followed"))
+            os.killpg(cron.pid, signal.SIGKILL)
+            cron.wait()
+        self.make_job_runs("nightly")
+        self.assertEqual(len(os.listdir(self.path("done-q"))), 1)
+
+    def test_systemd_timer(self):
+        need("systemctl", "nsenter", "unshare")
+        need_root()
+        # Every second instead of every night; all else as printed, in the place where the README has the queue.
+        _, _, service, timer = recipe(self.heading, **{"OnCalendar=02:30": "OnCalendar=*:*:*"})
+        self.write("nightly.service", service)
+        self.write("nightly.timer", timer.replace("[Timer]\n", "[Timer]\nAccuracySec=100ms\n"))
+        self.write("nightly", uow("echo good morning"))
+        script = textwrap.dedent('''
+            set -e
+            mkdir -p /srv/simple-job-q/wait-q /srv/simple-job-q/archive
+            cd /srv/simple-job-q
+            cp "$1"/nightly archive/
+            cp "$1"/nightly.* /etc/systemd/system/
+            systemd-analyze verify /etc/systemd/system/nightly.* >&2
+            systemctl enable --now nightly.timer
+            for _ in $(seq 300); do [ -e wait-q/nightly ] && [ -e wait-q/.nightly ] && break; sleep 0.1; done
+            systemctl stop nightly.timer
+            for _ in $(seq 100); do [ "$(systemctl is-active nightly.service)" = inactive ] && break; sleep 0.05; done
+            echo service $(systemctl show -P Result nightly.service) persistent $(systemctl show -P Persistent nightly.timer)
+            ls -A wait-q
+            cp /mnt/monitor.py .
+            "$2" -B monitor.py --until-empty >&2
+            ls done-q
+            cat done-q/nightly
+        ''')
+        # The lab has a /tmp of its own, so what it needs travels on a descriptor.
+        done = subprocess.run([os.path.join(CHECKOUT, "tests/boot-systemd"), "bash", "-c",
+                               'mkdir /srv/from && tar -xC /srv/from && bash -c "$1" lab /srv/from "$2"', "lab", script, sys.executable],
+                              input=subprocess.run(["tar", "-cC", self.root, "nightly", "nightly.service", "nightly.timer"],
+                                                   stdout=subprocess.PIPE, check=True).stdout, capture_output=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr.decode() + done.stdout.decode())
+        self.assertIn(b"service success persistent yes\n.nightly\nnightly\nnightly\n", done.stdout)
+        self.assertIn(b"\ngood morning\n", done.stdout)
+
+
+class TestDependencies(RecipeCase):
+    heading = "Dependencies"
+
+    def test_a_job_releases_the_next(self):
+        self.sh(self.recipe(self.heading)[0])
+        self.run_until_empty(env=self.make())
+        self.assertEqual((self.where("build"), self.where("test")), (["done-q"], ["done-q"]))
+        self.assertEqual(self.log("test"), b"made test\n")
+
+    def test_a_failed_one_releases_nothing_until_it_is_run_again(self):
+        self.sh(self.recipe(self.heading)[0])
+        self.run_until_empty(env=self.make("build"))
+        self.assertEqual((self.where("build"), os.listdir(self.path("wait-q"))), (["error-q"], [".test"]))
+        os.rename(self.path("error-q/build"), self.path("wait-q/build"))
+        self.run_until_empty(env=self.make())
+        self.assertEqual(self.where("test"), ["done-q"])
+
+    def test_fan_in_of_three(self):
+        self.sh(self.recipe(self.heading)[1])
+        self.run_until_empty(env=self.make("south"))
+        self.assertEqual([self.where(name) for name in ("north", "south", "west")], [["done-q"], ["error-q"], ["done-q"]])
+        self.assertEqual(self.status("south").split(" after")[0], "error: exit 3")
+        self.assertTrue(os.path.exists(self.path("wait-q/.report")))
+        os.rename(self.path("error-q/south"), self.path("wait-q/south"))
+        self.run_until_empty(env=self.make())
+        self.assertEqual((self.where("south"), self.where("report")), (["done-q"], ["done-q"]))
+        self.assertEqual(self.log("report"), b"made report\n")
+        self.assertEqual(os.listdir(self.path("wait-q")), [])
+
+
+class TestRetries(TestLater):
+    heading = "Retries with back-off"
+    test_at_takes_the_dot_away = test_cron_drops_one_a_night = test_systemd_timer = None
+
+    def attempt(self, name, number):
+        """Wait until this attempt is filed and after_command has run."""
+        until(lambda: self.where(name) == ["fail-q"] and self.read("fail-q", name).count("==== JOB START") == number, self.output)
+
+    def test_at_most_n_and_each_attempt_in_the_log(self):
+        self.with_at()
+        self.config_add("fail_exit_codes :: 9\n", *self.recipe(self.heading))
+        self.started()
+        name = "it's $(touch oops) \"so\""
+        self.drop(name, uow("echo attempt; exit 9", RETRIES=2))
+        for number, minutes in ((1, 2), (2, 4)):
+            self.attempt(name, number)
+            now = time.time()
+            until(lambda: self.sh("atq"), self.output)
+            due = time.mktime(time.strptime(" ".join(self.sh("atq").split()[1:6])))
+            self.assertTrue(minutes * 60 - 70 < due - now < minutes * 60 + 5, (minutes, due - now))
+            self.atd("%dm" % (minutes + 1))
+        self.attempt(name, 3)
+        self.drop("after", uow("true"))              # no job starts while after_command runs
+        self.assertEqual(self.ended("after"), "done-q")
+        self.assertEqual(self.sh("atq"), "")
+        self.assertEqual([self.log(name, run) for run in range(3)], [b"attempt\n"] * 3)
+        self.assertFalse(os.path.exists(self.path("oops")))
+        self.assertNotIn("after_command", self.says())
+
+    def test_other_exits_too_where_it_says_so(self):
+        self.with_at()
+        self.assertIn("`fail*|error*`", section(self.heading))
+        self.config_add(*self.recipe(self.heading, **{"fail*) n": "fail*|error*) n"}))
+        self.drop("error", uow("exit 1", RETRIES=1))
+        self.run_until_empty()
+        self.assertEqual(len(self.sh("atq").splitlines()), 1)
+
+    def test_not_without_retries_nor_when_a_person_killed_it_nor_when_done(self):
+        self.with_at()
+        self.config_add("fail_exit_codes :: 9\n", *self.recipe(self.heading))
+        self.started()
+        self.drop("plain", uow("exit 9"))
+        self.drop("done", uow("true", RETRIES=3))
+        self.drop("killed", uow("sleep 1000", RETRIES=3))
+        self.running("killed")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("killed"), "fail-q")
+        self.drop("after", uow("true"))
+        self.assertEqual(self.ended("after"), "done-q")
+        self.assertEqual(self.sh("atq"), "")
+        self.assertNotIn("after_command", self.says())
+
+
+class TestTell(RecipeCase):
+    heading = "Tell somebody"
+
+    def test_mail_on_failure_only_with_the_uow_as_its_body(self):
+        need("mail")
+        self.executable("sendmail", '#!/bin/sh\n{ echo "to: $*"; cat; } >> "%s"\n' % self.path("mailbox"))
+        mailrc = self.write(".mailrc", "set sendmail=%s\n" % self.path(".bin/sendmail"))
+        self.config_add(self.recipe(self.heading)[0])
+        self.drop("fine", uow("echo fine"))
+        self.drop("bad one", uow("echo alas; exit 3"))
+        self.run_until_empty(env=dict(os.environ, MAILRC=mailrc))
+        until(lambda: os.path.exists(self.path("mailbox")) and "JOB END" in self.read("mailbox"), "mail")
+        mail = self.read("mailbox")
+        self.assertRegex(mail, r"(?m)^Subject: 'bad one': error: exit 3 after \d")
+        self.assertIn("ops@example.org", mail)
+        self.assertIn("COMMAND :: echo alas; exit 3", mail)
+        self.assertIn("\nalas\n", mail)
+        self.assertNotIn("fine", mail)
+
+    def test_webhook_on_failure_only(self):
+        need("curl")
+        got = []
+
+        class Hook(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                got.append((self.path, self.headers["Title"], self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Hook)
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.config_add(self.recipe(self.heading, **{"https://ntfy.example.org": "http://127.0.0.1:%d" % server.server_port})[1])
+        self.drop("fine", uow("echo fine"))
+        self.drop("bad\none", uow("echo alas; exit 3"))
+        self.run_until_empty()
+        self.assertEqual(len(got), 1, self.output())
+        self.assertEqual(got[0][0], "/ops")
+        self.assertRegex(got[0][1], r"^\$'bad\\none': error: exit 3 after \d")
+        self.assertIn(b"\nalas\n", got[0][2])
+
+
+class TestColour(RecipeCase):
+    heading = "Colour from programs that want a terminal"
+
+    def test_a_terminal_program_keeps_its_colours_and_its_exit_code(self):
+        need("script")
+        self.config_add(*self.recipe(self.heading))
+        self.drop("colour", uow("mkdir -p sub; touch sub/x; chmod +x sub/x; ls --color=auto sub; exit 5"))
+        self.run_until_empty(env=dict(os.environ, TERM="xterm"))
+        self.assertEqual(self.status("colour").split(" after")[0], "error: exit 5")
+        self.assertRegex(self.log("colour"), rb"\x1b\[01;32mx\x1b\[0m\r\n")
+
+    def test_kill_job_ends_what_runs_in_the_terminal(self):
+        need("script")
+        self.config_add(*self.recipe(self.heading))
+        self.started()
+        self.drop("long", uow("sleep 98765"))
+        self.running("long")
+        until(lambda: [pid for pid in processes_with("sleep\0" + "98765") if self.root in str(os.readlink("/proc/%d/cwd" % pid))], "sleeps")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("long"), "fail-q")
+        self.assertEqual(processes_with("SJQ_NAME=long"), [])
+
+
+class TestLimits(RecipeCase):
+    heading = "Limits"
+
+    def test_ulimit_nice_and_ionice(self):
+        need("nice", "ionice")
+        self.config_add(self.recipe(self.heading)[0])
+        self.drop("limits", uow("ulimit -v; ulimit -t; nice; ionice; exit 6"))
+        self.run_until_empty()
+        self.assertEqual(self.log("limits").split(), [b"4000000", b"3600", b"10", b"idle"])
+        self.assertEqual(self.status("limits").split(" after")[0], "error: exit 6")
+        self.drop("greedy", uow("%s -c 'bytearray(5 * 10**9)'" % sys.executable))
+        self.run_until_empty()
+        self.assertEqual(self.where("greedy"), ["error-q"])
+        self.assertIn(b"MemoryError", self.log("greedy"))
+
+    def test_systemd_scope(self):
+        need("systemd-run", "nsenter", "unshare")
+        need_root()
+        script = textwrap.dedent('''
+            mkdir -p /srv/simple-job-q/wait-q && cd /srv/simple-job-q && cp /mnt/monitor.py . || exit
+            printf '%s\\n' 'settle_seconds :: 0' 'kill_grace_seconds :: 2' "$1" > config.txt
+            echo "$2" > wait-q/limited
+            "$3" -B monitor.py --until-empty >&2
+            cat error-q/limited
+            echo "$4" > wait-q/long
+            "$3" -B monitor.py >&2 &
+            until grep -q '^asleep' currently-executing/long; do sleep 0.05; done 2>/dev/null
+            echo KILL JOB >> monitor_reads
+            until [ -e fail-q/long ]; do sleep 0.05; done
+            pgrep -x sleep -a
+            kill %1; wait
+        ''')
+        limited = uow("unit=$(sed -n 's/^0::.*[/]//p' /proc/self/cgroup)\nsystemctl show -p MemoryMax -p CPUQuotaPerSecUSec $unit\nexit 4")
+        done = subprocess.run([os.path.join(CHECKOUT, "tests/boot-systemd"), "bash", "-c", script, "lab", self.recipe(self.heading)[1],
+                               limited, sys.executable, uow("setsid sleep 98765 &\necho asleep; sleep 98765")], capture_output=True, text=True, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("MemoryMax=2147483648\n", done.stdout)
+        self.assertIn("CPUQuotaPerSecUSec=500ms\n", done.stdout)
+        self.assertIn("error: exit 4 after", done.stdout)
+        self.assertNotIn("sleep 98765", done.stdout.partition("==== JOB END")[2])
+
+    def test_a_busy_machine_starts_nothing(self):
+        self.config_add(self.recipe(self.heading, **{"$1 > 4": "$1 > -1"})[2])
+        self.started()
+        self.drop("heavy", uow("true"))
+        self.said("waiting: ready_command refuses (exit 1)")
+        self.assertEqual(self.where("heavy"), ["wait-q"])
+        self.configure(self.recipe(self.heading, **{"$1 > 4": "$1 > 1e9"})[2])
+        self.message("RELOAD")
+        self.assertEqual(self.ended("heavy"), "done-q")
+
+
+class TestSsh(RecipeCase):
+    heading = "Another machine over ssh"
+
+    def setUp(self):
+        need("ssh", "ssh-keygen", "sshd")
+        super().setUp()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        os.mkdir(self.path(".ssh"), 0o700)
+        for key in ("host", "mine"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.path(".ssh", key)], check=True)
+        shutil.copy(self.path(".ssh/mine.pub"), self.path(".ssh/authorized_keys"))
+        with open(self.path(".ssh/host.pub")) as file:
+            self.write(".ssh/known_hosts", "[127.0.0.1]:%d %s" % (self.port, file.read()))
+        self.write(".ssh/sshd_config", "Port %d\nListenAddress 127.0.0.1\nHostKey %s\nAuthorizedKeysFile %s\nStrictModes no\nUsePAM no\nPidFile none\n"
+                   % (self.port, self.path(".ssh/host"), self.path(".ssh/authorized_keys")))
+        self.write(".ssh/config", "Host web1\n  HostName 127.0.0.1\n  Port %d\nHost gone\n  HostName 127.0.0.1\n  Port 1\nHost *\n  IdentityFile %s\n"
+                   "  IdentitiesOnly yes\n  UserKnownHostsFile %s\n" % (self.port, self.path(".ssh/mine"), self.path(".ssh/known_hosts")))
+        # ssh finds ~/.ssh/config by the user, not by HOME: the test gives it another, and the rest is as printed.
+        self.environment = self.executable("ssh", '#!/bin/sh\nexec %s -F %s "$@"\n' % (shutil.which("ssh"), self.path(".ssh/config")))
+        if os.geteuid() == 0 and not os.path.isdir("/run/sshd"):
+            os.mkdir("/run/sshd", 0o755)             # sshd wants it, and its package's service makes it
+            self.addCleanup(os.rmdir, "/run/sshd")
+        with open(self.path(".sshd.log"), "wb") as log:
+            sshd = subprocess.Popen([shutil.which("sshd"), "-D", "-e", "-f", self.path(".ssh/sshd_config")], stdin=subprocess.DEVNULL, stderr=log)
+        self.addCleanup(sshd.wait)
+        self.addCleanup(sshd.kill)
+        until(lambda: "Server listening" in self.read(".sshd.log"), lambda: self.read(".sshd.log"))
+
+    def test_output_and_exit_code_come_back(self):
+        self.config_add(*self.recipe(self.heading))
+        self.drop("there", uow('echo "on $SSH_CONNECTION"; exit 7', HOST="web1"))
+        self.drop("gone", uow("true", HOST="gone"))
+        self.drop("no host", uow("true"))
+        self.run_until_empty(env=self.environment)
+        self.assertEqual((self.where("there"), self.status("there").split(" after")[0]), (["error-q"], "error: exit 7"), self.read("error-q/there"))
+        self.assertRegex(self.log("there"), rb"^on 127\.0\.0\.1 \d+ 127\.0\.0\.1 %d\n$" % self.port)
+        self.assertEqual((self.where("gone"), self.status("gone").split(" after")[0]), (["fail-q"], "fail: exit 255"))
+        self.assertEqual(self.where("no host"), ["trash"])
+
+    def test_with_a_terminal_kill_job_ends_the_command_there(self):
+        changed = {"exec ssh ": "exec ssh -tt "}
+        self.assertIn("`ssh -tt`", section(self.heading))
+        self.config_add(*self.recipe(self.heading, **changed))
+        self.started(env=self.environment)
+        # The far end has none of the run's marks, as on another machine.
+        self.drop("there", uow("echo $$ > %s; exec sleep 98766" % self.path("pid"), HOST="web1"))
+        pid = int(until(lambda: os.path.exists(self.path("pid")) and self.read("pid").strip(), self.output))
+        self.assertNotIn(b"SJQ_RUN", environment_of(pid))
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("there"), "fail-q")
+        until(lambda: not os.path.exists("/proc/%d" % pid), "the remote command is gone")
+
+
+class TestMore(RecipeCase):
+    heading = "More than one job at a time"
+    base = QueueCase.base.replace("status_dir ::\n", "")
+
+    def test_two_monitors_run_two_jobs_at_once(self):
+        self.started()
+        script = self.recipe(self.heading, **{"python3 monitor.py": "exec %s -B %s" % (sys.executable, MONITOR)})[0]
+        second = subprocess.Popen(["bash", "-ec", script], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.addCleanup(second.wait)
+        self.addCleanup(second.kill)
+        for mine, other in (("one", "two"), ("two", "one")):
+            self.drop(mine, uow("touch at-%s; until [ -e at-%s ]; do sleep 0.05; done" % (mine, other), TIMEOUT="30s"))
+        for name in ("one", "two"):
+            self.assertEqual(self.ended(name, seconds=60), "done-q")
+        self.assertIn("started", self.read("monitor_says-2"))
+        with open(self.path("monitor_reads-2"), "a") as file:
+            file.write("SHUTDOWN\n")
+        self.assertEqual(second.wait(30), 0)
+
+
+class TestPeople(RecipeCase):
+    heading = "Many people, one queue"
+
+    def setUp(self):
+        need("groupadd", "useradd", "runuser", "getent")
+        super().setUp()
+        shutil.copytree("/etc", self.path(".etc"), symlinks=True, ignore_dangling_symlinks=True,
+                        ignore=shutil.ignore_patterns("ssl", "alternatives", "java*", "slurm"))
+        self.private(self.path(".etc"), "/etc")
+        os.chmod(self.root, 0o755)
+        for name in ("alice", "bob"):
+            self.sh("useradd --no-create-home --home-dir %s --shell /bin/bash %s" % (self.path("home-" + name), name))
+        commands, self.configuration, self.counting = self.recipe(self.heading)
+        self.sh(commands)
+        self.sh("usermod -aG queue bob")
+
+    def as_user(self, name, script, check=True):
+        return self.sh("exec runuser -u %s -- bash -c '%s'" % (name, script), check=check)
+
+    def submit(self, name, file, command):
+        self.as_user(name, 'printf "==== UNIT OF WORK\\nCOMMAND :: %%s\\n" "%s" > wait-q/.%s && mv -nT wait-q/.%s wait-q/%s' % (command, file, file, file))
+
+    def test_each_job_runs_as_its_owner_and_is_moved_by_its_owner_only(self):
+        self.config_add(self.configuration)
+        self.submit("alice", "hers", "id -un; echo \\$HOME; exit 3")
+        self.submit("bob", "his", "id -un; exit 3")
+        self.run_until_empty()
+        self.assertEqual(self.log("hers"), os.fsencode("alice\n%s\n" % self.path("home-alice")))
+        self.assertEqual(self.log("his"), b"bob\n")
+        self.assertRegex(self.read("error-q/hers"), r"^ENQUEUED :: \S+ by alice\n")
+        self.assertEqual(self.sh("stat -c '%U %G' error-q/hers").split(), ["alice", "queue"])
+        self.assertNotEqual(self.as_user("bob", "mv -n error-q/hers wait-q/", check=False).returncode, 0)
+        self.as_user("alice", "mv -n error-q/hers wait-q/")
+        self.assertNotEqual(self.as_user("bob", "mv -n wait-q/hers archive/", check=False).returncode, 0)
+        self.as_user("alice", "mv -n wait-q/hers archive/")
+        self.assertTrue(os.path.exists(self.path("archive/hers")))
+
+    def test_who_submitted_how_many(self):
+        self.config_add(self.configuration)
+        for name, file, command in (("alice", "a", "true"), ("alice", "b", "false"), ("bob", "c", "kill -9 \\$\\$")):
+            self.submit(name, file, command)
+        self.run_until_empty()
+        self.assertEqual(self.sh(self.counting).split(), ["2", "alice", "1", "bob"])
+
+    def test_somebody_else_cannot_drop(self):
+        self.sh("useradd --no-create-home carol")
+        self.assertNotEqual(self.as_user("carol", "touch wait-q/x", check=False).returncode, 0)
+
+
+class TestHousekeeping(RecipeCase):
+    heading = "Housekeeping"
+
+    def finished(self, queue, name, status="done: exit 0 after 1.5 s", days=0, log="hello"):
+        self.write(queue + "/" + name, "ENQUEUED :: 2026-11-24T02:30:00Z by alice\n\n%s\n==== STATUS\n%s\n\n==== JOB LOG\n%s\n"
+                   % (uow("true"), status.ljust(78), log))
+        past = time.time() - days * 86400 - 60
+        os.utime(self.path(queue, name), (past, past))
+
+    def test_archive_compress_expire(self):
+        self.finished("done-q", "new")
+        self.finished("done-q", "README", days=800)
+        for number, queue in enumerate(("done-q", "error-q", "fail-q")):
+            self.finished(queue, "-old %d" % number, days=40)
+        self.finished("archive", "README", days=800)
+        self.finished("archive", "older", days=100)
+        self.finished("archive", "oldest.gz", days=400)
+        self.finished("archive", "-old 0", days=1, log="another of that name")
+        self.sh(self.recipe(self.heading)[0])
+        self.assertEqual(sorted(os.listdir(self.path("archive"))), ["-old 0", "-old 1", "-old 2", "README", "older.gz"])
+        self.assertEqual(sorted(os.listdir(self.path("done-q"))), ["-old 0", "README", "new"])
+        self.assertIn("another of that name", self.read("archive/-old 0"))
+        self.assertIn("COMMAND :: true", self.sh("zcat archive/older.gz"))
+
+    def test_search_and_durations(self):
+        for name in ("quick", "slow one"):
+            self.drop(name, uow("echo done: exit 0 after 99999 s; sleep %s" % (0.9 if name == "slow one" else 0)))
+        self.drop("full", uow(r"printf 'No space\0 left\nNo space left'; exit 1"))
+        self.run_until_empty()
+        search, mean, longest = self.recipe(self.heading)[1].splitlines()
+        self.assertEqual(self.sh(search), "error-q/full\n")
+        seconds = [float(self.status(name).split()[4]) for name in ("slow one", "quick")]
+        self.assertEqual(self.sh(mean), "2 jobs, %.1f s each\n" % (sum(seconds) / 2))
+        self.assertEqual(self.sh(longest), "%.1f done-q/slow one\n%.1f done-q/quick\n" % tuple(seconds))
+
+
+class TestComingFrom(RecipeCase):
+    heading = "Coming from nq, task-spooler, pueue, at"
+
+    def table(self):
+        """Return {the first command named there: the cell for here}."""
+        rows = [re.split(r"(?<!\\)\|", line)[1:3] for line in section(self.heading).splitlines() if line.startswith("| ") and not line.startswith("| there")]
+        return {re.search(r"`([^`]*)`", there).group(1): here.strip() for there, here in rows}
+
+    def test_every_cell_runs_as_printed(self):
+        table = self.table()
+        command = {there: here.strip("`") for there, here in table.items() if here.startswith("`")}
+        links = {there: here for there, here in table.items() if there not in command}
+        ran = []
+
+        def here(there, **options):
+            ran.append(there)
+            return self.sh(command[there], env=self.make(), **options)
+
+        monitor = self.started(env=self.make())
+        here("pueue pause")
+        self.said("paused")
+        here("nq make")
+        self.stamped("make")
+        here("pueue stash 7")
+        self.assertEqual(os.listdir(self.path("wait-q")), [".make"])
+        here("pueue enqueue 7")
+        here("tsp -u 7")
+        self.assertEqual(self.where("make"), ["priority-q"])
+        os.rename(self.path("priority-q/make"), self.path("wait-q/make"))
+        here("tsp -r 7")
+        self.assertTrue(os.path.exists(self.path("archive/make")))
+        os.rename(self.path("archive/make"), self.path("error-q/make"))
+        here("sh ,id")
+        here("pueue start")
+        self.assertEqual(self.ended("make"), "done-q")
+        self.assertIn("\nmade all\n", here("tsp -c 7"))
+        self.assertIn("==== STATUS\ndone: exit 0", here("tsp -i 7"))
+        here("tsp -C")
+        self.assertEqual((os.listdir(self.path("done-q")), os.listdir(self.path("archive"))), ([], ["make"]))
+        self.drop("make", uow("echo under way; sleep 1000"))
+        self.running("make")
+        self.assertIn("make", here("tsp").partition("currently-executing:")[2].partition("done-q")[0])
+        self.follow("exec " + command["nqtail"])
+        until(lambda: self.read("followed").endswith("under way\n"), lambda: self.read("followed"))
+        ran.append("nqtail")
+        here("tsp -k")
+        self.assertEqual(self.ended("make"), "fail-q")
+        self.assertEqual(sorted(ran), sorted(command))
+        self.stop(monitor)
+        # The other cells point to recipes, by the anchors that their headings get.
+        self.assertTrue(links)
+        with open(README, encoding="utf-8") as file:
+            headings = re.findall(r"^#+ (.*)$", file.read(), re.M)
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        for link in links.values():
+            self.assertIn(re.fullmatch(r"\[[^]]*\]\(#(.*)\)", link).group(1), anchors)
