@@ -405,6 +405,8 @@ class InTheBrowser(PostCase):
         monitor.send_signal(signal.SIGKILL)
         monitor.wait()
         until(lambda: browser.js(stale) == ["stale", "block", "line-through"], "stale after a kill")
+        browser.go(url)
+        self.assertEqual(browser.js(stale)[0], "stale")      # at once, as the page is shown
         self.look("stale")
         browser.view(1280)
         monitor = self.started()
