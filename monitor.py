@@ -1034,6 +1034,7 @@ class Waiting:
         self.key, self.path = key, path
         self.listed = None          # the directory's mtime and inode at the last listing
         self.again_at = 0.0         # when the next listing may be made, seconds after boot
+        self.racy_seconds = TICK_SECONDS                   # until the look after one that came too soon to be sure
         self.known: Dict[str, int] = {}                    # name -> inode
         self.ready: List[Tuple[int, str]] = []             # (enqueued, name), in starting order
         self.fresh: List[tuple] = []                       # heap of (look at, changed, name): not judged yet
@@ -1118,7 +1119,8 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
     racy = time.time() - state[0] / 1e9 < TICK_SECONDS if state else True
     queue.listed = None if racy else state
     if racy:
-        m.due.append(ended + TICK_SECONDS)
+        m.due.append(ended + queue.racy_seconds)
+    queue.racy_seconds = min(0.5, 2 * queue.racy_seconds) if racy else TICK_SECONDS     # where names come and go without end, less and less often
 
 
 def one_readme(m, path: str, names: List[str]) -> None:
@@ -1197,11 +1199,12 @@ def give_back(m, queue: Waiting, path: str, problem: OSError) -> None:
 
 
 def rest(m, queue: Waiting, name: str, problem: OSError) -> float:
-    """Leave a file alone that cannot be handled now, say so once, and return when to look again."""
+    """Leave a file alone that cannot be handled now, say so once, and return when to look again: soon the first time."""
+    if ("file", queue.path, name) in m.conditions:   # what failed once may have failed in passing: --until-empty waits for it
+        queue.stuck[name] = m.config.sleep_seconds
     begins(m, ("file", queue.path, name), "%s in %s: %s; it is left there and tried again"
            % (shown(name), shown(os.path.basename(queue.path)), reason_of(problem)))
-    queue.stuck[name] = m.config.sleep_seconds
-    return m.config.sleep_seconds
+    return queue.stuck.get(name, min(1, m.config.sleep_seconds))
 
 
 def survey(m) -> None:
@@ -1287,7 +1290,7 @@ class Process(NamedTuple):
 def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
     """Return the processes that carry this run's mark, those in its cgroup, those held (pid -> pidfd), and what belongs to them."""
     found, others, sessions, inside = {}, [], set(), pids_in_cgroup(run)
-    for pid in [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]:
+    for pid in every_pid():
         environment, fields, name = proc_facts(pid)
         if not fields or fields[0] in (b"Z", b"X"):
             continue
@@ -1312,6 +1315,17 @@ def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
     while related := [process for parent, session, process in others if process.pid not in found and (session in sessions or parent in found)]:
         found.update({process.pid: process for process in related})
     return list(found.values())
+
+
+def every_pid() -> Iterator[int]:
+    """Yield the numbers of all processes but this one; also of those that began meanwhile, or what forks and ends, forks and ends, would slip through."""
+    seen = {os.getpid()}
+    for _ in range(20):
+        new = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()} - seen
+        if not new:
+            break
+        seen |= new
+        yield from sorted(new)
 
 
 def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
@@ -1978,6 +1992,7 @@ def start_next(m, now: float) -> None:
 def claim(m, queue: Waiting, name: str) -> Optional[str]:
     """Move a waiting UOW into currently-executing, where nobody else can reach it, and forget it as waiting."""
     queue.ready.pop(0)
+    queue.racy_seconds = TICK_SECONDS
     path = move(m, os.path.join(queue.path, name), m.config.currently_executing, lasting=False)     # `start` sees to that
     queue.forget(name)
     return path
@@ -2877,7 +2892,7 @@ def state_now(m) -> Tuple[str, str]:
 def is_over(m) -> bool:
     """Tell whether the Monitor is to exit."""
     idle = not (m.job or m.hook or m.after)
-    empty = not m.hand and not any(queue.pending() for queue in m.waiting)
+    empty = not m.hand and not any(map(os.path.lexists, m.retry_at)) and not any(queue.pending() for queue in m.waiting)
     return m.stopping or idle and (m.finishing or m.until_empty and empty and all(queue.listed for queue in m.waiting))
 
 
