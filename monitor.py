@@ -2526,7 +2526,8 @@ def post(m) -> None:
         m.due.append(m.post_at)
         return
     try:
-        os.makedirs(os.path.join(place, "uow"), 0o755, exist_ok=True)
+        for directory in (place, os.path.join(place, "uow")):
+            os.makedirs(directory, 0o755, exist_ok=True)
         snapshot = take_snapshot(m)
         pages = post_uow_pages(m, snapshot, os.path.join(place, "uow"))
         for name, text in (("index.html", page_index(snapshot)), ("status.json", status_json(snapshot)), ("metrics.prom", metrics_prom(snapshot))):
@@ -2762,7 +2763,8 @@ def read_messages(m) -> None:
         m.reads_state = state
         m.taken = os.path.lexists(taken) and not finish_taken(m, taken, reads)
         if usable_messages(m, reads):
-            acted, still, partial = act_on_lines(m, reads)
+            # Only what is the Monitor's own can be marked: another's file is renamed first, then read from a copy.
+            acted, still, partial = act_on_lines(m, reads) if is_ours(m, m.reads_like) else (True, True, b"")
             if acted and still and not partial and not m.taken:
                 move(m, reads, os.path.dirname(reads), os.path.basename(taken))
                 m.taken = not finish_taken(m, taken, reads)
@@ -2818,6 +2820,9 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
         complete, _, partial = data.rpartition(b"\n")
         if data == howto() + partial:
             return False, still, partial             # nothing to tidy: it waits for its newline
+        if not is_ours(m, os.fstat(fd)):
+            write_whole(m, path, data)
+            return True, False, partial
         writer, at, acted = to_write(fd), 0, 0
         try:
             for line in complete.split(b"\n"):

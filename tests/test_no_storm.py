@@ -1,0 +1,173 @@
+"""No storm and no busy waiting: what does not concern the Monitor costs it next to nothing."""
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+
+from tests.helpers import QueueCase, need, uow, until
+
+
+def switches(pid):
+    """Return how often a process has gone to sleep so far: an upper limit of how often it woke."""
+    with open("/proc/%d/status" % pid) as file:
+        return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", file.read()).group(1))
+
+
+def is_still(pid):
+    before = switches(pid)
+    time.sleep(0.3)
+    return switches(pid) == before
+
+
+class Writer:
+    """Write some thousand times a second, in a thread, until the block ends."""
+
+    def __init__(self, write):
+        self.write, self.count, self.ended = write, 0, threading.Event()
+        self.thread = threading.Thread(target=self.work)
+
+    def work(self):
+        while not self.ended.is_set():
+            self.write(self.count)
+            self.count += 1
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+
+class TestStorm(QueueCase):
+    config = "sleep_seconds :: 60\nsettle_seconds :: 1\n"
+    PER_SECOND = 10
+
+    def setUp(self):
+        super().setUp()
+        self.monitor = self.started()
+        until(lambda: is_still(self.monitor.pid), "the Monitor sleeps")
+
+    def wakes_while(self, write, seconds=4.0):
+        """Return the wakes and the writes a second, once the first burst is over."""
+        with Writer(write) as writer:
+            time.sleep(1.5)
+            before, written, began = switches(self.monitor.pid), writer.count, time.monotonic()
+            time.sleep(seconds)
+            took = time.monotonic() - began
+            return (switches(self.monitor.pid) - before) / took, (writer.count - written) / took
+
+    def append_to(self, *parts):
+        path = self.path(*parts)
+
+        def write(_):
+            with open(path, "a") as file:
+                file.write("a line\n")
+        return write
+
+    def assert_no_storm(self, write):
+        wakes, writes = self.wakes_while(write)
+        self.assertGreater(writes, 300, "the writer was too slow to prove anything")
+        self.assertLessEqual(wakes, self.PER_SECOND)
+
+    def test_a_file_that_grows_in_the_root(self):
+        self.assert_no_storm(self.append_to("some.log"))
+
+    def test_a_file_that_grows_in_wait_q(self):
+        self.assert_no_storm(self.append_to("wait-q", "growing"))
+        self.assertEqual(self.where("growing"), ["wait-q"])
+
+    def test_a_file_that_grows_in_currently_executing(self):
+        self.assert_no_storm(self.append_to("currently-executing", ".growing"))
+
+    def test_a_hidden_file_that_comes_and_goes_in_wait_q(self):
+        def flicker(_):
+            os.close(os.open(self.path("wait-q", ".x"), os.O_CREAT | os.O_WRONLY))
+            os.unlink(self.path("wait-q", ".x"))
+        self.assert_no_storm(flicker)
+
+    def test_a_file_that_is_replaced_again_and_again_in_wait_q(self):
+        """As an editor saves: a new file is renamed over the old one, never old enough to be taken."""
+        def replace(number):
+            self.write(".staging/one", "number %d\n" % number)
+            os.rename(self.path(".staging/one"), self.path("wait-q", "one"))
+        self.assert_no_storm(replace)
+
+    def test_a_drop_and_a_message_are_seen_in_the_middle_of_a_storm(self):
+        with Writer(self.append_to("some.log")):
+            time.sleep(1)
+            began = time.monotonic()
+            self.drop("job", uow("true"))
+            self.message("STATUS")
+            self.ended("job", 10)
+            self.said("counts: ", 10)
+            self.assertLess(time.monotonic() - began, 10)     # and not after sleep_seconds
+
+    def test_a_drop_after_a_storm_is_seen_at_once(self):
+        self.wakes_while(self.append_to("some.log"), 0.5)
+        until(lambda: is_still(self.monitor.pid), "the Monitor sleeps again")
+        self.drop("job", uow("true"))
+        self.ended("job", 10)
+
+    def test_jobs_dropped_one_after_another_are_not_taken_for_a_storm(self):
+        """Each drop follows the end of the job before it: thirty of them are seen at once, not ten a second."""
+        staged = [self.write(".staging/job%02d" % i, uow("true")) for i in range(30)]
+        for path in staged:
+            os.utime(path, (1, 1))
+        waits = []
+        for i, path in enumerate(staged):
+            began = time.monotonic()
+            os.rename(path, self.path("wait-q", "job%02d" % i))
+            until(lambda: os.path.exists(self.path("done-q", "job%02d" % i)), self.output, step=0.001)
+            waits.append(time.monotonic() - began)
+        self.assertLess(sorted(waits)[len(waits) // 2], 0.2, waits)
+
+
+class TestIdle(QueueCase):
+    config = "sleep_seconds :: 60\n"
+    finished = 3000
+
+    def test_no_system_call_while_nothing_happens(self):
+        need("strace")
+        for i in range(self.finished):
+            self.write("done-q/old%05d" % i, "whatever\n")
+        place = tempfile.mkdtemp(prefix="sjq-trace-")         # not in the root: a trace that grows there is an event there
+        self.addCleanup(shutil.rmtree, place)
+        trace = os.path.join(place, "trace")
+        monitor = self.start(prefix=("strace", "-f", "-o", trace))
+        until(lambda: " started: pid " in self.output(), self.output)
+        self.drop("job", uow("true"))
+        self.ended("job")
+
+        def is_silent():
+            size = os.path.getsize(trace)
+            time.sleep(1)
+            return os.path.getsize(trace) == size
+        until(is_silent, "the Monitor sleeps")
+        size = os.path.getsize(trace)
+        time.sleep(3)
+        with open(trace) as file:
+            file.seek(size)
+            self.assertEqual(file.read(), "")
+        self.message("SHUTDOWN")
+        self.assertEqual(monitor.wait(30), 0)
+
+    def test_a_wake_with_many_finished_uows_is_cheap(self):
+        for i in range(self.finished):
+            self.write("done-q/old%05d" % i, "whatever\n")
+        monitor = self.started()
+        until(lambda: is_still(monitor.pid), "the Monitor sleeps")
+
+        def used():
+            with open("/proc/%d/schedstat" % monitor.pid) as file:
+                return int(file.read().split()[0]) / 1e9
+        before = used()
+        for i in range(10):
+            slept = switches(monitor.pid)
+            os.mkdir(self.path("wait-q", ".poke%d" % i))
+            until(lambda: switches(monitor.pid) > slept, "a wake")
+            until(lambda: is_still(monitor.pid), "the Monitor sleeps again")
+        self.assertLess((used() - before) / 10, 0.02)
