@@ -246,6 +246,7 @@ class TestKillOfAnAdoptedJob(AdoptionCase):
         until(self.ledger, "the job itself")
         self.message("KILL JOB")
         self.said("ending stubborn")
+        until(lambda: "\nKILL JOB" not in self.read("monitor_reads"), "the message removed: only STATUS tells the next Monitor")
         self.kill9(monitor)
         self.configure("kill_grace_seconds :: 0.5\n")
         self.run_until_empty()

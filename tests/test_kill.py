@@ -1,0 +1,320 @@
+"""Nothing of a job survives its killing, and nothing but the job is killed; what happens when pieces of a run are killed."""
+import os
+import re
+import signal
+import subprocess
+import time
+
+from tests.helpers import QueueCase, environment_of, need, processes_with, until, uow
+
+DAEMON = r"""
+import os, signal, sys, time
+if os.fork():                            # as a daemon of the old school makes itself one
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+for number in range(1, 32):
+    try:
+        signal.signal(number, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+for fd in range(3):
+    os.close(fd)
+open(sys.argv[1], "w").close()
+os.chdir("/")
+time.sleep(600)
+"""
+
+
+class KillCase(QueueCase):
+    def ledger(self):
+        return self.read("ledger").split() if os.path.exists(self.path("ledger")) else []
+
+    def begun(self, name):
+        self.running(name)
+        self.said("started %s run " % name)
+
+    def family(self):
+        """Return the pids of what has this test's root in its command line or environment, the Monitor left out."""
+        return [pid for pid in processes_with(self.root) if pid not in [monitor.pid for monitor in self.monitors]]
+
+    def keeper(self, role, name="one"):
+        run = re.findall(r"==== JOB START \S+ run (\S+)", self.read("currently-executing", name))[-1].encode()
+        return until(lambda: [pid for pid in self.family() if b"SJQ_KEEPER=" + role in environment_of(pid) and b"SJQ_RUN=" + run in environment_of(pid)
+                              and os.getsid(pid) == pid])[0]
+
+    def job_shell(self):
+        """Return the pid of the bash that runs the job's command: the keeper's only child."""
+        keeper = self.keeper(b"shell")
+        with open("/proc/%d/task/%d/children" % (keeper, keeper)) as file:
+            return int(file.read().split()[0])
+
+
+class TestKillingReachesEverything(KillCase):
+    def setUp(self):
+        super().setUp()
+        need("setsid", "nohup", "python3", "env")
+        self.write("daemon.py", DAEMON)
+
+    def sleeper(self, number):
+        return "exec -a %s/sleeper-%d sleep 600" % (self.root, number)
+
+    def check_gone(self, command, others=0, grace="", message=True, **header):
+        """Run a job that touches `ready` when all of it is there; kill it and see that nothing is left of it."""
+        self.configure(grace)
+        self.started()
+        self.drop("one", uow(command, **header))
+        until(lambda: os.path.exists(self.path("ready")), lambda: "the job's family\n" + self.output())
+        self.assertGreaterEqual(len(self.family()), 3 + others)
+        if message:
+            self.message("KILL JOB")
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertEqual(self.family(), [])
+
+    def test_the_process_group(self):
+        self.check_gone("(%s) & (%s) & touch ready; wait" % (self.sleeper(1), self.sleeper(2)), 2)
+        self.assertEqual(self.status("one"), "fail: killed by message")
+
+    def test_what_ignores_term(self):
+        self.check_gone("trap '' TERM; bash -c 'touch ready; while :; do sleep 0.1; done' %s; while :; do sleep 0.1; done" % self.root, 1)
+
+    def test_what_called_setsid(self):
+        self.check_gone("setsid bash -c '%s' & setsid nohup bash -c 'trap \"\" TERM HUP; touch ready; %s' >/dev/null 2>&1 & wait"
+                        % (self.sleeper(1), self.sleeper(2)), 2)
+
+    def test_a_daemon_that_ignores_every_signal(self):
+        self.check_gone("python3 daemon.py ready; sleep 600", 2)
+
+    def test_its_timeout_reaches_the_daemon_too(self):
+        self.check_gone("python3 daemon.py ready; sleep 600", 2, message=False, TIMEOUT="2s")
+        self.assertEqual(self.status("one"), "fail: timed out after 2 s")
+
+    def test_a_daemon_of_a_job_that_obeys_term_at_once(self):
+        """The command is gone after the TERM; what it left behind is killed all the same, before the next job starts."""
+        self.check_gone("python3 daemon.py ready; exec sleep 600", 1)
+
+    def test_what_dropped_its_environment(self):
+        """As sudo does: no mark, a session of its own, but a child of the run."""
+        self.check_gone("env -i setsid -w bash -c 'trap \"\" TERM; touch %s/ready; (exec -a %s/x sleep 600); :' & wait" % (self.root, self.root), 1)
+
+    def test_what_dropped_its_environment_in_the_session_of_the_job(self):
+        self.check_gone("(env -i bash -c 'trap \"\" TERM; touch %s/ready; %s' &); sleep 600" % (self.root, self.sleeper(1)), 1)
+
+    def test_what_is_stopped(self):
+        self.check_gone("touch ready; kill -STOP $$; sleep 600", 0)
+
+    def test_a_job_that_stopped_its_own_group(self):
+        self.check_gone("touch ready; kill -STOP 0; sleep 600", -1, "kill_grace_seconds :: 0.2\n")
+
+    def test_what_forks_without_end(self):
+        self.check_gone("trap '' TERM; f() { touch ready; sleep 0.02; f & }; f; f; while :; do sleep 0.02; done", 0, "kill_grace_seconds :: 0.2\n")
+
+    def test_many(self):
+        self.check_gone("for i in $(seq 150); do sleep 600 & done; touch ready; wait", 150)
+
+    def test_a_job_may_tidy_up_at_term(self):
+        self.check_gone("trap 'echo tidied; exit 0' TERM; touch ready; while :; do sleep 0.05; done", 0, "kill_grace_seconds :: 30\n")
+        self.assertTrue(self.log("one").endswith(b"tidied\n"), self.log("one"))
+        self.assertEqual(self.status("one"), "fail: killed by message")
+
+    def test_the_next_job_starts_after_the_last_process_has_gone(self):
+        self.started()
+        self.drop("one", uow("python3 daemon.py ready; exec sleep 600"))
+        until(lambda: os.path.exists(self.path("ready")), self.output)
+        daemon = [pid for pid in self.family() if os.getsid(pid) not in (self.keeper(b"shell"), self.keeper(b"tee"))]
+        self.assertEqual(len(daemon), 1)
+        self.drop("two", uow("grep -q python /proc/%d/cmdline && echo TOGETHER >> ledger; echo two >> ledger" % daemon[0]))
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("two"), "done-q")
+        self.assertEqual(self.ledger(), ["two"])
+
+    def test_a_bystander_with_the_root_in_its_command_line_lives(self):
+        bystander = subprocess.Popen(["bash", "-c", "sleep 600; :", self.root], start_new_session=True)
+        self.addCleanup(bystander.wait)
+        self.addCleanup(bystander.kill)
+        self.started()
+        self.drop("one", uow("sleep 600"))
+        self.begun("one")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertIsNone(bystander.poll())
+
+
+class TestHeldOutput(KillCase):
+    """A background process that holds the job's output after the command has ended is named, and waited for within the grace only."""
+
+    def test_it_is_named_and_not_waited_for_any_longer(self):
+        self.configure("kill_grace_seconds :: 1.5\n")
+        self.started()
+        self.drop("one", uow("sleep 600 & echo $! > holder; echo done"))
+        self.drop("two", uow("echo two >> ledger"))
+        began = time.monotonic()
+        self.assertEqual(self.ended("one"), "done-q")
+        self.assertLess(time.monotonic() - began, 20)
+        self.said("one: the command has ended, but its output is held by %s (sleep)" % self.read("holder").strip())
+        self.said("one: output is still held; not waited for any longer")
+        self.assertEqual(self.log("one"), b"done\n")
+        self.assertEqual(self.ended("two"), "done-q")
+        self.assertEqual(self.says().count("is held by"), 1)
+        os.kill(int(self.read("holder")), 0)             # it was not killed: nobody asked for that
+        self.assertRegex(self.status("one"), r"^done: exit 0 after 0\.\d s$")
+
+    def test_what_ends_within_the_grace_is_in_the_log(self):
+        self.configure("kill_grace_seconds :: 30\n")
+        self.started()
+        self.drop("one", uow("(until [ -e go ]; do sleep 0.02; done; echo late) & echo early"))
+        self.said("its output is held by")
+        self.assertEqual(self.where("one"), ["currently-executing"])
+        self.write("go", "")
+        self.assertEqual(self.ended("one"), "done-q")
+        self.assertIn("late\n", self.read("done-q", "one"))
+
+    def test_the_limit_does_not_count_for_held_output(self):
+        """The command ended in time: that somebody holds its output past the limit makes it no timeout."""
+        self.configure("kill_grace_seconds :: 3\n")
+        self.started()
+        self.drop("one", uow("sleep 600 & exit 3", TIMEOUT="1.5s"))
+        self.assertEqual(self.ended("one"), "error-q")
+        self.assertRegex(self.status("one"), r"^error: exit 3 after 0\.\d s$")
+
+    def test_a_service_that_a_job_started_goes_on(self):
+        self.started()
+        self.drop("one", uow("setsid sleep 600 >/dev/null 2>&1 & echo $! > service"))
+        self.assertEqual(self.ended("one"), "done-q")
+        os.kill(int(self.read("service")), 0)
+        self.assertNotIn("held", self.says())
+
+    def test_an_adopted_run_whose_output_is_held(self):
+        monitor = self.started()
+        self.drop("one", uow("until [ -e go ]; do sleep 0.02; done; sleep 600 & exit 3"))
+        self.begun("one")
+        monitor.kill()
+        monitor.wait()
+        self.write("go", "")
+        until(lambda: "==== JOB END" in self.read("currently-executing", "one"))
+        self.run_until_empty()
+        self.assertEqual(self.where("one"), ["error-q"])
+        self.assertIn("its output is held by", self.says())
+
+
+class TestPiecesOfARun(KillCase):
+    """kill -9 of each piece of `keeper | tee`, of several and of all: filed as what is known, run once, nothing beside it."""
+
+    def start_one(self, command="echo ran >> ledger; echo before; until [ -e go ]; do sleep 0.02; done; echo after"):
+        monitor = self.started()
+        self.drop("one", uow(command))
+        until(self.ledger, self.output)
+        return monitor
+
+    def check(self, queue, status):
+        self.drop("two", uow("echo two >> ledger"))
+        self.assertEqual(self.ended("two"), "done-q")
+        self.assertEqual(self.where("one"), [queue])
+        self.assertRegex(self.status("one"), status)
+        self.assertIn("before\n", self.read(queue, "one"))
+        self.assertEqual(self.ledger(), ["ran", "two"])
+        self.assertEqual(self.family(), [])
+
+    def test_the_jobs_shell(self):
+        self.start_one()
+        os.kill(self.job_shell(), signal.SIGKILL)
+        self.check("fail-q", "^fail: killed by SIGKILL after")
+
+    def test_the_jobs_shell_segfaults(self):
+        self.start_one()
+        os.kill(self.job_shell(), signal.SIGSEGV)
+        self.check("fail-q", "^fail: killed by SIGSEGV after")
+
+    def test_tee(self):
+        self.start_one()
+        os.kill(self.keeper(b"tee"), signal.SIGKILL)
+        self.write("go", "")
+        self.check("fail-q", r"^fail: exit \d+, log incomplete$")
+
+    def test_tee_of_a_job_that_says_nothing_more(self):
+        self.start_one("echo ran >> ledger; echo before; until [ -e go ]; do sleep 0.02; done")
+        until(lambda: "before" in self.read("currently-executing", "one"))
+        os.kill(self.keeper(b"tee"), signal.SIGKILL)
+        self.write("go", "")
+        self.check("fail-q", "^fail: exit 0, log incomplete$")
+
+    def test_the_keeper(self):
+        """Its job lives on and counts as the job until it has gone."""
+        self.start_one()
+        os.kill(self.keeper(b"shell"), signal.SIGKILL)
+        self.drop("early", uow("echo early >> ledger"), "priority-q")
+        until(lambda: self.where("early") == ["priority-q"] and "ENQUEUED" in self.read("priority-q", "early"))
+        for count in (1, 2):
+            self.message("STATUS")
+            self.said("counts:", count=count)
+        self.assertEqual(self.ledger(), ["ran"])
+        self.write("go", "")
+        self.assertEqual(self.ended("early"), "done-q")
+        self.assertEqual(self.status("one").split(" after")[0], "fail: killed by SIGKILL")
+        self.assertIn("after\n", self.read("fail-q", "one"))
+        self.assertEqual(self.ledger(), ["ran", "early"])
+
+    def test_a_job_without_its_keeper_is_timed_out_too(self):
+        monitor = self.started()
+        self.drop("one", uow("echo ran >> ledger; while :; do sleep 0.1; done", TIMEOUT="2s"))
+        until(self.ledger, self.output)
+        os.kill(self.keeper(b"shell"), signal.SIGKILL)
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertEqual(self.status("one"), "fail: timed out after 2 s")
+        self.assertEqual(self.family(), [])
+        self.assertIsNone(monitor.poll())
+
+    def test_the_whole_process_group(self):
+        self.start_one()
+        os.killpg(self.keeper(b"shell"), signal.SIGKILL)
+        self.check("fail-q", "^fail: killed by SIGKILL after")
+
+    def test_everything_but_the_monitor(self):
+        self.start_one()
+        for pid in self.family():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        self.check("fail-q", "^fail: killed by SIGKILL after")
+
+    def test_everything_and_the_monitor(self):
+        monitor = self.start_one()
+        for pid in [monitor.pid] + self.family():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        monitor.wait()
+        self.started()
+        self.check("fail-q", "^fail: interrupted$")
+
+    def test_a_job_that_signals_its_own_group(self):
+        for number, (command, status) in enumerate([("kill 0", "^fail: killed by SIGTERM after"), ("kill -9 0", "^fail: killed by SIGKILL after"),
+                                                    ("kill -INT 0; sleep 600", "^fail: killed by SIGINT after"), ("kill -HUP 0", "^fail: killed by SIGHUP after"),
+                                                    ("trap '' TERM; kill 0", "^done: exit 0 after"), ("kill -9 $PPID; exit 3", "^fail: killed by SIGKILL after")]):
+            with self.subTest(command=command):
+                name = "job-%d" % number
+                self.drop(name, uow("echo before; echo %s >> ledger; %s" % (name, command)))
+                self.run_until_empty()
+                self.assertRegex(self.status(name), status)
+                self.assertIn("before\n", self.read(self.where(name)[0], name))
+        self.assertEqual(len(self.ledger()), 6)
+
+
+class TestHowItDied(KillCase):
+    """A real signal against an exit code that looks like one."""
+
+    def test_each(self):
+        cases = [("exit 137", "error: exit 137"), ("bash -c 'exit 137'", "error: exit 137"), ("kill -9 $$", "fail: killed by SIGKILL"),
+                 ("sleep 600 & kill -9 $!; wait $!", "fail: killed by SIGKILL"), ("bash -c 'kill -9 $$'", "fail: killed by SIGKILL"),
+                 ("ulimit -c unlimited; cd $(mktemp -d -p .); bash -c 'kill -ABRT $$'", "fail: killed by SIGABRT"),
+                 ("echo 'line 1: 12 Killed'; exit 3", "error: exit 3"), ("exit 255", "error: exit 255"), ("kill -USR1 $$", "fail: killed by SIGUSR1"),
+                 ("python3 -c 'import os; os.abort()'", "fail: killed by SIGABRT"), ("ulimit -t 1; while :; do :; done", "fail: killed by SIG")]
+        for number, (command, status) in enumerate(cases):
+            self.drop("job-%d" % number, uow(command))
+        self.run_until_empty()
+        for number, (command, status) in enumerate(cases):
+            with self.subTest(command=command):
+                self.assertTrue(self.status("job-%d" % number).startswith(status), self.status("job-%d" % number))
