@@ -2028,6 +2028,8 @@ def start(m, path: str) -> None:
         undo_start(m, job, size, problem)
         return
     m.job, m.notices = job, m.notices + 1
+    if job.limit:
+        m.due.append(job.began + job.limit)          # before the next survey, that may be far away
     say(m, "started %s run %s" % (shown(name), job_run))
 
 

@@ -150,11 +150,11 @@ class TestEveryKeyActs(QueueCase):
         self.assertTrue(1.4 <= began - dropped < 10, began - dropped)
 
     def test_key_timeout_seconds_and_its_override(self):
-        self.configure("timeout_seconds :: 0.3\n")
+        self.configure("timeout_seconds :: 0.3\nsleep_seconds :: 60\n")             # the limit ends the sleep
         self.drop("long", uow("sleep 30"))
         self.drop("own", uow("sleep 0.6", TIMEOUT="1m"))
         self.drop("none", uow("sleep 0.6", TIMEOUT="0"))
-        self.run_until_empty()
+        self.run_until_empty(seconds=40)
         self.assertEqual(self.status("long"), "fail: timed out after 0.3 s")
         self.assertEqual((self.where("own"), self.where("none")), (["done-q"], ["done-q"]))
 
