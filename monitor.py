@@ -83,6 +83,7 @@ LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 1
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
 TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn
+LOCK_SECONDS = 2              # the lock is waited for so long: a command of a Monitor that died may still have it
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS = 1              # at most one post a second,
@@ -588,7 +589,7 @@ def load_config(path: str) -> SimpleNamespace:
 # ---- Effects: the one door to the shell, files, moves, says -------------------
 
 # Where tools are, a place for what they complain, the delegated cgroup, and the environment: os.environ would encode it anew for each command.
-DOOR = SimpleNamespace(paths={}, note=None, cgroup="", environment=dict(os.environ))
+DOOR = SimpleNamespace(paths={}, note=None, lock=[], cgroup="", environment=dict(os.environ))
 
 
 def tool(name: str) -> str:
@@ -616,10 +617,13 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
 
 
 def run(argv: List[str], stdin=None, stdout=None) -> int:
-    """Run a command to its end and return its exit code, -N when signal N killed it."""
+    """Run a command to its end and return its exit code, -N when signal N killed it.
+
+    It holds the Monitor's lock, too: a `mv` that outlives its Monitor must be over before the next one looks.
+    """
     if DOOR.note is None:
         DOOR.note = os.memfd_create("note")
-    return os.waitstatus_to_exitcode(os.waitpid(spawn(argv, stdin=stdin, stdout=stdout, stderr=DOOR.note), 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(spawn(argv, stdin=stdin, stdout=stdout, stderr=DOOR.note, extra=DOOR.lock), 0)[1])
 
 
 def complaint() -> str:
@@ -1739,7 +1743,10 @@ def end_turn(m, stamped: bool = False) -> None:
     """Leave the turn to the other Monitors; stamped: tell them to look again."""
     if stamped:
         m.turn_seen = time.time_ns()
-        os.utime(m.turn, ns=(m.turn_seen, m.turn_seen))
+        try:
+            os.utime(m.turn, ns=(m.turn_seen, m.turn_seen))
+        except OSError:
+            pass                                     # read-only: nothing was stamped either
     fcntl.flock(m.turn, fcntl.LOCK_UN)
 
 
@@ -1764,7 +1771,8 @@ def put_back(m, queue: Waiting) -> None:
     for name in os.listdir(place):
         path = os.path.join(place, name)
         if name.startswith(".new."):
-            os.unlink(path)                          # half an edit: the whole UOW is beside it
+            if os.path.lexists(path):                # half an edit: the whole UOW is beside it, and its next edit may have replaced it by now
+                os.unlink(path)
             continue
         try:
             uow = stamp(m, path, queue.arrived.get(name))
@@ -3154,14 +3162,18 @@ def is_own_group(gid: int, uid: int) -> bool:
 
 
 def lock(config) -> int:
-    """Take currently-executing for this Monitor; BlockingIOError when another has it."""
-    fd = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd
+    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than a dead one's last `mv` needs."""
+    fd, until = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), boot_seconds() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            DOOR.lock = [fd]
+            return fd
+        except BlockingIOError:
+            if boot_seconds() > until:
+                os.close(fd)
+                raise
+            time.sleep(0.02)
 
 
 def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
@@ -3199,7 +3211,7 @@ def start_up(config, until_empty: bool) -> SimpleNamespace:
     m = new_monitor(config, until_empty)
     m.lock = kept
     try:
-        m.turn = os.open(os.path.join(config.root, ".turn"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        m.turn = os.open(os.path.join(config.root, ".turn"), os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as problem:
         raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user" % (shown(os.path.join(config.root, ".turn")), reason_of(problem))) from None
     divide_cgroup()
@@ -3240,7 +3252,17 @@ def main(argv: List[str]) -> int:
     except BlockingIOError:
         return refuse("another Monitor has %s" % shown(config.currently_executing), EXIT_TAKEN)
     while True:
-        cycle(m)
+        try:
+            cycle(m)
+            ends(m, "cycle")
+        except OSError as problem:                   # no process or file descriptor to be had, a broken disk: begin again from what is there
+            if "cycle" not in m.conditions:
+                sys.excepthook(*sys.exc_info())
+            begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
+            for queue in m.waiting:
+                queue.__init__(queue.key, queue.path)
+                queue.left = TAKEN_PER_WAKE
+            m.due = [boot_seconds() + min(1, m.config.sleep_seconds)]
         if is_over(m):
             break
         sleep(m)

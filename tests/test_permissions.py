@@ -1,0 +1,292 @@
+"""Who may do what: nobody gets in, what cannot be read or moved rests alone, and what lasts is said once."""
+import fcntl
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+from tests import helpers
+from tests.helpers import QueueCase, need, need_root, until, uow
+from tests.test_job_and_log import effort
+
+NOBODY = 65534
+
+
+class OpenToOthers(QueueCase):
+    """Start-up refuses what people could write who could not act as the Monitor's user anyway, and names what mends it."""
+
+    def refused(self, what):
+        monitor = self.start(program=self.program)
+        self.assertEqual(monitor.wait(30), 2, self.output())
+        said = self.output().splitlines()[-1]
+        self.assertIn(what, said)
+        mend = re.search(r"mend it with: (ch\w+ \S+ \S+)$", said)
+        self.assertTrue(mend, said)
+        self.assertEqual(os.listdir(self.path("wait-q")), ["job"])
+        subprocess.run(mend.group(1).split(), check=True)
+
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.path(".program"))
+        self.program = shutil.copy(helpers.MONITOR, self.path(".program", "monitor.py"))
+        self.drop("job", uow("true"))
+
+    def runs(self):
+        self.run_until_empty(program=self.program)
+        self.assertEqual(self.where("job"), ["done-q"])
+
+    def test_a_world_writable_root_config_monitor_or_currently_executing_is_refused_with_its_chmod(self):
+        for path in [self.root, self.path("config.txt"), self.program, self.path("currently-executing")]:
+            os.chmod(path, os.stat(path).st_mode | stat.S_IWOTH)
+            self.refused("%s can be written by everybody; mend it with: chmod o-w %s" % (path, path))
+        self.runs()
+
+    def test_one_that_a_group_of_others_may_write_is_refused_with_its_chmod(self):
+        need_root()
+        for path in [self.root, self.path("config.txt"), self.program, self.path("currently-executing")]:
+            os.chown(path, -1, 1)                    # daemon has a member with this as its own group
+            os.chmod(path, os.stat(path).st_mode | stat.S_IWGRP)
+            self.refused("%s can be written by its group; mend it with: chmod g-w %s" % (path, path))
+        self.runs()
+
+    def test_one_that_belongs_to_somebody_else_is_refused_with_its_chown(self):
+        need_root()
+        for path in [self.root, self.path("config.txt"), self.program, self.path("currently-executing")]:
+            os.chown(path, NOBODY, -1)
+            self.refused("%s belongs to nobody, who could act as the Monitor's user; mend it with: chown root %s" % (path, path))
+        self.runs()
+
+
+class FilesKept(QueueCase):
+    def test_owner_group_and_mode_of_a_uow_are_kept_but_for_setuid(self):
+        need_root()
+        path = self.drop("theirs", uow("true"))
+        os.chown(path, 12345, 54321)
+        os.chmod(path, 0o6640)
+        self.run_until_empty()
+        found = os.stat(self.path("done-q", "theirs"))
+        self.assertEqual((found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)), (12345, 54321, 0o640))
+        self.assertRegex(self.read("done-q", "theirs"), r"^ENQUEUED :: \S+ by uid 12345\n")
+
+    def test_with_umask_0_nothing_that_the_monitor_makes_can_be_written_by_others(self):
+        self.configure("status_dir :: status\n")
+        os.rmdir(self.path("done-q"))
+        self.drop("job", uow("echo output"))
+        monitor = self.started(prefix=["bash", "-c", "umask 0; exec \"$@\"", "bash"])
+        self.message("PAUSE")
+        self.said("paused:")
+        self.message("RESUME")
+        self.assertEqual(self.ended("job"), "done-q")
+        self.stop(monitor)
+        for place, directories, files in os.walk(self.root):
+            for name in directories + files:
+                found = os.lstat(os.path.join(place, name))
+                self.assertFalse(found.st_mode & 0o022, "%s has the mode %o" % (os.path.join(place, name), found.st_mode))
+
+
+class Rests(QueueCase):
+    """One bad file harms only itself."""
+
+    config = "sleep_seconds :: 0.3\n"
+
+    def others_run(self, number=0):
+        self.drop("other-%d" % number, uow("true"))
+        self.assertEqual(self.ended("other-%d" % number), "done-q")
+
+    def said_once(self, text, over):
+        """It was said once though it was met many times; mended by over(), it ends once."""
+        self.said(text)
+        pid = self.monitors[-1].pid
+        (used, woken), began = effort(pid), time.monotonic()
+        until(lambda: time.monotonic() - began > 1.2, step=0.1)      # four times sleep_seconds
+        seconds = time.monotonic() - began
+        self.assertLess((effort(pid)[0] - used) / seconds, 0.25, "of a processor")
+        self.assertLess((effort(pid)[1] - woken) / seconds, 60, "wakes a second")
+        self.others_run(1)
+        self.assertEqual(len(re.findall("Z %s" % re.escape(text), self.says())), 1, self.says())
+        over()
+        self.said("over: " + text)
+        self.others_run(2)
+        self.assertEqual(self.says().count(text), 2, self.says())
+
+    def test_a_file_that_somebody_opens_for_writing_when_it_is_due_does_not_hold_up_the_others(self):
+        self.held(lambda path: os.open(path, os.O_WRONLY), os.close)
+
+    def test_a_lease_on_a_file_does_not_hold_up_the_others(self):
+        self.addCleanup(signal.signal, signal.SIGIO, signal.signal(signal.SIGIO, lambda *_: None))
+
+        def lease(path):
+            fd = os.open(path, os.O_RDONLY)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            return fd
+
+        self.held(lease, os.close)
+
+    def held(self, hold, release):
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused:")
+        self.drop("held", uow("echo held"))
+        until(lambda: os.path.exists(self.path("wait-q", "held")) and "JOB LOG" in self.read("wait-q", "held"), self.output)
+        handle = hold(self.path("wait-q", "held"))
+        self.message("RESUME")
+        self.said("resumed")
+        self.others_run()                            # at once, not after the kernel's 45 s
+        self.said_once("held in wait-q: another process holds it open for writing, or has a lease on it", lambda: release(handle))
+        self.assertEqual(self.ended("held"), "done-q")
+        self.stop(monitor)
+
+    def test_an_immutable_file_is_said_once_and_the_others_go_on(self):
+        need_root()
+        need("chattr")
+        path = self.drop("fixed", uow("true"))
+        if subprocess.run(["chattr", "+i", path], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no immutable files on this file system")
+        monitor = self.started()
+        try:
+            self.others_run()
+            self.said_once("fixed in wait-q: ", lambda: subprocess.run(["chattr", "-i", path], check=True))
+        finally:
+            if os.path.exists(path):
+                subprocess.run(["chattr", "-i", path], check=True)
+        self.assertEqual(self.ended("fixed"), "done-q")
+        self.stop(monitor)
+
+    def test_while_trash_is_gone_the_jobs_go_on_and_bad_files_wait_for_it(self):
+        monitor = self.started()
+        os.rmdir(self.path("trash"))
+        for number in range(5):
+            self.drop("bad-%d" % number, "nonsense")
+        self.said_once("%s is no longer a directory on this file system" % self.path("trash"), lambda: os.mkdir(self.path("trash")))
+        until(lambda: len(os.listdir(self.path("trash"))) == 5, self.output)
+        self.stop(monitor)
+
+    def test_a_job_process_that_runs_is_said_once(self):
+        shutil.copy(shutil.which("sleep"), self.path("sjq-foreign"))
+        foreign = subprocess.Popen([self.path("sjq-foreign"), "1000"])
+        self.addCleanup(foreign.wait)
+        self.addCleanup(foreign.kill)
+        self.refuses("job_process :: sjq-foreign\n", "waiting: a process sjq-foreign runs", lambda: (foreign.kill(), foreign.wait()))
+
+    def test_a_ready_command_that_refuses_is_said_once(self):
+        self.refuses("ready_command :: echo asked >> asked; test -e go\n", "waiting: ready_command refuses (exit 1)", lambda: self.write("go", ""))
+        self.assertGreater(self.read("asked").count("asked"), 2)
+
+    def refuses(self, config, text, over):
+        self.configure("sleep_seconds :: 0.3\n" + config)
+        monitor = self.started()
+        self.drop("job", uow("true"))
+        self.said(text)
+        began = time.monotonic()
+        until(lambda: time.monotonic() - began > 1, step=0.1)
+        self.assertEqual(self.says().count(text), 1, self.says())
+        self.assertEqual(self.where("job"), ["wait-q"])
+        over()
+        self.assertEqual(self.ended("job"), "done-q")
+        self.assertEqual(self.says().count("over: " + text), 1, self.says())
+        self.stop(monitor)
+
+
+class AsNobody(Rests):
+    """The Monitor of a user who is not root, and whom the file system therefore refuses something."""
+
+    def setUp(self):
+        need_root()
+        need("setpriv")
+        super().setUp()
+        os.mkdir(self.path(".program"))
+        self.program = shutil.copy(helpers.MONITOR, self.path(".program", "monitor.py"))
+        for place, directories, files in os.walk(self.root):
+            for path in [place] + [os.path.join(place, name) for name in files]:
+                os.chown(path, NOBODY, NOBODY)
+
+    def start(self, *flags, **options):
+        python = next(path for path in [sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"] if self.nobody(path, "-c", "") == 0)
+        return super().start(*flags, prefix=self.NOBODYS, python=python, program=self.program, **options)
+
+    NOBODYS = ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups"]
+
+    def nobody(self, *argv):
+        return subprocess.run(self.NOBODYS + list(argv), stderr=subprocess.DEVNULL, cwd="/").returncode
+
+    def test_an_unreadable_file_is_said_once_and_left_where_it_is(self):
+        path = self.drop("secret", uow("echo secret"))
+        os.chmod(path, 0o600)
+        mine = self.drop("mode-0", uow("echo mode 0"))
+        os.chown(mine, NOBODY, NOBODY)
+        os.chmod(mine, 0)
+        monitor = self.started()
+        self.others_run()
+        self.said_once("secret in wait-q: Permission denied; it is left there and tried again", lambda: os.chmod(path, 0o644))
+        self.assertEqual(self.ended("secret"), "done-q")
+        self.assertRegex(self.read("done-q", "secret"), r"^ENQUEUED :: \S+ by root\n")
+        self.assertEqual(self.where("mode-0"), ["wait-q"])
+        self.assertEqual(self.says().count("mode-0 in wait-q: Permission denied"), 1)
+        os.unlink(mine)
+        self.said("over: mode-0 in wait-q")
+        self.stop(monitor)
+
+    def test_a_file_that_becomes_unreadable_when_it_is_due_does_not_hold_up_the_others(self):
+        self.held(lambda path: os.chmod(path, 0) or path, lambda path: os.chmod(path, 0o600))
+
+    def held(self, hold, release):
+        self.said_once = lambda text, over: (self.said("held in wait-q: "), self.others_run(1), over())
+        super().held(hold, release)
+
+    def test_a_read_only_queue_directory_is_said_once_and_the_other_goes_on(self):
+        monitor = self.started()
+        os.chown(self.path("priority-q"), 0, 0)
+        for number in range(20):
+            self.drop("important-%d" % number, uow("true"), "priority-q")
+        self.said("%s cannot be read and written by nobody: it rests until it can" % self.path("priority-q"))
+        self.said_once("%s cannot be read and written by nobody" % self.path("priority-q"), lambda: os.chown(self.path("priority-q"), NOBODY, -1))
+        for number in range(20):
+            self.assertEqual(self.ended("important-%d" % number), "done-q")
+        self.assertNotIn("Permission denied", self.says())
+        self.stop(monitor)
+
+    def test_an_unreadable_queue_directory_is_said_once_and_the_other_goes_on(self):
+        monitor = self.started()
+        os.chmod(self.path("priority-q"), 0)
+        self.drop("important", uow("true"), "priority-q")
+        self.said_once("%s cannot be read and written by nobody" % self.path("priority-q"), lambda: os.chmod(self.path("priority-q"), 0o755))
+        self.assertEqual(self.ended("important"), "done-q")
+        self.stop(monitor)
+
+    def test_a_finished_uow_that_its_owner_made_read_only_can_be_run_again(self):
+        self.drop("again", uow("echo ran"))
+        self.run_until_empty()
+        for _ in range(2):
+            os.chmod(self.path("done-q", "again"), 0o444)
+            os.rename(self.path("done-q", "again"), self.path("wait-q", "again"))
+            self.run_until_empty()
+            self.assertEqual(self.where("again"), ["done-q"], self.output())
+        self.assertEqual(self.read("done-q", "again").count("==== JOB END"), 3)
+
+    def test_a_foreign_uow_becomes_the_monitors_own_and_names_who_dropped_it(self):
+        self.drop("roots", "ENQUEUED :: 2026-01-01T00:00:00Z by mallory\n\n%s\n==== STATUS\n%78s\n\n==== JOB LOG\n" % (uow("echo ran"), ""))
+        self.run_until_empty()
+        self.assertEqual(os.stat(self.path("done-q", "roots")).st_uid, NOBODY)
+        self.assertEqual(self.log("roots"), b"ran\n")
+
+    def test_messages_that_root_wrote_before_the_start_are_acted_on(self):
+        self.write("monitor_reads", "STATUS\nwhatever\n")
+        os.chown(self.path("monitor_reads"), 0, 0)
+        monitor = self.started()
+        self.said("counts: ")
+        self.said("message whatever is not known")
+        until(lambda: os.stat(self.path("monitor_reads")).st_uid == NOBODY, self.output)
+        self.assertEqual(self.says().count("counts: "), 1)
+        self.stop(monitor)
+
+    # What needs root, or is the same for everybody, was tried as root above.
+    test_an_immutable_file_is_said_once_and_the_others_go_on = None
+    test_a_job_process_that_runs_is_said_once = None
+    test_a_ready_command_that_refuses_is_said_once = None
+    test_a_file_that_somebody_opens_for_writing_when_it_is_due_does_not_hold_up_the_others = None
+    test_a_lease_on_a_file_does_not_hold_up_the_others = None
+    test_while_trash_is_gone_the_jobs_go_on_and_bad_files_wait_for_it = None
