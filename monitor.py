@@ -2807,11 +2807,12 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
-    if stat.S_ISREG(found.st_mode) and found.st_size <= READS_BYTES:
+    regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    if regular and found.st_size <= READS_BYTES:
         m.reads_like = found                         # the fresh one has its owner, group and mode
         return True
-    trash(m, reads, "more than %d bytes; expected a few messages" % READS_BYTES if stat.S_ISREG(found.st_mode) else
-          "not a regular file; expected the message file")
+    trash(m, reads, "more than %d bytes; expected a few messages" % READS_BYTES if regular else
+          "not a regular file of its own; expected the message file")
     return False
 
 
@@ -2866,15 +2867,12 @@ def fresh_messages(m, reads: str, partial: bytes) -> None:
     """Put a fresh message file in place, never over one that appeared meanwhile: then only the unfinished line is appended to it."""
     fresh = os.path.join(os.path.dirname(reads), "." + os.path.basename(reads) + ".fresh")
     write_whole(m, fresh, howto() + partial, like=m.reads_like)
-    try:
-        os.link(fresh, reads)                        # link, unlike rename, never replaces
-    except FileExistsError:
+    run(["mv", "-nT", "--", fresh, reads])
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
         if partial:
             with open(open_regular(reads, os.O_WRONLY | os.O_APPEND), "wb", 0) as file:
                 file.write(partial)
-    finally:
-        if os.path.lexists(fresh):
-            os.unlink(fresh)
 
 
 def act(m, line: bytes) -> None:
@@ -3161,13 +3159,12 @@ def is_own_group(gid: int, uid: int) -> bool:
         return False
 
 
-def lock(config) -> int:
-    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than a dead one's last `mv` needs."""
-    fd, until = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), boot_seconds() + LOCK_SECONDS
+def lock(config, seconds: float = 0) -> int:
+    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than some seconds."""
+    fd, until = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), boot_seconds() + seconds
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            DOOR.lock = [fd]
             return fd
         except BlockingIOError:
             if boot_seconds() > until:
@@ -3207,7 +3204,8 @@ def start_up(config, until_empty: bool) -> SimpleNamespace:
     findings = open_to_others(config)
     if findings:
         raise Unusable("; ".join(findings))
-    kept = lock(config)
+    kept = lock(config, LOCK_SECONDS)
+    DOOR.lock = [kept]
     m = new_monitor(config, until_empty)
     m.lock = kept
     try:
