@@ -1,0 +1,355 @@
+"""A fuzzer for the whole Monitor: mutated UOWs, names, layouts, messages and configurations, fed to the real monitor.py.
+
+    python3 tests/fuzz.py --seconds 60 --seed 1
+
+After each round it asserts: every file that was dropped is in exactly one directory, nothing outside the root was
+touched, the Monitor lives (or refused the configuration with exit code 2), it used little processor time and memory,
+and it sleeps when nothing is left to do. The last line says how many inputs were tried; a failure repeats the seed.
+"""
+import argparse
+import os
+import random
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MONITOR = os.path.join(CHECKOUT, "monitor.py")
+PLACES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash"]
+FILES_A_ROUND = 60
+CONFIG = "settle_seconds :: 0.05\nsleep_seconds :: 0.5\nkill_grace_seconds :: 0.2\ntimeout_seconds :: 5\nstatus_dir :: status\ndurable :: no\n"
+STAMPED = b"ENQUEUED :: 2026-11-24T02:30:00.123456Z by alice\n\n==== UNIT OF WORK\nTICKET  :: OPS-%d\nCOMMAND :: %s\n\n==== STATUS\n%-78s\n\n==== JOB LOG\n%s"
+COMMANDS = [b"true", b"echo hello", b"exit 3", b"kill -9 $$", b"sleep 0.1", b"printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"",
+            b"echo '==== STATUS'", b"head -c 100000 /dev/urandom", b"(exec 1>&- 2>&-; sleep 0.2) &", b"if", b"cat", b"sed -i s/x/y/ \"$SJQ_FILE\"",
+            b"echo x >> \"$SJQ_FILE\"", b"rm \"$SJQ_FILE\"", b": > \"$SJQ_FILE\"", b"printf 'garbage' | dd of=\"$SJQ_FILE\" conv=notrunc status=none"]
+STATUSES = [b"", b"", b"running: run 5f3a1c22-1, log at 200", b"running: run 5f3a1c22-99999999999999999999999, log at 99999999999999999999999", b"done: exit 0 after 1.0 s",
+            b"error: x", b"fail: interrupted", b"running", b"\xff", b"nonsense: " + b"x" * 60]
+TOKENS = [b"==== ", b"==== UNIT OF WORK\n", b"==== STATUS\n", b"==== JOB LOG\n", b"::", b" :: ", b"\n", b"\r\n", b"\0", b"\t", b"\x1b[2J", b"\xef\xbb\xbf", b"\xff", b"'", b"$(", b"`",
+          b"TIMEOUT :: 1\n", b"TIMEOUT :: 99999999999\n", b"COMMAND :: ", b"ENQUEUED :: ", b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:59-23:59", b"2026-13-99T99:99:99Z",
+          b"\xe2\x80\xa8", b"\xd9\xa3", b"x" * 300, b"A ::\n" * 3000, b"N :: " + b"x" * 66000, b"==== JOB START 2026-11-24T02:30:07.000000Z run 5f3a1c22-1\n",
+          b"\n==== JOB END 2026-11-24T02:30:19.300000Z run 5f3a1c22-1 exit 0\n", b"UOW_PATH :: /\n", b"PATH :: /nowhere\n", b"\xed\xa0\x80"]
+NAMES = [b"ticket", b"-rf", b"--", b" ", b"a b", b"new\nline", b"\x1b[31m", b"\xff", b"$(touch pwned)", b"'", b'"', b"\\", b"*", b"?", b"~", b"#x#", b"4913", b".hidden", b".new.123", b"...", b"README",
+         b"readme.txt", b"ReadMe.MD", b"README.tar.gz", b"x" * 255, b"\xc3\xbc" * 127, b"\xe2\x82" * 127, b"ticket.2", b"ticket.10", b"<script>", b"%2e%2e", b"index.html", b".paused", b"config.txt",
+         b"monitor_says", b".wait_q", b"UOW :: x", b"==== STATUS", b"one", b"-", b"=", b"%s%n", b"\xe2\x80\xae"]
+MESSAGES = [b"HELP", b"STATUS", b"status", b"CONFIG", b"PAUSE", b"RESUME", b"KILL JOB", b"kill  job", b"RELOAD", b"FOO", b"", b"#", b"\0", b"\xff\xfe", b"\x1b]0;x\x07", b"x" * 5000, b"STATUS extra", b"\r"]
+VALUES = ["", "0", "1", "-1", "0.1", "1e9", "99999999999", "yes", "no", "maybe", ".", "..", "/", "wait-q", "a/../b", "done-q/x", "x" * 300, "(", "[", "\\", "*", "true", "false", "1d", "COMMAND TICKET", "4 255", "256", "\u0663", "$(x)"]
+
+
+class Broken(Exception):
+    """An invariant does not hold."""
+
+
+class Fuzzer:
+    def __init__(self, seed):
+        self.choose = random.Random(seed)
+        self.top = tempfile.mkdtemp(prefix="sjq-fuzz-")
+        self.root, self.outside = os.path.join(self.top, "root"), os.path.join(self.top, "outside")
+        self.inputs = self.number = 0
+        os.mkdir(self.outside)
+        self.canary = os.path.join(self.outside, "canary")
+        with open(self.canary, "wb") as file:
+            file.write(STAMPED % (1, b"touch ../outside/ran", b"", b""))
+        self.outside_was = self.state_outside()
+
+    # -- mutations
+
+    def uow(self):
+        """Return a UOW, mostly mutated. Its number stands in its TICKET."""
+        one_of, many = self.choose.choice, self.choose.randrange
+        text = STAMPED % (many(1000), one_of(COMMANDS), one_of(STATUSES), one_of([b"", b"", b"old log\n"]))
+        if many(3):                                  # as people write it
+            text = b"==== UNIT OF WORK\n" + text.partition(b"==== UNIT OF WORK\n")[2].partition(b"\n==== STATUS")[0]
+        for _ in range(one_of([0, 0, 1, 1, 2, 5])):
+            at = many(len(text) + 1)
+            kind = many(6)
+            if kind == 0:
+                text = text[:at] + one_of(TOKENS) + text[at:]
+            elif kind == 1:
+                text = text[:at] + bytes([many(256)]) + text[at + 1:]
+            elif kind == 2:
+                text = text[:at] + text[at + many(30):]
+            elif kind == 3:
+                text = text[:at]
+            elif kind == 4:
+                lines = text.splitlines(True)
+                self.choose.shuffle(lines)
+                text = b"".join(lines)
+            else:
+                text = text[:at] + text
+        return text
+
+    def name(self):
+        name = self.choose.choice(NAMES)
+        if not self.choose.randrange(3):
+            name = bytes(c for c in (self.choose.randrange(1, 256) for _ in range(self.choose.randrange(1, 40))) if c != 47) or b"x"
+        return b"x" if name in (b".", b"..") else name
+
+    def drop(self):
+        """Put something into a queue; return its name, None when there was no place for it."""
+        place = self.choose.choice([b"wait-q", b"wait-q", b"wait-q", b"priority-q"] + [b"currently-executing"] * (not self.choose.randrange(20)))
+        new, target = os.path.join(os.fsencode(self.root), b".new-drop"), os.path.join(os.fsencode(self.root), place, self.name())
+        if target.endswith(b"currently-executing/.paused"):
+            return None                              # that is the Monitor's own mark
+        kind = self.choose.randrange(40)
+        if kind == 0:
+            os.symlink(self.choose.choice([self.canary, "/nowhere", ".", target]), new)
+        elif kind == 1:
+            os.mkfifo(new)
+        elif kind == 2:
+            os.mkdir(new)
+            with open(os.path.join(new, b"inside"), "wb") as file:
+                file.write(self.uow())
+        elif kind == 3:
+            os.link(self.canary, new)
+        elif kind == 4:
+            with open(new, "wb") as file:
+                file.write(self.choose.choice([b"", b"\0" * 5000, b"x\n" * 100, self.uow()]))
+                file.truncate(self.choose.choice([0, 1, 1 << 20, 1 << 36]))
+        else:
+            with open(new, "wb") as file:
+                file.write(self.uow())
+        if stat.S_ISREG(os.lstat(new).st_mode) and kind != 3:
+            if not self.choose.randrange(4):
+                os.chmod(new, self.choose.choice([0, 0o444, 0o666, 0o777, 0o4755, 0o2644]))
+            if not self.choose.randrange(4):
+                moment = self.choose.choice([0, 1, 2 ** 31, 2 ** 33, time.time() + 3600])
+                os.utime(new, (moment, moment))
+        subprocess.run(["mv", "-nT", "--", new, target], stderr=subprocess.DEVNULL)      # people who overwrite a file have lost it themselves
+        if os.path.lexists(new):
+            shutil.rmtree(new) if stat.S_ISDIR(os.lstat(new).st_mode) else os.unlink(new)
+            return None
+        self.inputs += 1
+        return base_name(os.path.basename(target))
+
+    def message(self):
+        data = self.choose.choice(MESSAGES) + self.choose.choice([b"\n", b"\n", b"\n", b"", b"\r\n"])
+        try:
+            if self.choose.randrange(10):
+                fd = os.open(os.path.join(self.root, "monitor_reads"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
+                if os.fstat(fd).st_nlink == 1:       # else it is the canary, which this fuzzer has linked there
+                    os.write(fd, data)
+                os.close(fd)
+            else:
+                path = os.path.join(self.root, "monitor_reads")
+                os.unlink(path)
+                self.choose.choice([lambda: os.mkdir(path), lambda: os.mkfifo(path), lambda: os.symlink(self.canary, path), lambda: os.link(self.canary, path)])()
+        except OSError:
+            pass
+        self.inputs += 1
+
+    def bad_config(self):
+        """Write a mutated configuration; return True when it may be usable all the same."""
+        lines = CONFIG.splitlines(True)
+        for _ in range(self.choose.randrange(1, 4)):
+            key = self.choose.choice(["sleep_seconds", "settle_seconds", "timeout_seconds", "required_names", "job_process", "fail_exit_codes", "wait_q", "trash", "archive",
+                                      "error_pattern", "durable", "monitor_reads", "monitor_says", "status_dir", "nonsense", "\u00fc", ""])
+            lines.insert(self.choose.randrange(len(lines) + 1), "%s%s%s\n" % (key, self.choose.choice([" :: ", "::", ":", " "]), self.choose.choice(VALUES)))
+        text = "".join(lines).encode()
+        if not self.choose.randrange(3):
+            at = self.choose.randrange(len(text))
+            text = text[:at] + self.choose.choice(TOKENS) + text[at:]
+        with open(os.path.join(self.root, "other.txt"), "wb") as file:
+            file.write(text)
+        self.inputs += 1
+
+    # -- rounds
+
+    def start(self, *arguments):
+        self.output = open(os.path.join(self.top, "output"), "ab")
+        return subprocess.Popen([sys.executable, "-B", MONITOR, *arguments], stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, cwd="/")
+
+    def round(self):
+        """Feed one Monitor with some dozen inputs, then assert the invariants."""
+        self.number += 1
+        os.mkdir(self.root)
+        for place in PLACES + ["archive"]:
+            os.mkdir(os.path.join(self.root, place))
+        with open(os.path.join(self.root, "config.txt"), "w") as file:
+            file.write(CONFIG)
+        self.check_config()
+        dropped = [self.drop() for _ in range(self.choose.randrange(FILES_A_ROUND // 2))]         # some are there at the start
+        monitor, began = self.start(os.path.join(self.root, "config.txt")), time.monotonic()
+        try:
+            for _ in range(self.choose.randrange(FILES_A_ROUND)):
+                if self.choose.randrange(3):
+                    dropped.append(self.drop())
+                else:
+                    self.message()
+                if not self.choose.randrange(10):
+                    time.sleep(0.05)                 # the pace of people
+                if not self.choose.randrange(60):
+                    monitor.kill()
+                    monitor.wait()
+                    monitor = self.start(os.path.join(self.root, "config.txt"))
+            self.lay_to_rest(monitor)
+            self.assert_idle(monitor, began)
+        finally:
+            self.end(monitor)
+        self.assert_nothing_lost([name for name in dropped if name])
+        if self.state_outside() != self.outside_was:
+            raise Broken("something outside the root was touched: %s" % (self.state_outside(),))
+        shutil.rmtree(self.root)
+
+    def lay_to_rest(self, monitor):
+        """Wait until nothing is left to do: no message is unread and nothing moves for a while."""
+        still_since, before, end = time.monotonic(), None, time.monotonic() + 60
+        while time.monotonic() - still_since < 0.7:
+            if monitor.poll() is not None:
+                raise Broken("the Monitor ended with %d" % monitor.returncode)
+            if time.monotonic() > end:
+                raise Broken("it does not come to rest: %s" % (self.waits(),))
+            now = [self.names(place) for place in PLACES] + [self.says_size()]
+            if now != before:
+                before, still_since = now, time.monotonic()
+            if self.is_paused():
+                self.say_resume()
+            time.sleep(0.05)
+        left = [name for name in self.names("wait-q") | self.names("priority-q") if not re.fullmatch(rb"\..*|.*~|#.*#|4913|(?i:readme(\.[^.]*)?)", name, re.S)]
+        if left:
+            raise Broken("left in a waiting queue: %r" % left)
+
+    def is_paused(self):
+        return os.path.exists(os.path.join(self.root, "currently-executing", ".paused"))
+
+    def say_resume(self):
+        try:
+            fd = os.open(os.path.join(self.root, "monitor_reads"), os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW)
+            if os.fstat(fd).st_nlink == 1:
+                os.write(fd, b"\nRESUME\n")
+            os.close(fd)
+        except OSError:
+            pass                                     # the Monitor is about to replace it
+
+    def waits(self):
+        return {place: self.names(place) for place in PLACES[:3]}
+
+    def says_size(self):
+        try:
+            return os.stat(os.path.join(self.root, "monitor_says")).st_size
+        except OSError:
+            return 0
+
+    def names(self, place):
+        return set(os.listdir(os.path.join(os.fsencode(self.root), os.fsencode(place))))
+
+    def assert_idle(self, monitor, began):
+        """Bound what it has used, and what it uses when nothing happens."""
+        seconds, wakes, memory = facts(monitor.pid)
+        time.sleep(0.6)
+        later, later_wakes, _ = facts(monitor.pid)
+        if later - seconds > 0.3 or later_wakes - wakes > 60:
+            raise Broken("idle, it used %.2f s and woke %d times in 0.6 s" % (later - seconds, later_wakes - wakes))
+        if seconds > 2 + 0.8 * (time.monotonic() - began):
+            raise Broken("it used %.2f s of processor time" % seconds)
+        if memory > 100_000:
+            raise Broken("it needed %d KiB" % memory)
+
+    def end(self, monitor):
+        if monitor.poll() is None:
+            monitor.send_signal(signal.SIGTERM)
+            try:
+                monitor.wait(20)
+            except subprocess.TimeoutExpired:
+                monitor.kill()
+                monitor.wait()
+                raise Broken("SIGTERM did not end it") from None
+        self.output.close()
+        with open(os.path.join(self.top, "output"), "rb") as file:
+            if b"Traceback" in file.read():
+                raise Broken("a traceback")
+
+    def assert_nothing_lost(self, dropped):
+        """Every file that was dropped is in exactly one directory, under its name or the name with a number."""
+        places, there, message_files = {}, [], (b"monitor_reads", b".monitor_reads")
+        for place in map(os.fsencode, PLACES):
+            for name in self.names(os.fsdecode(place)):
+                path = os.path.join(os.fsencode(self.root), place, name)
+                found = os.lstat(path)
+                if name in (b".wait_q", b".priority_q") and stat.S_ISDIR(found.st_mode) and place == b"currently-executing":
+                    if os.listdir(path):
+                        raise Broken("left in %r: %r" % (path, os.listdir(path)))
+                    continue
+                places.setdefault(found.st_ino, []).append(path)
+                if place not in (b"trash", b"wait-q", b"priority-q") and (not stat.S_ISREG(found.st_mode) or found.st_nlink != 1):
+                    raise Broken("no file of its own: %r" % path)
+                if not (place == b"trash" and name.startswith(message_files)):
+                    there.append(base_name(name))
+        copies = [paths for identity, paths in places.items() if len(paths) > 1 and identity != os.stat(self.canary).st_ino]
+        if copies:
+            raise Broken("in two places: %r" % copies)
+        lost = [name for name in set(dropped) if there.count(name) < dropped.count(name)]
+        made = self.read_output().count(b"was replaced by another file while it ran")      # by `sed -i`: the job's own doing
+        if lost or len(there) > len(dropped) + made:
+            raise Broken("lost: %r; %d were dropped, %d are there, %d made by jobs: %r" % (lost, len(dropped), len(there), made, sorted(set(there) - set(dropped))))
+
+    def read_output(self):
+        with open(os.path.join(self.top, "output"), "rb") as file:
+            return file.read()
+
+    def check_config(self):
+        """A mutated configuration is either refused with exit code 2 and one sentence, or used."""
+        self.bad_config()
+        self.output = open(os.path.join(self.top, "config-output"), "wb")
+        monitor = subprocess.Popen([sys.executable, "-B", MONITOR, os.path.join(self.root, "other.txt"), "--check"], stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, cwd="/")
+        code = monitor.wait(30)
+        self.output.close()
+        with open(os.path.join(self.top, "config-output"), "rb") as file:
+            said = file.read()
+        if code not in (0, 1, 2) or b"Traceback" in said or code == 2 and len(said.splitlines()) != 1:
+            raise Broken("exit %d for this configuration: %r" % (code, said))
+        os.unlink(os.path.join(self.root, "other.txt"))
+
+    def state_outside(self):
+        state = os.lstat(self.canary)
+        with open(self.canary, "rb") as file:
+            return sorted(os.listdir(self.outside)), state.st_mode, state.st_uid, state.st_mtime_ns, file.read()
+
+
+def base_name(name):
+    """Return a name without the number that a collision gives it, and without what the number displaces in a long one."""
+    return re.sub(rb"(\.\d+)+$", b"", name)[:245]
+
+
+def facts(pid):
+    """Return a process's processor seconds, how often it went to sleep, and the most memory it has had, in KiB."""
+    with open("/proc/%d/stat" % pid, "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    with open("/proc/%d/status" % pid) as file:
+        status = file.read()
+    return ((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", status).group(1)),
+            int(re.search(r"VmHWM:\s*(\d+)", status).group(1)))
+
+
+def fuzz(seconds, seed):
+    """Fuzz for some seconds; return how many inputs were tried and what is broken, '' when nothing is."""
+    fuzzer, end = Fuzzer(seed), time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            if os.path.exists(os.path.join(fuzzer.top, "output")):
+                os.unlink(os.path.join(fuzzer.top, "output"))
+            fuzzer.round()
+    except Broken as problem:
+        said = fuzzer.read_output().decode("utf-8", "replace")
+        return fuzzer.inputs, "round %d: %s (seed %s; kept in %s)\n%s" % (fuzzer.number, problem, seed, fuzzer.top, said[-6000:])
+    shutil.rmtree(fuzzer.top)
+    return fuzzer.inputs, ""
+
+
+def main():
+    arguments = argparse.ArgumentParser(description="Fuzz the Monitor.")
+    arguments.add_argument("--seconds", type=float, default=60)
+    arguments.add_argument("--seed", type=int, default=1)
+    arguments = arguments.parse_args()
+    inputs, broken = fuzz(arguments.seconds, arguments.seed)
+    print("%sfuzz: %d inputs tried, seed %d" % (broken and broken + "\n", inputs, arguments.seed))
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
