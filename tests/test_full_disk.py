@@ -1,0 +1,378 @@
+"""A disk that is full, read-only or broken, no file descriptor, no process to be had: old content whole, nothing lost,
+said once, taken up again when the condition ends.
+
+Needs root (mount, mkfs.ext4 on a loop device, prlimit on another user's Monitor) and strace.
+"""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from tests.helpers import MONITOR, QueueCase, need, need_root, until, uow
+
+
+class SmallDisk(QueueCase):
+    """A root on a small file system of its own, with the Monitor's journal and the ledger outside of it."""
+
+    size = "1m"
+    base = QueueCase.base.replace("sleep_seconds :: 5", "sleep_seconds :: 0.3")
+
+    def make_root(self):
+        need_root()
+        need("mount", "umount")
+        self.outside = tempfile.mkdtemp(prefix="sjq-outside-")
+        self.addCleanup(shutil.rmtree, self.outside)
+        root = tempfile.mkdtemp(prefix="sjq-")
+        self.addCleanup(os.rmdir, root)
+        self.mount(root)
+        self.addCleanup(self.unmount, root)
+        return root
+
+    def mount(self, root):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=" + self.size, "none", root], check=True)
+
+    def unmount(self, root):
+        until(lambda: subprocess.run(["umount", root], stderr=subprocess.DEVNULL).returncode == 0, "umount " + root)
+
+    def setUp(self):
+        super().setUp()
+        self.ledger_path = os.path.join(self.outside, "ledger")
+        open(os.path.join(self.outside, "output"), "w").close()
+        os.symlink(os.path.join(self.outside, "output"), self.path(".output"))
+
+    def ledger(self):
+        if not os.path.exists(self.ledger_path):
+            return []
+        with open(self.ledger_path) as file:
+            return file.read().split()
+
+    def fill(self, leave=0):
+        """Write until no byte is left, then give some back."""
+        with open(self.path("filler"), "ab", buffering=0) as file:
+            for size in (65536, 4096, 1):
+                try:
+                    while True:
+                        file.write(b"x" * size)
+                except OSError:
+                    pass
+            os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - leave)
+
+    def free(self):
+        os.unlink(self.path("filler"))
+
+    def cpu(self, monitor):
+        """Return the CPU seconds of a Monitor and of the commands that it has run."""
+        with open("/proc/%d/stat" % monitor.pid, "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+    def stays_calm(self, monitor, seconds=2.0):
+        """See that a lasting condition makes no hot loop, and that it is not said again and again."""
+        lines, cpu = self.output().count("\n"), self.cpu(monitor)
+        time.sleep(seconds)                              # the time in which nothing may happen
+        self.assertIsNone(monitor.poll(), self.output())
+        self.assertLess(self.cpu(monitor) - cpu, 0.5 * seconds, self.output())
+        self.assertLessEqual(self.output().count("\n") - lines, 1, self.output())
+
+    def done_once(self, *names):
+        for name in names:
+            self.assertEqual(self.ended(name), "done-q")
+        self.assertEqual(sorted(self.ledger()), sorted(names))
+
+
+class TestFullDisk(SmallDisk):
+    def test_under_tee(self):
+        """tee never resumes after a full disk, so the log has a hole: that is a failure even with exit 0."""
+        self.started()
+        self.drop("big", uow("head -c 3000000 /dev/zero | tr '\\0' x; echo big >> %s" % self.ledger_path))
+        self.assertEqual(self.ended("big"), "fail-q")
+        self.assertEqual(self.status("big"), "fail: exit 0, log incomplete")
+        self.assertEqual(self.ledger(), ["big"])
+        os.truncate(self.path("fail-q", "big"), 0)
+        self.drop("next", uow("echo next >> " + self.ledger_path))
+        self.assertEqual(self.ended("next"), "done-q")
+
+    def test_under_the_stamp(self):
+        texts = {name: uow("echo %s >> %s" % (name, self.ledger_path)) for name in ("a", "b")}
+        for name, text in texts.items():
+            self.drop(name, text)
+        self.fill()
+        monitor = self.started()
+        for name in texts:
+            until(lambda: name + " in wait-q: No space left" in self.output(), self.output)
+        self.stays_calm(monitor)
+        for name, text in texts.items():
+            where, = [place for place in ("wait-q", "currently-executing/.wait_q") if os.path.exists(self.path(place, name))]
+            self.assertEqual(self.read(where, name), text)
+        self.assertEqual(self.ledger(), [])
+        self.free()
+        self.done_once("a", "b")
+
+    def test_under_the_start_line(self):
+        """The UOW ends at the end of a page: the START line needs a new one."""
+        head = "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody\n\n" + uow("echo edge >> " + self.ledger_path)
+        tail = "\n==== STATUS\n%s\n\n==== JOB LOG\n" % (" " * 78)
+        head += "NOTE :: " + "n" * (4096 - len(head) - len(tail) - 9) + "\n"
+        self.message("PAUSE")
+        monitor = self.started()
+        self.said("paused")
+        self.drop("edge", head + tail)
+        self.assertEqual(len(head + tail), 4096)
+        with open(self.path("monitor_reads"), "a") as file:
+            self.fill()
+            self.message("RESUME")                       # fits into the page that is there
+        until(lambda: "edge cannot be started now" in self.output(), self.output)
+        self.stays_calm(monitor)
+        self.assertEqual(self.read("currently-executing", "edge"), head + tail)
+        self.assertEqual(self.ledger(), [])
+        self.free()
+        self.done_once("edge")
+        self.assertEqual(self.read("done-q", "edge").count("==== JOB START"), 1)
+
+    def test_under_monitor_says(self):
+        monitor = self.started()
+        until(lambda: os.path.exists(self.path("monitor_reads")), "the message file")
+        with open(self.path("monitor_reads"), "a") as file:
+            self.fill()
+            file.write("HELP\n" * 9)                    # fits into the page that is there; the answers do not
+        until(lambda: "cannot be written" in self.output(), self.output)
+        until(lambda: "KILL JOB" in self.output(), self.output)
+        self.assertEqual(self.output().count("monitor_says cannot be written"), 1)
+        self.free()
+        self.message("STATUS")
+        until(lambda: "monitor_says can be written again" in self.output(), self.output)
+        self.assertIn("counts:", self.says())
+        cut = [line for line in self.says().splitlines() if not re.match(r"\d{4}-\d\d-\d\dT\S+Z ", line)]
+        self.assertLessEqual(len(cut), 1, cut)           # where the page ended, and the next line begins its own
+        self.assertIsNone(monitor.poll())
+
+    def test_under_a_message(self):
+        """The fresh monitor_reads cannot be written: the message was acted on once, and comes back when space does."""
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused")
+        until(lambda: os.path.exists(self.path("monitor_reads")) and "\nPAUSE" not in self.read("monitor_reads"))
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("RESUME\n")
+            file.flush()
+            self.fill()
+            until(lambda: "resumed" in self.output(), self.output)
+        self.stays_calm(monitor, 1.0)
+        self.assertEqual(self.output().count("resumed"), 1)
+        self.free()
+        self.message("STATUS")
+        until(lambda: "counts:" in self.output(), self.output)
+
+    def test_a_hundred_files_on_a_full_disk(self):
+        for number in range(100):
+            self.drop("job-%d" % number, uow("echo job-%d >> %s" % (number, self.ledger_path)))
+        self.fill()
+        monitor = self.started()
+        until(lambda: "No space left" in self.output(), self.output)
+        self.free()
+        self.done_once(*["job-%d" % number for number in range(100)])
+        self.assertIsNone(monitor.poll())
+
+
+class TestFullStatusPage(SmallDisk):
+    """Only the file system of the status page is full: jobs go on as if nothing were."""
+
+    config = "status_dir :: page\n"
+
+    def test_jobs_go_on(self):
+        os.mkdir(self.path("page"))
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "none", self.path("page")], check=True)
+        self.addCleanup(self.unmount, self.path("page"))
+        try:
+            with open(self.path("page", "filler"), "wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 4096)
+        except OSError:
+            pass
+        monitor = self.started()
+        names = ["job-%d" % number for number in range(5)]
+        for name in names:
+            self.drop(name, uow("echo %s >> %s" % (name, self.ledger_path)))
+        self.done_once(*names)
+        until(lambda: "No space left" in self.output(), self.output)
+        self.stays_calm(monitor, 2.5)
+        self.assertEqual(self.output().count("No space left"), 1)
+        os.unlink(self.path("page", "filler"))
+        subprocess.run(["mount", "-o", "remount,size=4m", self.path("page")], check=True)
+        self.message("STATUS")
+        until(lambda: os.path.exists(self.path("page", "status.json")) and os.path.getsize(self.path("page", "status.json")), self.output)
+
+
+class TestReadOnly(SmallDisk):
+    def remount(self, how):
+        until(lambda: subprocess.run(["mount", "-o", "remount," + how, self.root], stderr=subprocess.DEVNULL).returncode == 0, "remount " + how)
+
+    def test_what_waits_when_the_disk_goes_read_only(self):
+        """Stamped and held back by ready_command, so that the claim is the first that is refused."""
+        self.configure("ready_command :: [ -e %s/ready ]\n" % self.outside)
+        monitor = self.started()
+        for name in ("a", "b", "c"):
+            self.drop(name, uow("echo %s >> %s" % (name, self.ledger_path)))
+        until(lambda: all(self.where(name) == ["wait-q"] and "ENQUEUED" in self.read("wait-q", name) for name in "abc"), self.output)
+        self.remount("ro")
+        open(os.path.join(self.outside, "ready"), "w").close()
+        until(lambda: "ead-only file system" in self.output(), self.output)
+        self.stays_calm(monitor)
+        self.assertEqual(self.ledger(), [])
+        self.remount("rw")
+        self.done_once("a", "b", "c")
+
+    def test_read_only_before_anything_was_taken(self):
+        monitor = self.started()
+        self.message("STATUS")
+        self.said("counts:")
+        for number in range(20):
+            self.drop("job-%d" % number, uow("echo job-%d >> %s" % (number, self.ledger_path)))
+        self.remount("ro")
+        until(lambda: "ead-only file system" in self.output() or len(self.ledger()) == 20, self.output)
+        time.sleep(1)                                    # each file is said once
+        self.stays_calm(monitor)
+        self.remount("rw")
+        self.done_once(*["job-%d" % number for number in range(20)])
+
+
+class TestDiskThatGoesReadOnlyUnderAJob(SmallDisk):
+    """An ext4 that finds an error turns itself read-only, with files open for writing and all."""
+
+    def mount(self, root):
+        need("mkfs.ext4", "losetup", "e2fsck")
+        self.image = os.path.join(self.outside, "image")
+        with open(self.image, "wb") as file:
+            file.truncate(8 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", self.image], check=True)
+        subprocess.run(["mount", "-o", "loop", self.image, root], check=True)
+
+    def test_the_outcome_is_kept_and_nothing_runs_twice(self):
+        monitor = self.started()
+        go = os.path.join(self.outside, "go")
+        self.drop("one", uow("echo one >> %s; until [ -e %s ]; do sleep 0.02; done" % (self.ledger_path, go)))
+        until(self.ledger, self.output)
+        os.sync()
+        subprocess.run(["mount", "-o", "remount,abort", self.root], stderr=subprocess.DEVNULL)
+        open(go, "w").close()
+        until(lambda: "STATUS cannot be written (Read-only file system)" in self.output(), self.output)
+        self.stays_calm(monitor)
+        self.assertEqual(self.output().count("STATUS cannot be written"), 1)
+        monitor.kill()
+        monitor.wait()
+        self.unmount(self.root)
+        subprocess.run(["e2fsck", "-p", "-f", self.image], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(["mount", "-o", "loop", self.image, self.root], check=True)
+        self.run_until_empty()
+        self.assertEqual(self.where("one"), ["fail-q"])
+        self.assertIn(self.status("one"), ("fail: interrupted", "fail: exit 0, log incomplete"))
+        self.assertEqual(self.ledger(), ["one"])
+
+
+class TestNothingToBeHad(SmallDisk):
+    """No file descriptor, no process: back off, lose nothing, go on when there are some again."""
+
+    def limit(self, monitor, what, *prefix):
+        subprocess.run([*prefix, "prlimit", "--pid", str(monitor.pid), what], check=True)
+
+    def test_no_file_descriptor(self):
+        need("prlimit")
+        monitor = self.started()
+        self.message("STATUS")
+        self.said("counts:")
+        self.limit(monitor, "--nofile=4:1024")
+        for name in ("a", "b"):
+            self.drop(name, uow("echo %s >> %s" % (name, self.ledger_path)))
+        until(lambda: "Too many open files" in self.output(), self.output)
+        self.stays_calm(monitor)
+        self.assertEqual(self.ledger(), [])
+        self.limit(monitor, "--nofile=1024:1024")
+        self.done_once("a", "b")
+
+    def test_few_file_descriptors_while_a_job_runs(self):
+        for spare in (0, 1, 2, 4, 6):
+            self.check_few(spare)
+
+    def check_few(self, spare):
+        """Take all but some file descriptors away while a job runs, and see that it and the next one are done once."""
+        need("prlimit")
+        name, go = "job-%d" % spare, os.path.join(self.outside, "go-%d" % spare)
+        monitor = self.started()
+        self.drop(name, uow("echo %s >> %s; until [ -e %s ]; do sleep 0.02; done" % (name, self.ledger_path, go)))
+        until(lambda: name in self.ledger(), self.output)
+        self.drop("then-" + name, uow("echo then-%s >> %s" % (name, self.ledger_path)))
+        self.limit(monitor, "--nofile=%d:1024" % (max(map(int, os.listdir("/proc/%d/fd" % monitor.pid))) + 1 + spare))
+        open(go, "w").close()
+        time.sleep(0.5)                                  # what can go wrong meanwhile, may
+        self.stays_calm(monitor, 1)
+        self.limit(monitor, "--nofile=1024:1024")
+        self.assertEqual(self.ended(name), "done-q", self.output())
+        self.assertEqual(self.ended("then-" + name), "done-q", self.output())
+        self.assertEqual(self.ledger().count(name), 1)
+        self.stop(monitor)
+
+    def test_no_process(self):
+        """fork: EAGAIN. The limit counts for a user without root's privileges only."""
+        need("setpriv", "prlimit")
+        uid = "54329"
+        user = ("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups")
+        subprocess.run(["chown", "-R", uid + ":" + uid, self.root, self.outside], check=True)
+        monitor = self.started(prefix=user)
+        self.drop("a", uow("echo a >> " + self.ledger_path))
+        self.assertEqual(self.ended("a"), "done-q")
+        self.limit(monitor, "--nproc=1:100", *user)
+        self.drop("b", uow("echo b >> " + self.ledger_path))
+        until(lambda: "Resource temporarily unavailable" in self.output(), self.output)
+        self.stays_calm(monitor)
+        self.assertEqual(self.ledger(), ["a"])
+        self.limit(monitor, "--nproc=100:100", *user)
+        self.done_once("a", "b")
+
+
+class TestFsyncThatFails(QueueCase):
+    """EIO from fsync is no success: nothing is started that is not on disk, nothing called done."""
+
+    config = "durable :: yes\nsleep_seconds :: 0.3\n"
+
+    def strace(self, *inject):
+        need("strace")
+        return ("strace", "-qq", "-o", "/dev/null", *[word for rule in inject for word in ("-e", "inject=" + rule)])
+
+    def ledger(self):
+        return self.read("ledger").split() if os.path.exists(self.path("ledger")) else []
+
+    def test_no_fsync_no_start(self):
+        self.drop("one", uow("echo one >> ledger"))
+        self.started(prefix=self.strace("fsync,fdatasync:error=EIO"))
+        until(lambda: "Input/output error" in self.output(), self.output)
+        before = self.output().count("\n")
+        time.sleep(1)                                    # in which it must not start
+        self.assertLessEqual(self.output().count("\n") - before, 1, self.output())
+        self.assertEqual(self.ledger(), [])
+        self.kill_monitors()
+        self.run_until_empty()
+        self.assertEqual((self.where("one"), self.ledger()), (["done-q"], ["one"]))
+
+    def kill_monitors(self):
+        """Kill strace and the Monitor below it."""
+        for strace in self.monitors:
+            if strace.poll() is None:
+                with open("/proc/%d/task/%d/children" % (strace.pid, strace.pid)) as file:
+                    children = file.read().split()
+                for pid in children:
+                    os.kill(int(pid), 9)
+                strace.wait(20)
+
+    def test_each_fsync_in_turn(self):
+        """One fsync fails, the next works: the UOW runs exactly once and is done, whichever it was."""
+        for number in range(1, 15):
+            with self.subTest(fsync=number):
+                name = "job-%d" % number
+                self.drop(name, uow("echo %s >> ledger" % name))
+                self.run_until_empty(prefix=self.strace("fsync,fdatasync:error=EIO:when=%d" % number))
+                self.assertEqual(self.where(name), ["done-q"], self.output())
+                self.assertEqual(self.ledger().count(name), 1)
+                self.assertEqual(self.read("done-q", name).count("==== JOB START"), 1)
