@@ -264,8 +264,9 @@ class TestDiskThatGoesReadOnlyUnderAJob(SmallDisk):
         monitor.kill()
         monitor.wait()
         self.unmount(self.root)
-        subprocess.run(["e2fsck", "-p", "-f", self.image], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        subprocess.run(["mount", "-o", "loop", self.image, self.root], check=True)
+        repaired = shutil.copy(self.image, self.image + "-repaired")     # the old one may still be mounted in somebody's namespace
+        subprocess.run(["e2fsck", "-p", "-f", repaired], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(["mount", "-o", "loop", repaired, self.root], check=True)
         self.run_until_empty()
         self.assertEqual(self.where("one"), ["fail-q"])
         self.assertIn(self.status("one"), ("fail: interrupted", "fail: exit 0, log incomplete"))

@@ -108,7 +108,7 @@ class TestKillingReachesEverything(KillCase):
         self.check_gone("touch ready; kill -STOP 0; sleep 600", -1, "kill_grace_seconds :: 0.2\n")
 
     def test_what_forks_without_end(self):
-        self.check_gone("trap '' TERM; f() { touch ready; sleep 0.02; f & }; f; f; while :; do sleep 0.02; done", 0, "kill_grace_seconds :: 0.2\n")
+        self.check_gone("trap '' TERM; f() { touch ready; sleep 0.005; f & }; f; f; f; while :; do sleep 0.02; done", 0, "kill_grace_seconds :: 0.2\n")
 
     def test_many(self):
         self.check_gone("for i in $(seq 150); do sleep 600 & done; touch ready; wait", 150)
