@@ -197,6 +197,16 @@ class QueueCase(unittest.TestCase):
         return until(lambda: os.path.exists(self.path("currently-executing", name)) and "==== JOB START" in self.read("currently-executing", name),
                      lambda: "%r runs; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
 
+    def asleep(self, monitor):
+        """Wait until the Monitor sleeps, and not for a moment only."""
+        def switches():
+            return re.search(r"^voluntary_ctxt_switches:\s+(\d+)", self.read("/proc/%d/status" % monitor.pid), re.M).group(1)
+        def look():
+            before = switches()
+            time.sleep(0.4)
+            return switches() == before
+        until(look, "the Monitor sleeps")
+
     def stamped(self, name, queue="wait-q", seconds=30):
         """Wait until a waiting UOW has its first line and its titles, and is back in its queue."""
         def look():

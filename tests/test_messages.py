@@ -3,7 +3,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 
 from tests.helpers import CHECKOUT, QueueCase, processes_with, until, uow
 import monitor
@@ -325,13 +324,3 @@ class TestReading(MessageCase):
             self.asleep(process)
             self.message("HELP")
             self.said("message HELP", seconds=10, count=number)
-
-    def asleep(self, process):
-        """Wait until the Monitor sleeps, and not for a moment only."""
-        def switches():
-            return re.search(r"^voluntary_ctxt_switches:\s+(\d+)", self.read("/proc/%d/status" % process.pid), re.M).group(1)
-        def look():
-            before = switches()
-            time.sleep(0.4)
-            return switches() == before
-        until(look, "the Monitor sleeps")

@@ -9,7 +9,6 @@ import time
 import unittest
 
 from tests.helpers import IN_CI, MONITOR, QUEUES, QueueCase, need, need_root, processes_with, until, uow
-import monitor
 
 STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
 
@@ -55,7 +54,7 @@ class TestOneInstance(QueueCase):
         self.drop("bad", "nonsense\n")
         self.said("bad in wait-q goes to trash")
         self.stamped("y")
-        until(lambda: self.read("monitor_reads").encode() == monitor.howto())
+        self.asleep(first)
         before = self.everything()
         for flags in ([], ["--until-empty"]):
             self.assertEqual(ran(self.path("config.txt"), *flags),
@@ -71,7 +70,7 @@ class TestOneInstance(QueueCase):
     def test_a_job_that_outlives_its_monitor_does_not_hold_the_lock(self):
         self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
         first = self.started()
-        self.running("x")
+        self.said(" started x run ")                     # earlier nobody knows whether it began
         first.kill()
         first.wait()
         self.started()
