@@ -3,7 +3,8 @@
     python3 -B tests/bench.py [--quick] [NAME ...]
 
 Machines differ and are never quiet, so only ratios count: both sides of each are measured in turn in
-the same run, and the median of at least five such pairs is printed. --quick takes two pairs of a tenth
+the same run, and the median of at least five such pairs is printed. Whatever is measured runs in a session of its own, as jobs
+do, since the kernel shares processors out among sessions. --quick takes two pairs of a tenth
 of the size. NAME chooses among the measurements (all without any): see MEASUREMENTS at the end.
 It works below $TMPDIR, which should be on a disk rather than in memory, and needs some 3 GB there.
 """
@@ -131,10 +132,10 @@ def memory(pid, what=b"VmRSS"):
 
 
 def sleeps(pid):
-    """Tell whether a process has not woken for some time."""
-    before = switches(pid)
+    """Tell whether a process has done nothing for some time."""
+    before = switches(pid), cpu(pid)
     time.sleep(0.5)
-    return switches(pid) == before
+    return (switches(pid), cpu(pid)) == before
 
 
 def timed(action):
@@ -167,7 +168,7 @@ def drain_monitor(durable):
 def drain_loop():
     with Queue() as queue:
         queue.fill("wait-q", ["job%05d" % i for i in range(JOBS)], UOW % "true")
-        took = timed(lambda: subprocess.run(["bash", "-c", BARE_LOOP, "loop", queue.root], check=True))
+        took = timed(lambda: subprocess.run(["bash", "-c", BARE_LOOP, "loop", queue.root], check=True, start_new_session=True))
         assert len(os.listdir(queue.path("done-q"))) == JOBS
         return took
 
@@ -198,7 +199,7 @@ def other(script, **environment):
     place = tempfile.mkdtemp(prefix="sjq-bench-")
     try:
         environment = {key: value % place for key, value in environment.items()}
-        return timed(lambda: subprocess.run(["bash", "-c", script, "submit", str(JOBS)], check=True, env=dict(os.environ, TMPDIR=place, **environment)))
+        return timed(lambda: subprocess.run(["bash", "-c", script, "submit", str(JOBS)], check=True, start_new_session=True, env=dict(os.environ, TMPDIR=place, **environment)))
     finally:
         if "TS_SOCKET" in environment:
             subprocess.run(["tsp", "-K"], env=dict(os.environ, **environment), check=True)
@@ -305,8 +306,7 @@ def arrival():
     with Queue("durable :: no\n") as queue:
         os.mkdir(queue.path(".new"))
         queue.fill(".new", ["j%06d" % i for i in range(MANY)], UOW % "true")
-        monitor = queue.ready()
-        idle = memory(monitor.pid)
+        queue.ready()
         mover = subprocess.Popen(["bash", "-c", 'cd "$1"/.new && printf "%s\\0" * | xargs -0 -n 200000 -s 2000000 mv -t ../wait-q --', "move", queue.root])
         began = time.time()
         mover.wait()
@@ -323,10 +323,21 @@ def arrival():
             answers.append(time.time() - asked)
         report("%d new files by one `mv` (it took %.1f s): first JOB START" % (MANY, moved), "%.1f s after the mv began" % first, "3 s")
         report("STATUS answered meanwhile, worst of %d" % ROUNDS, "%.2f s" % max(answers), "")
-        report("memory, idle / most with %d waiting" % MANY, "%.0f / %.0f MB" % (idle, memory(monitor.pid, b"VmHWM")), "30 / 150 MB")
 
 
 # ---- Idle
+
+def memory_used():
+    with Queue("durable :: no\n") as queue:
+        monitor = queue.ready()
+        idle = memory(monitor.pid)
+        queue.stop()
+        queue.write("currently-executing/.paused", "")               # so that all of them are judged and none is run
+        queue.fill("wait-q", ["job%06d" % i for i in range(MANY)], waiting())
+        monitor = queue.start()
+        wait_for(lambda: read(queue.path("monitor_says")).count(b" started: pid ") == 2 and sleeps(monitor.pid), 300)
+        report("memory, idle / most with %d waiting" % MANY, "%.0f / %.0f MB" % (idle, memory(monitor.pid, b"VmHWM")), "30 / 150 MB")
+
 
 def idle():
     with Queue("durable :: no\nsleep_seconds :: 30\n") as queue:
@@ -394,7 +405,7 @@ def log():
 
         def bare():
             os.sync()
-            took = timed(lambda: subprocess.run(["bash", "-c", command + " | tee -a \"$0\" >/dev/null", queue.path(".bare")], check=True))
+            took = timed(lambda: subprocess.run(["bash", "-c", command + " | tee -a \"$0\" >/dev/null", queue.path(".bare")], check=True, start_new_session=True))
             os.unlink(queue.path(".bare"))
             return took
         ours, [(theirs, ratio)] = pairs(lambda: job("long", command), bare)
@@ -440,7 +451,7 @@ def machine():
     print("Repeat it with `python3 -B tests/bench.py`: medians of %d pairs.\n" % ROUNDS)
 
 
-MEASUREMENTS = {measure.__name__: measure for measure in (drain, submit, latency, many, arrival, idle, storm, log)}
+MEASUREMENTS = {measure.__name__: measure for measure in (drain, submit, latency, many, arrival, memory_used, idle, storm, log)}
 
 
 def main():
