@@ -1,0 +1,68 @@
+"""monitor_says under the real logrotate, with README's snippet."""
+import grp
+import os
+import pwd
+import re
+import shlex
+import subprocess
+import threading
+
+from tests.helpers import CHECKOUT, QueueCase, need, until, uow
+
+
+def snippet():
+    """Return README's logrotate block."""
+    with open(os.path.join(CHECKOUT, "README.md")) as file:
+        return re.search(r"^```\w*\n(\S*monitor_says\S* \{\n.*?)^```$", file.read(), re.S | re.M).group(1)
+
+
+class TestLogrotate(QueueCase):
+    def setUp(self):
+        need("logrotate", "gzip")
+        super().setUp()
+        me = "%s %s" % (pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name)
+        text = snippet().replace("/srv/jobs", self.root).replace("simple-job-q simple-job-q", me)
+        self.assertIn(self.root, text)
+        self.write(".rotate", text)
+        os.chmod(self.path(".rotate"), 0o644)
+        os.chmod(self.root, 0o755)
+
+    def rotate(self):
+        made = subprocess.run(["logrotate", "--force", "--state", self.path(".rotated"), self.path(".rotate")], capture_output=True, text=True)
+        self.assertEqual((made.returncode, made.stdout, made.stderr), (0, "", ""))
+
+    def all_lines(self):
+        """Return what monitor_says and its older parts hold, oldest first."""
+        parts = sorted((name for name in os.listdir(self.root) if name.startswith("monitor_says.")), key=lambda name: -int(name.split(".")[1]))
+        text = "".join(subprocess.run("gzip -dcf " + shlex.quote(self.path(name)), shell=True, capture_output=True, text=True, check=True).stdout for name in parts)
+        return (text + self.says()).splitlines()
+
+    def test_the_monitor_goes_on_in_a_new_file_without_being_told(self):
+        self.started()
+        self.drop("before", uow("true"))
+        self.ended("before")
+        self.said("before: done")
+        old = self.says()
+        self.rotate()
+        self.assertFalse(os.path.exists(self.path("monitor_says")))
+        self.drop("after", uow("true"))
+        self.said("after: done")
+        self.assertEqual(self.read("monitor_says.1"), old)
+        self.assertNotIn("before: done", self.says())
+
+    def test_nothing_said_is_lost_or_said_twice_while_it_rotates(self):
+        self.started()
+
+        def ask():
+            for number in range(300):
+                self.message("nonsense-%03d" % number)
+        asking = threading.Thread(target=ask)
+        asking.start()
+        for _ in range(6):
+            before = len(self.says())
+            self.rotate()
+            until(lambda: not asking.is_alive() or len(self.says()) > before, "more lines")
+        asking.join()
+        until(lambda: any("nonsense-299" in line for line in self.all_lines()), "the last answer")
+        answered = re.findall(r"message nonsense-(\d+) is not known", "\n".join(self.all_lines()))
+        self.assertEqual(answered, ["%03d" % number for number in range(300)])

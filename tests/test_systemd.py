@@ -1,0 +1,601 @@
+"""Under a real systemd, booted in namespaces of its own (tests/boot-systemd): start, stop, upgrade and crash as an administrator meets them.
+
+Needs root and systemd; only TestNotify and TestUsed do without. The commands are README's own.
+"""
+import fcntl
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import time
+from types import SimpleNamespace
+
+import monitor
+from tests.helpers import CHECKOUT, MONITOR, QueueCase, need, need_root, processes_with, until, uow
+
+UNIT = os.path.join(CHECKOUT, "simple-job-q.service")
+CONFIG = "settle_seconds :: 0.1\nkill_grace_seconds :: 0.5\nstatus_dir ::\ndurable :: no\n"
+# 1,000 lines in 5 seconds, or in 2; `runs` tells how often it was started.
+LINES = "echo $SJQ_RUN >> runs\nfor i in $(seq 1000); do echo line $i; [ $((i %% 10)) != 0 ] || sleep %g; done"
+# Leaves its parent, its session and its environment, and ignores TERM: only a cgroup still knows whose it is.
+ESCAPE = """python3 -c 'import os, signal
+for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
+if os.fork(): %s
+os.setsid()
+if os.fork(): os._exit(0)
+for fd in (0, 1, 2): os.dup2(os.open("/dev/null", os.O_RDWR), fd)
+os.execve("/bin/sleep", ["sleep", "%s"], {})'"""
+
+
+def blocks():
+    """Return the fenced blocks below README's `## Install under systemd`, in order."""
+    with open(os.path.join(CHECKOUT, "README.md")) as file:
+        section = re.split(r"^## ", file.read().partition("\n## Install under systemd\n")[2], flags=re.M)[0]
+    return re.findall(r"^```\w*\n(.*?)^```$", section, re.S | re.M)
+
+
+def block(text):
+    """Return README's block that contains this text."""
+    found = [one for one in blocks() if text in one]
+    if not found:
+        raise AssertionError("README.md has no block with %r below `## Install under systemd`" % text)
+    return found[0]
+
+
+def score(path):
+    """Return the exposure of a unit file as `systemd-analyze security` gives it."""
+    made = subprocess.run(["systemd-analyze", "security", "--offline=true", "--no-pager", path], capture_output=True, text=True)
+    return float(re.search(r"Overall exposure level for \S+: ([\d.]+)", made.stdout).group(1))
+
+
+def uncommented():
+    """Return the unit with all its commented settings on."""
+    with open(UNIT) as file:
+        return re.sub(r"^#([A-Z]\w*=)", r"\1", file.read(), flags=re.M)
+
+
+class SystemdCase(QueueCase):
+    """A booted systemd for the class, in which README's commands have installed the unit; a root for each test."""
+
+    @classmethod
+    def setUpClass(cls):
+        need("systemctl", "systemd-analyze", "unshare", "nsenter", "setpriv")
+        need_root()
+        cls.boot = subprocess.Popen([os.path.join(CHECKOUT, "tests", "boot-systemd")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        cls.addClassCleanup(cls.end_boot)
+        cls.init = int(cls.boot.stdout.readline() or 0)
+        if not cls.init:
+            raise AssertionError("systemd did not boot")
+        cls.outside = "/proc/%d/root" % cls.init
+        cls.shell(cls.install("/srv/jobs").replace("enable --now", "enable"))
+        cls.configure_unit("[Service]\nRestartSec=300ms\nWatchdogSec=2\n")
+
+    @classmethod
+    def end_boot(cls):
+        cls.boot.stdin.close()
+        cls.boot.wait()
+        cls.boot.stdout.close()
+
+    @classmethod
+    def inside(cls, *argv, check=False):
+        made = subprocess.run(["nsenter", "-t", str(cls.init), "-m", "-p", "-u", "-i", "-C", "--", *argv],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if check and made.returncode:
+            raise AssertionError("%s: exit %d\n%s%s" % (" ".join(argv), made.returncode, made.stdout, made.stderr))
+        return made
+
+    @classmethod
+    def shell(cls, text):
+        """Run a block of README in the checkout, as root, so that sudo is nothing but the command."""
+        return cls.inside("bash", "-ec", 'sudo() { "$@"; }\ncd /mnt\n' + text, check=True)
+
+    @staticmethod
+    def install(path):
+        return block("useradd").replace('"/srv/jobs"', shlex.quote(path))
+
+    @classmethod
+    def configure_unit(cls, text):
+        os.makedirs(cls.outside + "/etc/systemd/system/simple-job-q@.service.d", exist_ok=True)
+        with open(cls.outside + "/etc/systemd/system/simple-job-q@.service.d/tests.conf", "w") as file:
+            file.write(text)
+        cls.inside("systemctl", "daemon-reload", check=True)
+
+    def setUp(self):
+        self.monitors = []
+        self.use("/srv/jobs")
+        self.addCleanup(self.clean)
+
+    def use(self, inner):
+        """Make a root that README's commands have installed the one of this test, and start it."""
+        self.inner, self.root = inner, self.outside + inner
+        self.unit = self.inside("systemd-escape", "--path", "--template=simple-job-q@.service", inner, check=True).stdout.strip()
+        self.write("config.txt", CONFIG + self.config)
+        os.makedirs(self.path(".staging"), exist_ok=True)
+        self.systemctl("start")
+
+    def clean(self):
+        for unit in self.inside("systemctl", "list-units", "--plain", "--no-legend", "--all", "simple-job-q@*").stdout.split("\n"):
+            self.inside("systemctl", "kill", "--kill-who=all", "-s", "KILL", unit.split(" ")[0]) if unit else None
+            self.inside("systemctl", "stop", unit.split(" ")[0]) if unit else None
+        self.shell("rm -rf %s/*-q/[!R]* %s/currently-executing/* %s/currently-executing/.paused %s/runs" % ((shlex.quote(self.inner),) * 4))
+
+    def systemctl(self, *words, check=True):
+        return self.inside("systemctl", *words, self.unit, check=check)
+
+    def show(self, name):
+        return self.inside("systemctl", "show", "-P", name, self.unit, check=True).stdout.strip()
+
+    def journal(self):
+        """Return what the unit has in the journal since its last start, as (priority, text)."""
+        self.inside("journalctl", "--sync")
+        lines = self.inside("journalctl", "_SYSTEMD_INVOCATION_ID=" + self.show("InvocationID"), "-o", "json", "--no-pager").stdout.splitlines()
+        return [(int(entry["PRIORITY"]), entry["MESSAGE"]) for entry in map(json.loads, lines)]
+
+    def output(self):
+        return "\n".join("<%d>%s" % entry for entry in self.journal())
+
+    def cgroup(self, *parts):
+        return os.path.join(self.outside, "sys/fs/cgroup", self.show("ControlGroup").lstrip("/"), *parts)
+
+    def runs(self):
+        return os.listdir(self.cgroup()) and [name for name in os.listdir(self.cgroup()) if name.startswith("run-")]
+
+    def run_through(self, name, meanwhile, seconds=2):
+        """Run a job of 1,000 lines, do something in its middle, and see that it ran once and kept every line."""
+        self.drop(name, uow(LINES % (seconds / 100)))
+        self.running(name)
+        until(lambda: "line 200\n" in self.read("currently-executing", name), "line 200")
+        meanwhile()
+        self.assertEqual(self.ended(name), "done-q")
+        self.assertEqual(self.log(name), b"".join(b"line %d\n" % i for i in range(1, 1001)))
+        self.assertEqual(len(self.read("runs").split()), 1)
+        self.assertEqual(self.read("done-q", name).count("==== JOB START"), 1)
+
+
+class TestInstalled(SystemdCase):
+    def test_a_job_runs_and_systemctl_and_the_journal_tell_of_it(self):
+        self.drop("two words", uow("echo hello\nwhoami"))
+        self.drop("bad", uow("exit 3"))
+        self.assertEqual(self.ended("two words"), "done-q")
+        self.assertEqual(self.log("two words"), b"hello\nsimple-job-q\n")
+        self.assertEqual(self.ended("bad"), "error-q")
+        until(lambda: 'Status: "idle; 0 waiting"' in self.systemctl("status").stdout, lambda: self.systemctl("status").stdout)
+        told = self.journal()
+        for priority, wanted in ((6, r"started \$'two words' run \S+"), (6, r"\$'two words': done: exit 0 after .* -> done-q"),
+                                 (4, r"bad: error: exit 3 after .* -> error-q"), (5, r"started: pid .*")):
+            self.assertEqual([entry[0] for entry in told if re.fullmatch(wanted, entry[1])], [priority], wanted)
+        self.assertEqual([text for _, text in told if re.search(r"\d{4}-\d\d-\d\dT", text)], [], "the journal has the time already")
+
+    def test_status_names_the_running_job_and_what_waits(self):
+        self.drop("long", uow("sleep 30"))
+        self.running("long")
+        self.drop("next", uow("true"))
+        until(lambda: re.search(r'Status: "running long since \d\d:\d\d:\d\d; 1 waiting"', self.systemctl("status").stdout), lambda: self.systemctl("status").stdout)
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("next"), "done-q")
+
+    def test_restart_in_the_middle_of_a_job(self):
+        self.run_through("restarted", lambda: self.systemctl("restart"), seconds=5)
+        self.assertIn("adopted restarted", self.says())
+
+    def test_stop_then_start_in_the_middle_of_a_job(self):
+        def stop_and_start():
+            self.systemctl("stop")
+            self.assertEqual(self.show("ActiveState"), "inactive")
+            self.systemctl("start")
+        self.run_through("stopped", stop_and_start, seconds=5)
+        for noise in ("Control process exited", "write error", "Invalid URL", "Failed"):
+            self.assertNotIn(noise, self.inside("journalctl", "-u", self.unit, "-o", "cat").stdout.rpartition("SHUTDOWN")[2])
+
+    def test_the_readmes_upgrade_in_the_middle_of_a_job(self):
+        before = self.show("MainPID")
+        self.run_through("upgraded", lambda: self.shell(block("monitor.py \"/srv/jobs\"")))
+        self.assertNotEqual(self.show("MainPID"), before)
+
+    def test_a_killed_monitor_is_started_again_and_adopts_the_job(self):
+        before = self.show("MainPID")
+        self.run_through("orphan", lambda: self.systemctl("kill", "--kill-who=main", "--signal=KILL"))
+        self.assertNotEqual(self.show("MainPID"), before)
+        self.assertIn("adopted orphan", self.says())
+
+    def test_a_hung_monitor_is_started_again_by_the_watchdog(self):
+        before = self.show("MainPID")
+
+        def hang():
+            self.systemctl("kill", "--kill-who=main", "--signal=STOP")
+            until(lambda: self.show("MainPID") not in (before, "0"), "a new Monitor")
+        self.run_through("hung", hang)
+        self.assertIn("Watchdog timeout", self.inside("journalctl", "-u", self.unit, "-o", "cat").stdout)
+
+    def test_an_idle_monitor_keeps_its_watchdog_fed(self):
+        before = self.show("MainPID")
+        time.sleep(3)                                # nothing happens for longer than WatchdogSec: that is the test
+        self.assertEqual((self.show("MainPID"), self.show("ActiveState")), (before, "active"))
+
+    def test_the_readmes_logrotate_snippet_as_root_runs_it(self):
+        need("logrotate")
+        with open(self.outside + "/etc/logrotate.d/simple-job-q", "w") as file:
+            file.write(block("monitor_says\" {"))
+        self.inside("chmod", "644", "/etc/logrotate.d/simple-job-q")
+        self.assertEqual(self.inside("logrotate", "--force", "--state", "/run/rotated", "/etc/logrotate.d/simple-job-q", check=True).stderr, "")
+        self.drop("after", uow("true"))
+        self.said("after: done")
+        self.assertIn("started: pid", self.read("monitor_says.1"))
+        self.assertEqual(os.stat(self.path("monitor_says")).st_uid, os.stat(self.path("monitor.py")).st_uid)
+
+    def test_a_crash_loop_neither_spins_nor_is_given_up(self):
+        with open(MONITOR) as file:
+            whole = file.read()
+        self.addCleanup(self.write, "monitor.py", whole)
+        self.systemctl("stop")
+        self.write("monitor.py", "raise SystemExit(1)\n")
+        self.inside("systemctl", "start", "--no-block", self.unit)
+        began = time.monotonic()
+        until(lambda: int(self.show("NRestarts")) >= 7, "7 restarts")
+        self.assertGreater(time.monotonic() - began, 7 * 0.3)
+        self.write("monitor.py", whole)
+        until(lambda: self.show("ActiveState") == "active", "a mended Monitor runs again")
+
+    def test_reload_waits_for_a_good_configuration(self):
+        self.write("config.txt", CONFIG + "required_names :: COMMAND TICKET\n")
+        self.systemctl("reload")
+        self.assertIn("RELOAD: configuration read", self.says())
+        self.assertEqual(self.show("ActiveState"), "active")
+
+    def test_reload_refuses_a_bad_configuration_and_the_old_one_stays(self):
+        self.write("config.txt", CONFIG + "sleep :: 3\n")
+        before = self.show("MainPID")
+        self.assertNotEqual(self.systemctl("reload", check=False).returncode, 0)
+        self.said("RELOAD: %s/config.txt line 5: unknown key sleep" % self.inner)
+        until(lambda: "unknown key sleep" in self.show("StatusText"), lambda: self.show("StatusText"))
+        self.assertIn((3, [text for _, text in self.journal() if "the old configuration stays" in text][-1]), self.journal())
+        self.assertEqual((self.show("MainPID"), self.show("ActiveState")), (before, "active"))
+        self.drop("after", uow("echo still"))
+        self.assertEqual(self.ended("after"), "done-q")
+        self.write("config.txt", CONFIG)
+        self.systemctl("reload")
+        until(lambda: self.show("StatusText") == "idle; 0 waiting", lambda: self.show("StatusText"))
+
+    def test_a_bad_configuration_at_start_fails_at_once_and_says_why(self):
+        self.systemctl("stop")
+        self.write("config.txt", "sleep_seconds :: -3\n")
+        self.assertNotEqual(self.systemctl("start", check=False).returncode, 0)
+        status = self.systemctl("status", check=False).stdout
+        self.assertIn("config.txt line 1: sleep_seconds :: -3; expected", status)
+        self.assertIn("status=2", status)
+        self.assertIn('Status: "%s/config.txt line 1: ' % self.inner, status)
+        time.sleep(1)                                # three times RestartSec
+        self.assertEqual((self.show("ActiveState"), self.show("NRestarts")), ("failed", "0"))
+        self.inside("systemctl", "reset-failed")
+
+    def test_a_second_monitor_on_the_root_is_not_tried_again(self):
+        self.systemctl("stop")
+        first = os.open(self.path("currently-executing"), os.O_RDONLY)
+        self.addCleanup(os.close, first)
+        fcntl.flock(first, fcntl.LOCK_EX)
+        self.assertNotEqual(self.systemctl("start", check=False).returncode, 0)
+        self.assertIn("another Monitor has", self.systemctl("status", check=False).stdout)
+        time.sleep(1)                                # three times RestartSec
+        self.assertEqual((self.show("ExecMainStatus"), self.show("NRestarts")), ("3", "0"))
+
+
+class TestCgroups(SystemdCase):
+    def test_the_job_has_a_cgroup_of_its_own_and_the_monitor_keeps_out_of_it(self):
+        self.drop("job", uow("cat /proc/self/cgroup\necho ready\nsleep 30"))
+        self.running("job")
+        until(lambda: "\nready\n" in self.read("currently-executing", "job"), "ready")
+        run = re.search(r"run (\S+)", self.read("currently-executing", "job").partition("JOB START")[2]).group(1)
+        self.assertIn("0::%s/run-%s\n" % (self.show("ControlGroup"), run), self.read("currently-executing", "job"))
+        with open(self.cgroup("monitor", "cgroup.procs")) as file:
+            beside = file.read().split()
+        self.assertEqual(len(beside), 3, "the Monitor, the keeper and tee")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("job"), "fail-q")
+        self.assertIn(" exit 143 killed\n", self.read("fail-q", "job"))
+        self.assertEqual(self.runs(), [])
+
+    def test_what_it_used_stands_once_behind_job_end(self):
+        self.drop("job", uow("for i in $(seq 200000); do :; done"))
+        self.ended("job")
+        used = re.search(r"exit 0\n==== JOB USED cpu (\d+\.\d) s(, memory peak (\d+\.\d) MiB)?\n\Z", self.read("done-q", "job"))
+        self.assertGreater(float(used.group(1)), 0.0)
+        self.assertEqual(bool(used.group(2)), self.has("memory"))
+        os.rename(self.path("done-q", "job"), self.path("wait-q", "job"))
+        until(lambda: self.where("job") == ["done-q"] and self.read("done-q", "job").count("==== JOB USED") == 2, "the second run")
+
+    def test_after_a_restart_the_cgroup_is_found_again(self):
+        self.drop("job", uow("echo ready\nsleep 1; for i in $(seq 200000); do :; done; sleep 1000"))
+        self.running("job")
+        self.systemctl("restart")
+        self.said("adopted job")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("job"), "fail-q")
+        self.assertRegex(self.read("fail-q", "job"), r"killed\n==== JOB USED cpu \d+\.\d s\n\Z")
+        self.assertEqual(self.runs(), [])
+
+    def escape(self, name, **header):
+        """Run a job that leaves a daemon behind which nothing but its cgroup tells; return when that runs."""
+        seconds = "98765.%d" % os.getpid()
+        self.drop(name, uow(ESCAPE % ("os.waitpid(-1, 0); signal.pause()", seconds), **header))
+        until(lambda: "sleep" in self.commands(seconds), self.output)
+        return seconds
+
+    @staticmethod
+    def commands(text):
+        """Return the names of the processes with this text."""
+        found = []
+        for pid in processes_with(text):
+            try:
+                with open("/proc/%d/comm" % pid) as file:
+                    found.append(file.read().strip())
+            except OSError:
+                pass                                 # it has ended
+        return found
+
+    def test_kill_job_leaves_nothing_of_a_job_that_hides(self):
+        seconds = self.escape("hidden")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("hidden"), "fail-q")
+        until(lambda: not self.commands(seconds), lambda: self.commands(seconds), seconds=5)     # the last may still be on its way out
+        self.assertEqual(self.status("hidden"), "fail: killed by message")
+
+    def test_kill_job_ends_what_runs_as_another_user(self):
+        """As after sudo: no signal of the Monitor's reaches it, only cgroup.kill does."""
+        self.drop("mixed", uow("sleep 1000"))
+        self.running("mixed")
+        until(self.runs, "its cgroup")
+        seconds = "87654.%d" % os.getpid()
+        foreign = subprocess.Popen(["nsenter", "-t", str(self.init), "-m", "-p", "-C", "--", "sleep", seconds])
+        self.addCleanup(foreign.wait)
+        self.addCleanup(foreign.kill)
+        until(lambda: "sleep" in self.commands(seconds), "root's sleep")
+        for pid in processes_with(seconds):
+            with open(self.cgroup(self.runs()[0], "cgroup.procs"), "w") as file:
+                file.write(str(pid))
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("mixed"), "fail-q")
+        until(lambda: not self.commands(seconds), lambda: self.commands(seconds), seconds=5)     # the last may still be on its way out
+
+    def test_a_timeout_leaves_nothing_of_a_job_that_hides(self):
+        seconds = self.escape("hidden", TIMEOUT="2s")
+        self.assertEqual(self.ended("hidden"), "fail-q")
+        until(lambda: not self.commands(seconds), lambda: self.commands(seconds), seconds=5)     # the last may still be on its way out
+        self.assertEqual(self.status("hidden"), "fail: timed out after 2 s")
+
+    def test_a_job_without_memory_fails_and_the_monitor_goes_on(self):
+        before = self.show("MainPID")
+        self.assertEqual(self.show("OOMPolicy"), "continue")
+        self.drop("greedy", uow("%s\npython3 -c 'x = bytearray(400 << 20)'" % self.limit()))
+        self.assertEqual(self.ended("greedy"), "fail-q", self.output)
+        self.assertRegex(self.status("greedy"), "^fail: killed by SIGKILL after")
+        self.assertEqual((self.show("MainPID"), self.show("ActiveState")), (before, "active"))
+        self.drop("next", uow("true"))
+        self.assertEqual(self.ended("next"), "done-q")
+
+    def limit(self):
+        """Limit memory to 100 MiB: of the unit, or where the kernel keeps that controller in a cgroup v1, of a group that the job enters."""
+        if self.has("memory"):
+            self.inside("systemctl", "set-property", "--runtime", self.unit, "MemoryMax=100M", "MemorySwapMax=0", check=True)
+            self.addCleanup(self.inside, "systemctl", "set-property", "--runtime", self.unit, "MemoryMax=infinity")
+            return "true"
+        place, group = "/run/memory", "/run/memory/sjq-%d" % os.getpid()
+        self.inside("bash", "-ec", "mkdir -p %s; mount -t cgroup -o memory memory %s; mkdir %s; echo 100M >%s/memory.limit_in_bytes; chown -R simple-job-q %s"
+                    % (place, place, group, group, group), check=True)
+        self.addCleanup(self.inside, "bash", "-c", "for i in $(seq 100); do rmdir %s && break; sleep 0.1; done; umount %s" % (group, place))
+        return "echo $$ >%s/cgroup.procs" % group
+
+    def has(self, controller):
+        with open(self.outside + "/sys/fs/cgroup/cgroup.controllers") as file:
+            return controller in file.read().split()
+
+    def test_a_restart_is_not_stopped_by_the_controller_that_the_monitor_switched_on(self):
+        """With a controller on below it, a cgroup takes no process: without ExecStopPost this start ends with status 219."""
+        controller = next((name for name in ("memory", "hugetlb") if self.has(name)), "")
+        if not controller:
+            self.skipTest("no cgroup v2 controller on this machine")
+        slice_of = os.path.dirname(self.cgroup())
+        for place in (self.outside + "/sys/fs/cgroup", os.path.dirname(slice_of), slice_of):
+            with open(place + "/cgroup.subtree_control", "w") as file:
+                file.write("+" + controller)
+        if controller != "memory":                   # systemd does not know this one: stand in for the other by it
+            with open(UNIT) as file:
+                line = re.search(r"^ExecStopPost=.*$", file.read(), re.M).group().replace("-memory", "-" + controller)
+            self.configure_unit("[Service]\nRestartSec=300ms\nExecStopPost=\n%s\n" % line)
+            self.systemctl("stop")
+            with open(MONITOR) as file:
+                whole = file.read()
+            self.addCleanup(self.write, "monitor.py", whole)
+            self.write("monitor.py", whole.replace('"+memory"', '"+%s"' % controller))
+            self.systemctl("start")
+        with open(self.cgroup("cgroup.subtree_control")) as file:
+            self.assertEqual(file.read().split(), [controller])
+        for do in (["restart"], ["kill", "--kill-who=main", "--signal=KILL"]):
+            self.drop("job", uow("echo ready\nsleep 2"))
+            self.running("job")
+            before = self.show("MainPID")
+            self.systemctl(*do)
+            until(lambda: self.show("MainPID") not in (before, "0") and self.show("ActiveState") == "active", self.output)
+            self.assertEqual(self.ended("job"), "done-q")
+        self.assertNotIn("status=219", self.inside("journalctl", "-u", self.unit, "-o", "cat").stdout)
+
+
+class TestPlaces(SystemdCase):
+    def test_two_queues_run_side_by_side(self):
+        self.shell(block("nightly builds").split("sudo systemctl")[0])
+        first = self.root, self.unit
+        self.drop("one", uow("until [ -e '/srv/nightly builds/met' ]; do sleep 0.05; done\ntouch met"))
+        self.use("/srv/nightly builds")
+        self.drop("two", uow("touch met\nuntil [ -e /srv/jobs/met ]; do sleep 0.05; done"))
+        self.assertEqual(self.ended("two"), "done-q")
+        self.assertEqual([self.inside("systemctl", "is-active", unit).stdout.strip() for unit in (first[1], self.unit)], ["active", "active"])
+        self.assertNotEqual(first[1], self.unit)
+        self.root = first[0]
+        self.assertEqual(self.ended("one"), "done-q")
+
+    def test_a_root_of_any_name(self):
+        inner = "/srv/it's 100% \"of\" ${HOME} $$, é -x/jobs"
+        self.inside("mkdir", "-p", os.path.dirname(inner), check=True)
+        self.shell(self.install(inner).partition("\n")[2].replace("enable --now", "enable"))
+        self.use(inner)
+        self.drop("here", uow("pwd"))
+        self.assertEqual(self.ended("here"), "done-q")
+        self.assertEqual(self.log("here").decode(), inner + "\n")
+        self.systemctl("reload")
+        self.run_through("restarted", lambda: self.systemctl("restart"))
+
+    def test_with_every_line_of_the_sandbox_on(self):
+        with open(self.outside + "/etc/systemd/system/simple-job-q@.service", "w") as file:
+            file.write(uncommented())
+        self.addCleanup(self.shell, next(line for line in block("useradd").splitlines() if "install -m" in line) + "\nsystemctl daemon-reload")
+        self.systemctl("stop")
+        self.inside("systemctl", "daemon-reload", check=True)
+        self.systemctl("start")
+        self.run_through("confined", lambda: self.systemctl("restart"))
+        self.drop("facts", uow("grep NoNewPrivs /proc/self/status"))
+        self.ended("facts")
+        self.assertEqual(self.log("facts").split()[-1], b"1")
+
+    def test_as_shipped_a_job_may_gain_rights(self):
+        self.drop("facts", uow("grep NoNewPrivs /proc/self/status"))
+        self.ended("facts")
+        self.assertEqual(self.log("facts").split()[-1], b"0")
+
+    def test_removal_leaves_the_queues_and_the_job(self):
+        self.addCleanup(self.shell, self.install("/srv/jobs").replace("sudo useradd", ": useradd").replace("enable --now", "enable"))
+        self.drop("last", uow("sleep 1; echo done"))
+        self.running("last")
+        self.shell(block("disable --now"))
+        self.assertNotEqual(self.systemctl("start", check=False).returncode, 0)
+        until(lambda: "exit 0" in self.read("currently-executing", "last").partition("JOB END")[2], "JOB END without a Monitor")
+
+
+class TestUnitFile(QueueCase):
+    def setUp(self):
+        need("systemd-analyze")
+        super().setUp()
+
+    def test_verify_finds_nothing(self):
+        for name, text in (("a@.service", None), ("b@.service", uncommented())):
+            with open(UNIT) as file:
+                self.write(name, text or file.read())
+            made = subprocess.run(["systemd-analyze", "verify", self.path(name)], capture_output=True, text=True)
+            self.assertEqual((made.returncode, made.stdout + made.stderr), (0, ""))
+
+    def test_the_score_is_not_worse_than_the_readme_says(self):
+        with open(os.path.join(CHECKOUT, "README.md")) as file:
+            said = re.search(r"`systemd-analyze security` gives ([\d.]+) .*?, ([\d.]+) .*? and ([\d.]+) ", " ".join(file.read().split()))
+        bare = self.write("bare.service", "[Service]\nExecStart=/usr/bin/python3 monitor.py\n")
+        strict = self.write("strict.service", uncommented())
+        self.assertAlmostEqual(score(bare), float(said.group(1)), delta=0.2)
+        self.assertLessEqual(score(UNIT), float(said.group(2)))
+        self.assertLessEqual(score(strict), float(said.group(3)))
+
+    def test_what_is_commented_out_says_what_it_breaks(self):
+        with open(UNIT) as file:
+            lines = file.read().splitlines()
+        for above, line in zip(lines, lines[1:]):
+            if re.match(r"#[A-Z]\w*=", line):
+                self.assertRegex(above, r"^# (breaks|hides) ", line)
+
+
+class TestNotify(QueueCase):
+    """What the Monitor tells systemd, with this test as systemd: no root is needed."""
+
+    def setUp(self):
+        super().setUp()
+        self.ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.ear.close)
+        self.ear.bind(self.path(".notify"))
+        self.ear.settimeout(30)
+        self.heard = []
+
+    def hear(self, text):
+        """Wait for a datagram with this line and return it."""
+        while True:
+            self.heard.append(self.ear.recv(4096).decode())
+            if text in self.heard[-1].split("\n"):
+                return self.heard[-1]
+
+    def environment(self, **more):
+        return dict(os.environ, NOTIFY_SOCKET=self.path(".notify"), **more)
+
+    def test_ready_status_reloading_stopping(self):
+        self.drop("job", uow("until [ -e go ]; do sleep 0.05; done"))
+        self.write("wait-q/bad", "no UOW\n")
+        monitor_ = self.start(env=self.environment())
+        self.hear("READY=1")
+        until(lambda: self.running("job"), "job")
+        while not self.heard[-1].startswith("WATCHDOG=1\nSTATUS=running job since "):
+            self.heard.append(self.ear.recv(4096).decode())
+        monitor_.send_signal(signal.SIGHUP)
+        self.assertRegex(self.hear("RELOADING=1"), r"\nMONOTONIC_USEC=\d+$")
+        self.hear("READY=1")
+        self.write("go", "")
+        self.hear("STATUS=idle; 0 waiting")
+        monitor_.terminate()
+        self.hear("STOPPING=1")
+        self.assertEqual(monitor_.wait(20), 0)
+        lines = [one for one in self.heard if "STATUS=" in one]
+        self.assertLessEqual(len(lines), len(set(lines)) + 1, "a STATUS line only when it changes")
+
+    def test_the_watchdog_is_fed_in_less_than_half_its_time(self):
+        self.start(env=self.environment(WATCHDOG_USEC="4000000"))
+        self.hear("READY=1")
+        times = [time.monotonic()]
+        for _ in range(4):
+            self.hear("WATCHDOG=1")
+            times.append(time.monotonic())
+        self.assertLess(max(later - earlier for earlier, later in zip(times, times[1:])), 2)
+        self.assertGreater(times[-1] - times[0], 2, "no flood")
+
+    def test_a_socket_that_nobody_reads_does_not_stop_the_cycle(self):
+        self.ear.close()
+        self.drop("job", uow("echo ran"))
+        self.run_until_empty(env=self.environment(WATCHDOG_USEC="2000000"))
+        self.assertEqual(self.where("job"), ["done-q"])
+
+    def test_a_job_sees_nothing_of_it(self):
+        self.drop("job", uow("env"))
+        self.run_until_empty(env=self.environment(WATCHDOG_USEC="2000000", SYSTEMD_EXEC_PID="1", JOURNAL_STREAM="1:2", INVOCATION_ID="x"))
+        for name in (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"SYSTEMD_EXEC_PID", b"JOURNAL_STREAM", b"INVOCATION_ID"):
+            self.assertNotIn(name, self.log("job"))
+
+    def test_a_journal_that_standard_output_is_not_gets_no_priorities(self):
+        self.start(env=dict(os.environ, JOURNAL_STREAM="1:2"))
+        until(lambda: " started: pid " in self.output(), "started")
+        self.assertNotIn("<5>", self.output())
+
+
+class TestUsed(QueueCase):
+    """JOB USED from the kernel's files, as far as it has them."""
+
+    def used(self, files, child=True):
+        self.addCleanup(setattr, monitor.DOOR, "cgroup", monitor.DOOR.cgroup)
+        monitor.DOOR.cgroup = self.path("unit")
+        os.makedirs(self.path("unit", "run-x"))
+        for name, text in files.items():
+            self.write("unit/run-x/" + name, text)
+        end = "\n==== JOB END t run x exit 0\n"
+        with open(self.write("log", "output" + end), "r+b") as log:
+            for _ in range(2):                       # a crash before the STATUS brings the Monitor here again
+                monitor.append_used(SimpleNamespace(run="x", fd=log.fileno(), child=child), len("output"))
+        return self.read("log").partition(end)[2]
+
+    def test_cpu_and_memory(self):
+        self.assertEqual(self.used({"cpu.stat": "usage_usec 1234567\nuser_usec 1\n", "memory.peak": "12897485\n"}),
+                         "==== JOB USED cpu 1.2 s, memory peak 12.3 MiB\n")
+
+    def test_a_kernel_without_memory_peak(self):
+        self.assertEqual(self.used({"cpu.stat": "usage_usec 0\n"}), "==== JOB USED cpu 0.0 s\n")
+
+    def test_the_peak_of_an_adopted_run_is_not_told(self):
+        self.assertEqual(self.used({"cpu.stat": "usage_usec 0\n", "memory.peak": "1\n"}, child=False), "==== JOB USED cpu 0.0 s\n")
+
+    def test_without_a_cgroup_nothing_is_written(self):
+        self.assertEqual(self.used({}), "")
+        monitor.DOOR.cgroup = ""
+        monitor.send(SimpleNamespace(run="no-such-run", watched={}), signal.SIGKILL)
+        self.assertEqual([name for name in os.listdir("/") if name.startswith("cgroup.")], [])
