@@ -1044,22 +1044,32 @@ class Waiting:
         self.fresh: List[tuple] = []                       # heap of (look at, changed, name): not judged yet
         self.seen: Dict[str, tuple] = {}                   # name -> (size, mtime, first seen so)
         self.arrived: Dict[str, int] = {}                  # name -> ctime when first seen, microseconds
-        self.take: List[str] = []                          # to be stamped or trashed
+        self.take: List[str] = []                          # to be stamped
+        self.bad: List[str] = []                           # to be trashed, after what is to be stamped
         self.stuck: Dict[str, float] = {}                  # name -> when to try again
         self.left = TAKEN_PER_WAKE                         # how many could not leave the private directory: at start-up nobody knows
         self.edit_at = 0.0                                 # when that is tried again, seconds after boot
 
     def to_take(self) -> List[str]:
         """Return the names that are to be taken in hand next: not many, and fewer while some cannot leave it again."""
-        return self.take[:max(0, TAKEN_PER_WAKE - self.left)]
+        room = max(0, TAKEN_PER_WAKE - self.left)
+        return self.take[:room] + self.bad[:max(0, room - len(self.take))]
+
+    def taken(self, names: List[str]) -> None:
+        valid = min(len(names), len(self.take))
+        del self.take[:valid], self.bad[:len(names) - valid]
 
     def forget(self, name: str) -> None:
         for memory in (self.known, self.seen, self.arrived, self.stuck):
             memory.pop(name, None)
 
-    def pending(self) -> bool:
+    def may_run(self) -> bool:
         """Tell whether there are files that may turn out to be the next to run."""
         return bool(self.ready or self.take or len(self.fresh) > len(self.stuck))
+
+    def pending(self) -> bool:
+        """Tell whether there is anything to be done with it."""
+        return bool(self.bad or self.may_run())
 
 
 def state_of_directory(path: str):
@@ -1090,7 +1100,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
             ends(m, ("file", queue.path, name))
         queue.__init__(queue.key, queue.path)
         return
-    began, readmes, there = boot_seconds(), [], {}
+    began, readmes, there, back = boot_seconds(), [], {}, set_back(m)
     with os.scandir(queue.path) as entries:
         for entry in entries:
             if README_NAME.fullmatch(entry.name):
@@ -1106,6 +1116,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         queue.ready = [item for item in queue.ready if item[1] not in left]
         queue.fresh = [item for item in queue.fresh if item[2] not in left]
         queue.take = [name for name in queue.take if name not in left]
+        queue.bad = [name for name in queue.bad if name not in left]
         heapq.heapify(queue.fresh)
     for name, inode in there.items():
         if name not in queue.known:
@@ -1114,17 +1125,28 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
             except OSError:
                 continue                             # gone already; the next listing tells
             queue.known[name] = inode
-            queue.arrived.setdefault(name, found.st_ctime_ns // 1000)
+            queue.arrived.setdefault(name, found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0))
             heapq.heappush(queue.fresh, (0.0, 0 if stamped else found.st_ctime_ns, name))
     one_readme(m, queue.path, readmes)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
     # A change within the file system's clock tick after this listing would leave no trace in the time.
-    racy = time.time() - state[0] / 1e9 < TICK_SECONDS if state else True
+    racy = abs(time.time() - state[0] / 1e9) < TICK_SECONDS if state else True     # far ahead, too: a clock was set back
     queue.listed = None if racy else state
     if racy:
         m.due.append(ended + queue.racy_seconds)
     queue.racy_seconds = min(0.5, 2 * queue.racy_seconds) if racy else TICK_SECONDS     # where names come and go without end, less and less often
+
+
+def set_back(m) -> int:
+    """Return by how many microseconds the clock was set back since the start; what arrives then is stamped as if it had not been, and keeps its turn."""
+    offset = time.time() - boot_seconds()
+    m.clock_ahead = max(m.clock_ahead, offset)
+    back = m.clock_ahead - offset
+    if abs(back - m.clock_back) >= 1:
+        m.clock_back = back
+        say(m, "the clock was set %s: new UOWs are stamped %g s ahead of it, so that they keep their turn" % ("back" if back >= 1 else "right", round(back)), 5)
+    return int(back * 1e6) if back >= 1 else 0
 
 
 def one_readme(m, path: str, names: List[str]) -> None:
@@ -1166,7 +1188,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         if wait > 0:
             return max(wait, 0.001)
         if not regular:
-            queue.take.append(name)
+            queue.bad.append(name)
             return 0
         fd = open_still(path)
         try:
@@ -1186,7 +1208,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     except BadUow:
         if time.time() - found.st_ctime < quiet and now - queue.seen[name][1] < quiet:
             return max(quiet, 0.001)
-        queue.take.append(name)
+        queue.bad.append(name)
     except OSError as problem:
         return rest(m, queue, name, problem)
     queue.stuck.pop(name, None)
@@ -1678,10 +1700,10 @@ def file_uow(m, name: str, uow: Uow, run: str = "") -> None:
         m.after.append((shown(name), environment))
 
 
-def trash(m, path: str, why: str, place: str = "") -> None:
-    """Move what is no UOW to trash, and say why; place: where people know it from."""
+def trash(m, path: str, why: str, place: str = "", moved: bool = False) -> None:
+    """Move what is no UOW to trash, and say why; place: where people know it from; moved: it is there already."""
     try:
-        if move(m, path, m.config.trash):
+        if moved or move(m, path, m.config.trash):
             ends(m, ("trash", path))
             say(m, "%s in %s goes to trash: %s" % (shown(os.path.basename(path)), shown(place or os.path.basename(os.path.dirname(path))), why), 4)
     except OSError as problem:
@@ -1763,12 +1785,12 @@ def take_in_hand(m, queue: Waiting, now: float) -> None:
                 move(m, path, place)
             except OSError as problem:
                 heapq.heappush(queue.fresh, (now + rest(m, queue, name, problem), 0, name))
-    del queue.take[:len(names)]
+    queue.taken(names)
 
 
 def put_back(m, queue: Waiting) -> None:
     """Judge and stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
-    place, stamped = private(m, queue), []
+    place, stamped, bad = private(m, queue), [], []
     queue.left, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
     for name in os.listdir(place):
         path = os.path.join(place, name)
@@ -1781,8 +1803,7 @@ def put_back(m, queue: Waiting) -> None:
             stamped.append((uow.enqueued, name))
             ends(m, ("file", queue.path, name))
         except BadUow as problem:
-            trash(m, path, str(problem), os.path.basename(queue.path))
-            queue.left += os.path.lexists(path)
+            bad.append((name, str(problem)))
             ends(m, ("file", queue.path, name))
         except OSError as problem:
             if not isinstance(problem, Busy):
@@ -1790,6 +1811,11 @@ def put_back(m, queue: Waiting) -> None:
             stamped.append((None, name))
     sync(m, place)
     move_all(m, place, [name for _, name in stamped], queue.path)
+    move_all(m, place, [name for name, _ in bad if not os.path.lexists(os.path.join(m.config.trash, name))], m.config.trash)
+    for name, why in bad:
+        path = os.path.join(place, name)
+        trash(m, path, why, os.path.basename(queue.path), moved=not os.path.lexists(path))
+        queue.left += os.path.lexists(path)
     for enqueued, name in stamped:
         target, inode = os.path.join(queue.path, name), None
         try:
@@ -1940,7 +1966,7 @@ def next_waiting(m) -> Optional[Tuple[Waiting, str]]:
     for queue in m.waiting:
         if queue.ready:
             return queue, queue.ready[0][1]
-        if queue.pending():
+        if queue.may_run():
             return None
     return None
 
@@ -2502,7 +2528,7 @@ def survey_ended(m) -> None:
         except OSError:
             pass                                           # gone between two looks; the next one tells
         one_readme(m, path, readmes)
-        racy = state and time.time() - state[0] / 1e9 < TICK_SECONDS     # as in list_waiting
+        racy = state and abs(time.time() - state[0] / 1e9) < TICK_SECONDS     # as in list_waiting
         ended.listed = None if racy else state
         ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * 500)
 
@@ -3198,7 +3224,7 @@ def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
                            ended={key: Ended() for key in DIRECTORIES[3:]}, totals=dict.fromkeys(FINISHED, 0), post_at=0, pages={}, finished={},
                            state=None, state_since=time.time(), hook=None, after=[], search=None, ready=None, ready_passed=False, ready_at=0, launch_at=0, retry_at={},
                            conditions={}, says_broken=False, half_line=False, reads_state=None, reads_like=None, taken=True,
-                           due=[], notified={}, wakeup=-1, notices=NOTICES_AT_ONCE, notices_at=0.0, turn=-1, turn_seen=0, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
+                           due=[], notified={}, wakeup=-1, notices=NOTICES_AT_ONCE, notices_at=0.0, turn=-1, turn_seen=0, clock_ahead=-1e18, clock_back=0.0, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
 
 
 def listen(m) -> None:

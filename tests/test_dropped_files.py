@@ -275,6 +275,18 @@ class DroppedFiles(QueueCase):
         self.assertLess(len(os.listdir(self.path("trash"))), count // 2, "the answer came after the last file only")
         self.stop(monitor)
 
+    def test_a_good_file_does_not_wait_for_thousands_of_bad_ones(self):
+        count = 10_000 if IN_CI else 4_000
+        for number in range(count):
+            self.write("wait-q/bad-%d" % number, "nonsense")
+        self.write("wait-q/good", uow("true"))
+        monitor = self.started()
+        self.assertEqual(self.ended("good"), "done-q")
+        self.assertLess(len(os.listdir(self.path("trash"))), count * 3 // 4, "it was the last")
+        until(lambda: len(os.listdir(self.path("trash"))) == count, self.output, 60)
+        self.assertLess(peak_kb(monitor.pid), 64_000)
+        self.stop(monitor)
+
     def test_a_header_too_large_for_the_environment_is_refused_by_its_size(self):
         filler = "".join("N%d :: %s\n" % (number, "x" * 70) for number in range(1000))
         self.drop("over", uow("true") + filler)
