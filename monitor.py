@@ -1809,6 +1809,8 @@ def put_back(m, queue: Waiting) -> None:
             if not isinstance(problem, Busy):
                 rest(m, queue, name, problem)
             stamped.append((None, name))
+    for _, name in stamped:
+        queue.known.pop(name, None)                  # should anything fail from here on, the next listing finds it as new
     sync(m, place)
     move_all(m, place, [name for _, name in stamped], queue.path)
     move_all(m, place, [name for name, _ in bad if not os.path.lexists(os.path.join(m.config.trash, name))], m.config.trash)
@@ -1827,7 +1829,6 @@ def put_back(m, queue: Waiting) -> None:
             if os.path.lexists(os.path.join(place, name)):
                 queue.left += 1
                 begins(m, ("back", name), "%s cannot be put back into %s: %s" % (shown(name), shown(os.path.basename(queue.path)), reason_of(problem)))
-        queue.known.pop(name, None)
         if inode and os.path.basename(target) == name:
             queue.known[name] = inode
             if enqueued is None:
@@ -2984,7 +2985,8 @@ def sleep(m) -> None:
         if not woken and timeout > deaf:
             arm(m)
             if not changed(m):
-                woken = poll.poll(round((timeout - deaf) * 1000 + 0.5))
+                # What came before this was armed, into a queue that has work ready: soon is enough, as nothing else starts meanwhile.
+                woken = poll.poll(round(min(timeout - deaf, 1 if changed(m, ready=True) else timeout) * 1000 + 0.5))
                 new = caught(m)
                 m.notices -= signal.SIGIO in new
                 signals |= new
@@ -3033,9 +3035,9 @@ def arm(m) -> None:
             pass                                     # not there, or a file system that notifies nobody: sleep_seconds is the fallback
 
 
-def changed(m) -> bool:
-    """Tell whether something changed since the survey, without having been seen by it."""
-    return (any(queue.listed is not None and queue.listed != state_of_directory(queue.path) and not queue.ready for queue in m.waiting)
+def changed(m, ready: bool = False) -> bool:
+    """Tell whether something changed since the survey, without having been seen by it; ready: also where UOWs are known that can be run."""
+    return (any(queue.listed is not None and queue.listed != state_of_directory(queue.path) and (ready or not queue.ready) for queue in m.waiting)
             or m.reads_state is not None and m.reads_state != state_of_file(m.config.monitor_reads))
 
 
