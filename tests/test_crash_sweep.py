@@ -3,16 +3,15 @@
 A plain run takes a sample; all of it (SJQ_CI=1) takes some four minutes on two cores.
 """
 import functools
-import os
 import re
 import shutil
 import tempfile
 import unittest
 
 from tests import crash
-from tests.helpers import IN_CI, MONITOR, need
+from tests.helpers import IN_CI, need
 
-EVERY = 1 if IN_CI else 15
+EVERY = 1 if IN_CI else 25
 PURE = ("UOW text", "Decisions", "Configuration", "Post")      # sections where a kill finds the disk as it was: once is enough
 
 
@@ -40,7 +39,7 @@ class TestKilledAtEveryLine(unittest.TestCase):
                     if times > 1 and not sections[key[1]].startswith(PURE):
                         later.append((kind, [plan(key, times if len(later) % 2 else (times + 1) // 2)]))
                 seen.add(key)
-        points = once[::EVERY] + later[::4 * EVERY]
+        points = once[::EVERY] + later[::8 * EVERY]
         return crash.try_all(points, functools.partial(crash.try_lines, monitor=cls.monitor))
 
     def report(self, what, tried):
@@ -60,7 +59,7 @@ class TestKilledAtEveryLine(unittest.TestCase):
         for one in self.swept():
             if one.reached and not one.wrong:
                 disks.setdefault(one.disk, one.point)
-        disks = list(disks.values())[::1 if IN_CI else 3]
+        disks = list(disks.values())[::1 if IN_CI else 2]
         sections, by_line = sections_of(self.monitor), {}
         for point, (lines, landmarks) in zip(disks, crash.try_all(disks, lambda point: crash.record(point[0], self.monitor, point[1][0]))):
             for key, _ in lines[:landmarks.get("start")]:
@@ -68,7 +67,7 @@ class TestKilledAtEveryLine(unittest.TestCase):
                     by_line.setdefault(key, []).append(point)
         points = [(kind, plans + [plan(key)]) for number, (key, found) in enumerate(by_line.items())
                   for kind, plans in [found[number % len(found)]]]
-        tried = crash.try_all(points[::2 * EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
+        tried = crash.try_all(points[::3 * EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
         self.report("recovery of %d kinds of disk" % len(disks), tried)
 
 
