@@ -37,6 +37,17 @@ class AdoptionCase(QueueCase):
     def gone(self, name):
         until(lambda: not self.marked(name), lambda: "processes of %s: %s" % (name, self.marked(name)))
 
+    def crash(self, name):
+        """Kill everything of a run, as a power cut does."""
+        def left():
+            for pid in self.marked(name):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            return self.marked(name)
+        until(lambda: not left(), lambda: "gone: %s" % self.marked(name))
+
     def end_on_disk(self, name):
         until(lambda: "==== JOB END" in self.read("currently-executing", name), "an END line of " + name)
 
@@ -414,21 +425,12 @@ class TestNobodyElsesProcess(AdoptionCase):
             process.wait()
         raise AssertionError("pid %s could not be had" % pid)
 
-    def crash(self, name):
-        """Kill everything of a run at once, as a power cut does, and return the pids that it had."""
-        pids = self.marked(name)
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        until(lambda: not any(os.path.exists("/proc/%d" % pid) for pid in pids), lambda: "gone: %s" % pids)
-        return pids
-
     def test_after_a_reboot_the_old_pids_belong_to_others(self):
         self.orphan("one", "echo ran >> ledger; sleep 600", {"TIMEOUT": "1s"})
         until(self.ledger, "the job itself")
         keeper, = self.marked("one", b"shell")
         self.crash("one")
+        until(lambda: not os.path.exists("/proc/%d" % keeper), "the number free again")
         decoy = self.decoy("sleep", "600", pid=keeper)
         self.drop("two", uow("true"))
         self.run_until_empty(prefix=another_boot(self.write("boot_id", "12345678-aaaa-bbbb-cccc-dddddddddddd\n")))
@@ -445,6 +447,7 @@ class TestNobodyElsesProcess(AdoptionCase):
         keeper, = self.marked("one", b"shell")
         monitor.send_signal(signal.SIGSTOP)
         self.crash("one")
+        until(lambda: not os.path.exists("/proc/%d" % keeper), "the number free again")
         decoy = self.decoy("sleep", "600", pid=keeper)
         self.message("KILL JOB")
         monitor.send_signal(signal.SIGCONT)
@@ -470,12 +473,9 @@ class TestEndOfEverything(AdoptionCase):
     def test_monitor_and_job_together(self):
         monitor = self.started()
         self.drop("one", uow("echo ran >> ledger; echo before; sleep 600"))
-        until(self.ledger, "the job itself")
-        pids = self.marked("one")
-        for pid in [monitor.pid] + pids:
-            os.kill(pid, signal.SIGKILL)
-        monitor.wait(20)
-        self.gone("one")
+        until(lambda: self.ledger() and self.read("currently-executing", "one").endswith("\nbefore\n"), "the job's output")
+        self.kill9(monitor)
+        self.crash("one")
         self.run_until_empty()
         self.assertEqual(self.status("one"), "fail: interrupted")
         self.assertIn("before\n", self.read("fail-q", "one"))

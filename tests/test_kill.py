@@ -204,7 +204,7 @@ class TestPiecesOfARun(KillCase):
     def start_one(self, command="echo ran >> ledger; echo before; until [ -e go ]; do sleep 0.02; done; echo after"):
         monitor = self.started()
         self.drop("one", uow(command))
-        until(self.ledger, self.output)
+        until(lambda: self.ledger() and self.read("currently-executing", "one").endswith("\nbefore\n"), self.output)
         return monitor
 
     def check(self, queue, status):
@@ -234,7 +234,6 @@ class TestPiecesOfARun(KillCase):
 
     def test_tee_of_a_job_that_says_nothing_more(self):
         self.start_one("echo ran >> ledger; echo before; until [ -e go ]; do sleep 0.02; done")
-        until(lambda: "before" in self.read("currently-executing", "one"))
         os.kill(self.keeper(b"tee"), signal.SIGKILL)
         self.write("go", "")
         self.check("fail-q", "^fail: exit 0, log incomplete$")
