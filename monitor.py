@@ -20,12 +20,13 @@ down the same pipe, so END follows all the output, whoever has died meanwhile.
 Every process of a run carries SJQ_RUN in its environment, the run's mark: a
 part of the boot id, and the nanosecond after boot at which it began.
 
-The order of writing at a launch, each step on disk before the next begins:
+The order of writing at a launch:
   1. `mv` into currently-executing   (nobody else can reach the file any more)
   2. STATUS `running: run X, log at N`, in place
-  3. `==== JOB START ... run X` at N
+  3. `==== JOB START ... run X` at N; with `durable` all three are now on disk
   4. keeper and tee are started
-and at the end: JOB END by the keeper, STATUS in place, `mv` to its queue.
+and at the end: JOB END by the keeper, the log on disk, STATUS in place and on
+disk, `mv` to its queue.
 So a UOW in currently-executing is one of these rows, and recovery is this
 table (`row`), at start-up and for any UOW found there later:
 
@@ -37,9 +38,13 @@ table (`row`), at start-up and for any UOW found there later:
   running   yes    no    no     nobody knows           fail-q: `fail: interrupted`
   other     -      -     -      ended, not yet moved   move to the queue it names
 
-"alive" means a process with this run's mark; after a reboot there is none.
-Every other STATUS there is reported and left alone, never guessed; what is no
-UOW goes to trash.
+"alive" means a process with this run's mark; after a reboot there is none. A
+tee that lives is adopted with the file that it writes, whatever its job has
+done to the name. Where several are under way, each is waited for in turn, and
+nothing new starts. Every other STATUS there is reported and left alone, never
+guessed; what is no UOW goes to trash. A UOW in a waiting queue with `running`
+in STATUS was not begun (a power cut took its claim back), or is there again
+because somebody moved it: it waits.
 
 Assumed: all directories on one local file system; /proc mounted; nobody but
 the Monitor's user (and root) can write to the root, config.txt, monitor.py

@@ -129,21 +129,19 @@ class TestTheClockJumps(QueueCase):
         self.assertEqual(self.ended("future"), "done-q")
 
     def test_nothing_spins_where_directories_lie_in_the_future(self):
-        monitor = self.started(env=self.env)
-        self.message("PAUSE")
-        self.said("paused")
-        self.drop("one", uow("true"))
-        until(lambda: self.where("one") == ["wait-q"] and "ENQUEUED" in self.read("wait-q", "one"), self.output)
+        """A restart after the clock was set back: what the directories show is an hour ahead."""
         self.jump(-HOUR)
+        monitor = self.started(env=self.env)
+        self.drop("one", uow("true"))
+        self.assertEqual(self.ended("one"), "done-q")
         self.message("STATUS")
         self.said("counts:")
         time.sleep(0.5)
         before = self.switches(monitor)
         time.sleep(2)                                    # the time in which nothing may happen
         self.assertLess(self.switches(monitor) - before, 3)
-        self.drop("two", uow("true"))
-        self.message("RESUME")
-        self.assertEqual([self.ended("one"), self.ended("two")], ["done-q", "done-q"])
+        self.drop("two", uow("true"), "priority-q")
+        self.assertEqual(self.ended("two"), "done-q")
 
     def switches(self, monitor):
         """Return how often the Monitor has gone to sleep."""

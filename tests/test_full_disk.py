@@ -112,15 +112,15 @@ class TestFullDisk(SmallDisk):
         self.done_once("a", "b")
 
     def test_under_the_start_line(self):
-        """The UOW ends at the end of a page: the START line needs a new one."""
+        """The UOW ends some bytes before the end of a page: a part of the START line is written, then the disk is full."""
         head = "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody\n\n" + uow("echo edge >> " + self.ledger_path)
         tail = "\n==== STATUS\n%s\n\n==== JOB LOG\n" % (" " * 78)
-        head += "NOTE :: " + "n" * (4096 - len(head) - len(tail) - 9) + "\n"
+        head += "NOTE :: " + "n" * (4080 - len(head) - len(tail) - 9) + "\n"
         self.message("PAUSE")
         monitor = self.started()
         self.said("paused")
         self.drop("edge", head + tail)
-        self.assertEqual(len(head + tail), 4096)
+        self.assertEqual(len(head + tail), 4080)
         with open(self.path("monitor_reads"), "a") as file:
             self.fill()
             self.message("RESUME")                       # fits into the page that is there
