@@ -504,3 +504,24 @@ class TestEndOfEverything(AdoptionCase):
         self.run_until_empty()
         self.assertEqual(self.status("one"), "fail: killed by message")
         self.assertEqual(self.where("two"), ["done-q"])
+
+
+class TestSignalsAtAnyMoment(AdoptionCase):
+    def test_what_runs_is_run_once_whenever_the_signals_come(self):
+        """Signals at another moment each time, through start-up, stamp, claim, launch and filing."""
+        self.configure("settle_seconds :: 0\ndurable :: yes\n")
+        for step in range(16):
+            name = "job-%d" % step
+            self.drop(name, uow("echo %s >> ledger; echo output" % name))
+            monitor = self.start()
+            time.sleep(0.04 + 0.012 * step)              # the moment that the signals hit
+            for number in (signal.SIGHUP, [signal.SIGTERM, signal.SIGINT][step % 2], signal.SIGTERM, signal.SIGHUP):
+                monitor.send_signal(number)
+            self.assertIn(monitor.wait(20), (0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP), self.output())   # before it listens, they end it
+            self.assertNotIn("Traceback", self.output())
+        self.run_until_empty()
+        for step in range(16):
+            name = "job-%d" % step
+            self.assertEqual(self.where(name), ["done-q"], self.output())
+            self.assertEqual(self.ledger().count(name), 1)
+            self.assertEqual(self.log(name), b"output\n")
