@@ -3066,10 +3066,12 @@ def check(configs) -> int:
             directory = getattr(config, key)
             for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and directory not in looked else []:
                 if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
-                    places.setdefault(name, []).append(os.path.basename(directory))
-                    findings += check_file(config, key, os.path.join(directory, name))
+                    line_1, wrong = check_file(config, key, os.path.join(directory, name))
+                    places.setdefault((name, line_1), []).append(os.path.basename(directory))
+                    findings += wrong
             looked.add(directory)
-    findings += ["%s is in %s" % (shown(name), " and in ".join(map(shown, found))) for name, found in places.items() if len(found) > 1]
+    # A new UOW may well have the name of a finished one; with its time, too, it is the same one.
+    findings += ["%s is in %s" % (shown(name), " and in ".join(map(shown, found))) for (name, _), found in places.items() if len(found) > 1]
     for line in findings or ["all is well"]:
         print(line)
     return 1 if findings else 0
@@ -3096,25 +3098,26 @@ def check_hand(config) -> List[str]:
             for place in places if os.path.isdir(place) for name in sorted(os.listdir(place)) if not name.startswith(".new.")]
 
 
-def check_file(config, key: str, path: str) -> List[str]:
-    """Return what is wrong with one UOW: unreadable, invalid, or a STATUS that its directory contradicts."""
+def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
+    """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, or a STATUS that its directory contradicts."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return ["%s is not a regular file" % shown(path)]
-            word = parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), config.required_names).status.partition(":")[0]
+                return b"", ["%s is not a regular file" % shown(path)]
+            uow = parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), config.required_names)
         finally:
             os.close(fd)
     except BadUow as problem:
-        return ["%s is no valid UOW: %s" % (shown(path), problem)]
+        return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
     except FileNotFoundError:
-        return []                                    # moved on meanwhile
+        return b"", []                               # moved on meanwhile
     except OSError as problem:
-        return ["%s: %s" % (shown(path), reason_of(problem))]
+        return b"", ["%s: %s" % (shown(path), reason_of(problem))]
+    word = uow.status.partition(":")[0]
     if key in FINISHED and word + "_q" != key:
-        return ["%s has the STATUS %s; expected %s there" % (shown(path), shown(word), key[:-2])]
-    return []
+        return uow.line_1, ["%s has the STATUS %s; expected %s there" % (shown(path), shown(word), key[:-2])]
+    return uow.line_1, []
 
 
 def trial(config) -> List[str]:

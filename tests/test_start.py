@@ -330,6 +330,11 @@ class TestCheck(QueueCase):
         self.write("wait-q/a", STOCK % b"done: exit 0 after 1.0 s")
         self.check("a is in wait-q and in done-q")
 
+    def test_a_new_uow_may_have_the_name_of_a_finished_one(self):
+        self.write("done-q/a", b"ENQUEUED :: 2026-01-01T00:00:00Z\n" + STOCK % b"done: exit 0 after 1.0 s")
+        self.write("wait-q/a", uow("true"))
+        self.check()
+
     def test_what_is_no_uow(self):
         self.write("wait-q/bad\n", "nonsense\n")
         os.symlink("/etc/passwd", self.path("done-q", "link"))
