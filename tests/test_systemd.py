@@ -30,10 +30,10 @@ for fd in (0, 1, 2): os.dup2(os.open("/dev/null", os.O_RDWR), fd)
 os.execve("/bin/sleep", ["sleep", "%s"], {})'"""
 
 
-def blocks():
-    """Return the fenced blocks below README's `## Install under systemd`, in order."""
+def blocks(heading="Install under systemd"):
+    """Return the fenced blocks below a heading of the README, in order."""
     with open(os.path.join(CHECKOUT, "README.md")) as file:
-        section = re.split(r"^## ", file.read().partition("\n## Install under systemd\n")[2], flags=re.M)[0]
+        section = re.split(r"^## ", file.read().partition("\n## %s\n" % heading)[2], flags=re.M)[0]
     return re.findall(r"^```\w*\n(.*?)^```$", section, re.S | re.M)
 
 
@@ -434,6 +434,19 @@ class TestPlaces(SystemdCase):
         self.assertNotEqual(first[1], self.unit)
         self.root = first[0]
         self.assertEqual(self.ended("one"), "done-q")
+
+    def test_three_slots_on_one_queue(self):
+        self.shell(next(text for text in blocks("Several jobs at a time") if "systemctl" in text))
+        workers = ["simple-job-q-worker@2", "simple-job-q-worker@3"]
+        self.addCleanup(self.shell, "systemctl disable --now %s\nrm /etc/systemd/system/simple-job-q-worker@.service\n"
+                        "cd /srv/jobs\nrm -rf worker-? currently-executing-? monitor_*-? status-? met-*" % " ".join(workers))
+        for name in ("one", "two", "three"):
+            self.drop(name, uow("touch met-%s\nuntil [ -e met-one -a -e met-two -a -e met-three ]; do sleep 0.05; done" % name, TIMEOUT=30))
+        self.assertEqual([self.ended(name, 40) for name in ("one", "two", "three")], ["done-q"] * 3)
+        self.inside("systemctl", "reload", *workers, check=True)
+        checked = self.inside("runuser", "-u", "simple-job-q", "--", "/usr/bin/python3", "-B", self.inner + "/monitor.py", "--check",
+                              *(self.inner + "/" + name for name in ("config.txt", "worker-2.txt", "worker-3.txt")))
+        self.assertEqual(checked.stdout, "all is well\n")
 
     def test_a_root_of_any_name(self):
         inner = "/srv/it's 100% \"of\" ${HOME} $$, é -x/jobs"
