@@ -88,7 +88,7 @@ LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 1
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
 TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn
-LOCK_SECONDS = 2              # the lock is waited for so long: a command of a Monitor that died may still have it
+LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS = 1              # at most one post a second,
@@ -3213,17 +3213,33 @@ def is_own_group(gid: int, uid: int) -> bool:
 
 
 def lock(config, seconds: float = 0) -> int:
-    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than some seconds."""
+    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than some seconds.
+
+    A `mv` that a dead Monitor had begun is waited for, however long: beside it nothing may be moved.
+    """
     fd, until = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), boot_seconds() + seconds
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return fd
         except BlockingIOError:
-            if boot_seconds() > until:
-                os.close(fd)
-                raise
+            if boot_seconds() >= until:
+                if not seconds or who_locked_lives(fd):
+                    os.close(fd)
+                    raise
+                until = boot_seconds() + 60
+                print("monitor.py: waiting for a command that a Monitor which died had begun in %s" % shown(config.root), file=sys.stderr, flush=True)
             time.sleep(0.02)
+
+
+def who_locked_lives(fd: int) -> bool:
+    """Tell whether the process that took the lock on this directory lives; a command inherits the lock, not the name."""
+    try:
+        with open("/proc/locks") as file:
+            takers = [line.split()[4] for line in file if " FLOCK " in line and line.split()[5].endswith(":%d" % os.fstat(fd).st_ino)]
+    except OSError:
+        return True
+    return not takers or any(os.path.exists("/proc/" + pid) for pid in takers)
 
 
 def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
