@@ -60,6 +60,13 @@ class TestCommandsGoWrong(CopyCase):
         self.assertRegex(crash.try_tool(("plain", "date.1", "kill-then-do"), monitor).wrong, "ran 2 times|ended in")
 
 
+    def test_a_mv_that_the_next_monitor_does_not_wait_for_is_found(self):
+        """Negative control: a Monitor died, its mv is late, and the next one has looked already."""
+        monitor = self.copy((r"extra=DOOR\.lock\)", ")"))
+        points = [("plain", "mv.%d" % number, "kill-then-late") for _ in range(8) for number in range(2, 6)]      # until it comes just then
+        self.assertRegex(crash.first_wrong(points, functools.partial(crash.try_tool, monitor=monitor)), r"is in \[\]|ran 2 times")
+
+
 class TestSystemCallsGoWrong(CopyCase):
     def setUp(self):
         need("strace")
