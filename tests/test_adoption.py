@@ -417,9 +417,9 @@ class TestNobodyElsesProcess(AdoptionCase):
                 with open("/proc/sys/kernel/ns_last_pid", "w") as file:
                     file.write(str(pid - 1))
             process = subprocess.Popen(argv, env=env, start_new_session=True)
-            self.addCleanup(process.wait)
-            self.addCleanup(process.kill)
             if pid in (None, process.pid):
+                self.addCleanup(process.wait)
+                self.addCleanup(os.killpg, process.pid, signal.SIGKILL)  # its `sleep`, too
                 return process
             process.kill()
             process.wait()
