@@ -132,7 +132,7 @@ class TestKillingReachesEverything(KillCase):
     def test_a_bystander_with_the_root_in_its_command_line_lives(self):
         bystander = subprocess.Popen(["bash", "-c", "sleep 600; :", self.root], start_new_session=True)
         self.addCleanup(bystander.wait)
-        self.addCleanup(bystander.kill)
+        self.addCleanup(os.killpg, bystander.pid, signal.SIGKILL)     # its `sleep`, too
         self.started()
         self.drop("one", uow("sleep 600"))
         self.begun("one")
