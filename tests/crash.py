@@ -22,14 +22,21 @@ SECONDS = 90                     # for anything that a Monitor has to end
 RAN = 'echo "$SJQ_NAME $SJQ_RUN" >> "$LEDGER" && sync "$LEDGER"'
 STATUS_BYTES = 78
 STANDING = (".ledger", ".output", ".turn")       # hidden files of a root that are no remains: two of the test, one of the Monitors
-PYTHON = ["-I", "-S", "-B"]      # nothing but the interpreter: a sweep starts it thousands of times
+PYTHON = ["-I", "-S"]            # nothing but the interpreter: a sweep starts it thousands of times
+LOAD = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("monitor", sys.argv[1])
+monitor = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(monitor)
+"""
+COMPILED = LOAD + "sys.exit(monitor.main(sys.argv[2:]))"
 CONFIG = "settle_seconds :: 0.02\nsleep_seconds :: 0.5\nkill_grace_seconds :: 1\nstatus_dir ::\n"
 
 # Run as `python3 -c LAUNCHER monitor.py PLAN RECORD ARGUMENTS`: the real monitor.py, imported from its
 # path. PLAN `function:line:n` kills it before that line of that function for the n-th time; without a
 # plan the lines are recorded in the order in which they were met first, with `start` as a landmark.
-LAUNCHER = r"""
-import importlib.util, json, os, signal, sys
+LAUNCHER = LOAD + r"""
+import json, os, signal
 path, plan, record = sys.argv[1:4]
 wanted = plan.split(":") if plan else None
 key_wanted, nth = (wanted[0], int(wanted[1])) if wanted else None, int(wanted[2]) if wanted else 0
@@ -46,9 +53,6 @@ def calls(frame, event, _):
         return None
     landmarks.setdefault(frame.f_code.co_name, len(counts))
     return lines
-spec = importlib.util.spec_from_file_location("monitor", path)
-monitor = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(monitor)
 sys.settrace(calls)
 code = monitor.main(sys.argv[4:])
 sys.settrace(None)
@@ -216,8 +220,8 @@ class Scene:
         """Note which UOWs lie there with START on disk, right after a kill."""
         for name in os.listdir(self.path("currently-executing")):
             data = self.read("currently-executing", name) if os.path.isfile(self.path("currently-executing", name)) else b""
-            found = re.search(rb"\nrunning: run (\S+), log at (\d+)", data)
-            if found and data[int(found.group(2)):].startswith(b"==== JOB START "):
+            found = re.search(rb"\nrunning: [^\n]*\bat (\d+)", data)
+            if found and data[int(found.group(1)):].startswith(b"==== JOB START "):
                 self.unsure.add(name)
 
     def disk(self):
@@ -244,7 +248,7 @@ class Scene:
     def wrapped(self):
         """Run a Monitor with the wrappers to its end and return its exit code."""
         with_wrappers = ["sh", "-c", 'echo $$ > "$0/pid"; export PATH="$0:$PATH"; exec "$@"', self.tools]
-        code = self.run([*with_wrappers, sys.executable, *PYTHON, self.monitor, self.path("config.txt"), "--until-empty"])
+        code = self.run([*with_wrappers, sys.executable, *PYTHON, "-B", self.monitor, self.path("config.txt"), "--until-empty"])
         self.look()
         return code
 
@@ -256,7 +260,7 @@ class Scene:
         """Run a Monitor whose own system call number `when` of these goes wrong, and return its exit code."""
         inject = ["-e", "inject=%s:%s:when=%d" % (calls, what, when)] if what else []
         code = self.run(["strace", "-qq", "-o", log or "/dev/null", "-e", "trace=" + calls, "-e", "signal=none", *inject,
-                         sys.executable, *PYTHON, self.monitor, self.path("config.txt"), "--until-empty"])
+                         sys.executable, *PYTHON, "-B", self.monitor, self.path("config.txt"), "--until-empty"])
         self.look()
         return code
 
@@ -266,8 +270,9 @@ class Scene:
                 if os.path.lexists(self.path(name))]
         expect(not left, "ended --until-empty, and there still wait %s" % left)
 
-    def restart(self, *flags):
-        return self.run([sys.executable, *PYTHON, self.monitor, self.path("config.txt"), *flags])
+    def restart(self, *flags, compiled=True):
+        """Run the same file again and return its exit code; compiled: from the cache beside it, which is half the time."""
+        return self.run([sys.executable, *PYTHON, *(["-c", COMPILED] if compiled else ["-B"]), self.monitor, self.path("config.txt"), *flags])
 
     # -- what must be true
 
@@ -277,7 +282,7 @@ class Scene:
         lenient: a tool failed on purpose, so a run may end otherwise than its author meant. Nothing
         is lost then either, nothing runs twice, and what is said to be done was done.
         """
-        code = self.restart("--until-empty")
+        code = self.restart("--until-empty", compiled=False)
         if code:
             raise AssertionError("the restarted Monitor ended with %s" % code)
         return self.verify_ended(lenient)

@@ -42,7 +42,8 @@ class TestCommandsGoWrong(CopyCase):
     def test_each_call_of_each_command_in_each_way(self):
         monitor = self.copy()
         calls = [(kind, call) for kind in ("plain", "hard") for call in self.calls(kind, monitor)]
-        self.assertEqual({call.split(".")[0] for _, call in calls}, set(crash.TOOLS), "all of them are used, and no other test needs them")
+        unused = set(crash.TOOLS) - {"sh"} - {call.split(".")[0] for _, call in calls}      # the keeper is one of sh and bash
+        self.assertFalse(unused, "wrapped in vain")
         # Each call in some ways and each way for some calls; those of the first two calls of a command in every way in CI.
         some = 3 if IN_CI else 40
         points = [(kind, call, mode) for number, (kind, call) in enumerate(calls) for way, mode in enumerate(MODES)
