@@ -14,7 +14,7 @@ error-q and fail-q have ended. Its STATUS line and the JOB START and JOB END
 lines of its log say how far it came. Memory holds the job's handle, what was
 said already, and listings that can be read again.
 
-How a job runs: `sh KEEPER | tee -a uow`, two processes that outlive the
+How a job runs: `bash KEEPER | tee -a uow`, two processes that outlive the
 Monitor. The keeper runs `bash -c job_command` and then writes the JOB END line
 down the same pipe, so END follows all the output, whoever has died meanwhile.
 Every process of a run carries SJQ_RUN in its environment, the run's mark: a
@@ -22,7 +22,7 @@ part of the boot id, and the nanosecond after boot at which it began.
 
 The order of writing at a launch:
   1. `mv` into currently-executing   (nobody else can reach the file any more)
-  2. STATUS `running: run X, log at N`, in place
+  2. STATUS `running: X at N`, in place
   3. `==== JOB START ... run X` at N; with `durable` all three are now on disk
   4. keeper and tee are started
 and at the end: JOB END by the keeper, the log on disk, STATUS in place and on
@@ -60,6 +60,7 @@ import hashlib
 import heapq
 import html
 import json
+import locale
 import os
 import pwd
 import re
@@ -101,9 +102,9 @@ STATUS_SHOWN = 50             # waiting UOWs that STATUS names per queue
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
 EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
 NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
-README_NAME = re.compile(r"readme(\.[^.]*)?", re.I | re.S)
+README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 
-# The keeper. fd 3 reads what its own stderr says: sh writes a note there only
+# The keeper. fd 3 reads what its own stderr says: bash writes a note there only
 # when a signal killed the command, which tells `exit 137` from a SIGKILL. The
 # traps are reset in the command; the keeper has to outlive a TERM to write END.
 # $? is kept before `date` can change it.
@@ -181,7 +182,8 @@ def utc(microseconds: int) -> str:
 
 def read_time(text: str) -> int:
     """Return microseconds since 1970 of an ISO 8601 time; without a zone it is UTC. ValueError if it is none."""
-    text = re.sub(r"[zZ]$", "+00:00", text.strip())
+    text = re.sub(r"[zZ]$", "+00:00", text.strip().replace(",", "."))
+    text = re.sub(r"(:\d\d(?:\.\d+)?[+-]\d\d):?(\d\d)?$", lambda found: found.group(1) + ":" + (found.group(2) or "00"), text)    # `date +%z`
     text = re.sub(r"(\.\d{1,6})\d*", lambda found: found.group(1).ljust(7, "0"), text)   # Python 3.9 wants 3 or 6
     if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
         raise ValueError(text)
@@ -255,8 +257,10 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
                 break
         elif not section:
             name, mark, content = line.partition("::")
+            if line_1:
+                raise BadUow("line %d: %s; expected `==== UNIT OF WORK` behind line 1" % (number, shown(line[:MESSAGE_SHOWN])))
             try:
-                if line_1 or (mark and name.strip().upper() != "ENQUEUED"):
+                if (mark and name.strip().upper() != "ENQUEUED"):
                     raise ValueError
                 enqueued = read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
             except (ValueError, OverflowError):
@@ -288,7 +292,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
         raise BadUow("line %d: no header line; expected `NAME :: CONTENT` below `==== UNIT OF WORK`" % number)
     for name in required:
         if not names.get(variable(name)):
-            raise BadUow("line %d: the header ends without %s; expected `%s :: ...`" % (number, name, name))
+            raise BadUow("line %d: the header ends with%s; expected `%s :: ...`" % (number, " an empty " + name if variable(name) in names else "out " + name, name))
     return Uow(enqueued, names, timeout, status, status_at, log_at, (header_at, header_end), line_1)
 
 
@@ -319,12 +323,12 @@ class Running(NamedTuple):      # what a `running` STATUS says
 
 def running_status(run: str, at: int, reason: str = "") -> str:
     """Return the STATUS of a run: its mark, where its START stands, and why it is being killed."""
-    return "running: run %s, log at %d%s" % (run, at, reason and ", " + reason)
+    return "running: %s at %d%s" % (run, at, reason and ", " + reason)
 
 
 def read_running(status: str) -> Optional[Running]:
     """Return what a `running` STATUS says, or None if it is no such line."""
-    found = re.fullmatch(r"running: run ([\w-]{1,40}), log at (\d{1,15})(?:, (.*))?", status, re.A)
+    found = re.fullmatch(r"running: ([\w-]{1,40}) at (\d{1,15})(?:, (.*))?", status, re.A)
     return Running(found.group(1), int(found.group(2)), found.group(3) or "") if found else None
 
 
@@ -362,19 +366,20 @@ def died_by_signal(end: End, last_output: bytes) -> int:
     """Return the signal that killed the command, 0 if it exited.
 
     The keeper knows about the job's own shell. When a signal killed a program that the shell
-    ran, the shell exits with 128 + n and says so on stderr, as bash always does; both together
-    tell it from a plain `exit 137`.
+    ran, the shell exits with 128 + n and says so on stderr; both together tell it from a plain
+    `exit 137`. About INT and TERM bash is silent, so there the number alone tells; about PIPE,
+    too, but 141 is also how a pipeline of programs that are all well ends under `pipefail`.
     """
     number = end.exit - 128
     if number <= 0 or number > 64:
         return 0
-    if end.killed or number == signal.SIGINT:        # about SIGINT alone no shell makes a note
+    if end.killed or number in (signal.SIGINT, signal.SIGTERM):
         return number
     try:
         word = re.escape((signal.strsignal(number) or "").encode())
     except ValueError:
         return 0
-    return number if word and re.search(rb"line \d+: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b", last_output) else 0
+    return number if word and re.search(rb"[^\n:]*\d+[^\n:]*: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b", last_output) else 0
 
 
 def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: int = 0, exit_known: Optional[int] = None,
@@ -434,12 +439,6 @@ def free_name(name: str, number: int) -> str:
     return os.fsdecode(os.fsencode(name)[:255 - len(suffix)]) + suffix
 
 
-def why_not_launch(paused: bool, finishing: bool, in_hand: bool, hook: bool) -> str:
-    """Return why no job may be started now, '' if one may."""
-    return ("a job is running" if in_hand else "after_command runs" if hook else
-            "paused" if paused else "FINISH was asked for" if finishing else "")
-
-
 # ---- Configuration ------------------------------------------------------------
 
 def positive(text: str) -> float:
@@ -453,10 +452,6 @@ def yes_no(text: str) -> bool:
     if text.lower() not in ("yes", "no"):
         raise ValueError("expected yes or no")
     return text.lower() == "yes"
-
-
-def command(text: str) -> str:
-    return text
 
 
 def needed(text: str) -> str:
@@ -511,8 +506,8 @@ CONFIG = {   # key: (default, reader, meaning)
     "job_command": ('eval "$UOW_COMMAND"', needed, "the configured job: one bash command line, header values are in its environment"),
     "required_names": ("COMMAND", name_list, "header names that a UOW must have, separated by spaces"),
     "job_process": ("", process_name, "nothing is launched while a process of this name runs anywhere on the machine"),
-    "ready_command": ("", command, "a launch waits until this exits 0"),
-    "after_command": ("", command, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
+    "ready_command": ("", str, "a launch waits until this exits 0"),
+    "after_command": ("", str, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
     "error_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to error-q"),
     "fail_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to fail-q"),
     "fail_exit_codes": ("", exit_codes, "exit codes that go to fail-q, such as 4 255"),
@@ -569,7 +564,7 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
     places = [(key, values[key]) for key in sorted(keys, key=lambda key: key not in where) if values[key]]     # who has a line is named
     for key, place in places:
         named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
-        for other, other_place in places + [("this file", os.path.abspath(path))]:
+        for other, other_place in places + [("this file", os.path.abspath(path)), ("monitor.py", os.path.abspath(__file__))]:
             if other != key and (place + "/").startswith(other_place + "/"):
                 raise Unusable(named + "%s is %s %s; expected a place of its own" % (key, "the same as" if place == other_place else "inside", other))
         if (root + "/").startswith(os.path.join(place, "")):
@@ -577,13 +572,13 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
     return SimpleNamespace(**values, root=root, path=os.path.abspath(path))
 
 
-def load_config(path: str) -> SimpleNamespace:
-    """Read a configuration file; Unusable when it cannot be read or is wrong."""
+def load_config(path: str, optional: bool = False) -> SimpleNamespace:
+    """Read a configuration file; Unusable when it cannot be read or is wrong, or is missing and not optional."""
     try:
         with open(path, "rb") as file:
             text = file.read(READS_BYTES).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
-        if os.path.basename(path) != "config.txt":
+        if not optional:
             raise Unusable("%s: no such file; expected a configuration (an empty one will do)" % shown(path)) from None
         text = ""
     except OSError as problem:
@@ -598,9 +593,12 @@ DOOR = SimpleNamespace(paths={}, note=None, lock=[], cgroup="", environment=dict
 
 
 def tool(name: str) -> str:
-    """Return the path of a command, looked up once."""
+    """Return the path of a command, looked up once; OSError when there is none."""
     if name not in DOOR.paths:
-        DOOR.paths[name] = shutil.which(name) or name
+        found = shutil.which(name)
+        if not found:
+            raise OSError(errno.ENOENT, "no command %s in PATH" % name)
+        DOOR.paths[name] = found
     return DOOR.paths[name]
 
 
@@ -839,7 +837,7 @@ def open_still(path: str) -> int:
     return fd
 
 
-def read_uow(m, fd: int) -> Tuple[bytes, Uow]:
+def read_uow(fd: int, required) -> Tuple[bytes, Uow]:
     """Return the first bytes of an open file and the Uow that they are; BadUow says what is wrong."""
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
@@ -847,7 +845,7 @@ def read_uow(m, fd: int) -> Tuple[bytes, Uow]:
     if found.st_nlink != 1:
         raise BadUow("%d hard links; expected a file of its own (use cp)" % found.st_nlink)
     head = os.pread(fd, HEAD_BYTES + 1, 0)
-    return head, parse_uow(head, m.config.required_names)
+    return head, parse_uow(head, required)
 
 
 def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=None, lasting=True) -> None:
@@ -949,7 +947,10 @@ def status_text(m) -> str:
 
 def in_journal() -> bool:
     """Tell whether standard output is the journal, which stamps lines itself and reads their level."""
-    there = os.fstat(1)
+    try:
+        there = os.fstat(1)
+    except OSError:                                  # closed
+        return False
     return os.environ.get("JOURNAL_STREAM") == "%d:%d" % (there.st_dev, there.st_ino)
 
 
@@ -1197,18 +1198,20 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             return 0
         fd = open_still(path)
         try:
-            _, uow = read_uow(m, fd)
+            _, uow = read_uow(fd, m.config.required_names)
         finally:
             os.close(fd)
         if is_stamped(uow) and is_ours(m, found):
             bisect.insort(queue.ready, (uow.enqueued, name))
             ends(m, ("file", queue.path, name))
         else:
-            queue.take.append(name)
+            queue.take.append(name)                  # what was said of it ends when it is put back
     except FileNotFoundError:
         queue.forget(name)
         ends(m, ("file", queue.path, name))
-    except Busy:                                     # the longer it is held, the less often it is looked at
+    except Busy as problem:                          # the longer it is held, the less often it is looked at
+        if now - queue.seen[name][1] > 5 + 5 * quiet:
+            begins(m, ("file", queue.path, name), "%s in %s waits: %s" % (shown(name), shown(os.path.basename(queue.path)), problem.strerror))
         return min(max(quiet, 0.1, (now - queue.seen[name][1]) / 10), m.config.sleep_seconds)
     except BadUow:
         if time.time() - found.st_ctime < quiet and now - queue.seen[name][1] < quiet:
@@ -1262,7 +1265,7 @@ def survey_hand(m) -> None:
         try:
             fd = open_uow(path)
             try:
-                head, uow = read_uow(m, fd)
+                head, uow = read_uow(fd, m.config.required_names)
                 running = read_running(uow.status)
                 found = row(uow.status, bool(running) and has_start(fd, running))
                 if found == "adopt" and not m.job:
@@ -1273,14 +1276,15 @@ def survey_hand(m) -> None:
             if found == "next":
                 m.hand.append(name)
             elif found == "ended":
-                file_uow(m, name, uow)
+                file_uow(m, name, uow, last_run(path))
             elif found == "strange":
                 left.add(("hand", name))
                 begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left there. "
                        "mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
         except BadUow as problem:
             quiet = m.config.settle_seconds          # a job's `sed -i` makes its copy here, too
-            if 0 <= time.time() - changed_at(path) < quiet:
+            state = state_of_file(path)
+            if state and 0 <= time.time() - state[0] / 1e9 < quiet:
                 m.due.append(boot_seconds() + quiet)
             else:
                 trash(m, path, str(problem))
@@ -1295,12 +1299,11 @@ def survey_hand(m) -> None:
         ends(m, key)
 
 
-def changed_at(path: str) -> float:
-    """Return when a file or its name last changed, 0 when it is gone."""
-    try:
-        return os.lstat(path).st_ctime
-    except FileNotFoundError:
-        return 0.0
+def last_run(path: str) -> str:
+    """Return the mark in the last JOB END line near the end of a UOW, '' where there is none."""
+    with open(path, "rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", file.read()) or [b""])[-1].decode()
 
 
 def has_start(fd: int, running: Running) -> bool:
@@ -1610,8 +1613,8 @@ def search_patterns(m, job: Job, found) -> bool:
     if not job.searches:
         return True
     size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
-    m.search = Hook(m, "pattern", ["bash", "-c", SEARCH, "search", str(job.out + 1), str(size), "/proc/%d/fd/%d" % (os.getpid(), job.fd),
-                                   job.searches[0][1]], limit=0)
+    m.search = Hook("pattern", ["bash", "-c", SEARCH, "search", str(job.out + 1), str(size), "/proc/%d/fd/%d" % (os.getpid(), job.fd),
+                                   job.searches[0][1]])
     return False
 
 
@@ -1851,7 +1854,7 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
     """
     fd = open_still(path)
     try:
-        head, uow = read_uow(m, fd)
+        head, uow = read_uow(fd, m.config.required_names)
         found = os.fstat(fd)
         if is_stamped(uow._replace(status="")) and is_ours(m, found):
             if uow.status:
@@ -1882,28 +1885,33 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
 # ---- Launch ---------------------------------------------------------------------------
 
 class Hook:
-    """A command of the configuration that runs beside the cycle, bounded in time."""
+    """A command that runs beside the cycle; one of the configuration is bounded by `timeout`, also when the Monitor is gone."""
 
-    def __init__(self, m, name: str, argv: List[str], environment=None, limit: float = HOOK_SECONDS):
+    def __init__(self, name: str, argv: List[str], environment=None):
         self.name = name
         self.pid = spawn(argv, stderr=2, env=environment, session=True)
-        self.ends_at = boot_seconds() + limit if limit else None
         try:
             self.pidfd = os.pidfd_open(self.pid)
         except OSError:
             self.pidfd = -1
 
     def poll(self) -> Optional[int]:
-        """Return the exit code once it has ended (-9 when it ran out of time), None before."""
+        """Return the exit code once it has ended, None before."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if not pid and self.ends_at and boot_seconds() >= self.ends_at:
-            os.killpg(self.pid, signal.SIGKILL)      # our own child, not yet waited for: the number is still its own
-            pid, status = os.waitpid(self.pid, 0)
         if not pid:
             return None
         if self.pidfd >= 0:
             os.close(self.pidfd)
         return os.waitstatus_to_exitcode(status)
+
+
+def bounded(command: str) -> List[str]:
+    return ["timeout", "-k", "1", str(HOOK_SECONDS), "bash", "-c", command]
+
+
+def ended_how(code: int) -> str:
+    """Return how a bounded command ended, in words."""
+    return "ran longer than %d s" % HOOK_SECONDS if code in (124, 137, -9) else "exit %d" % code
 
 
 def job_environment(m, uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
@@ -1919,16 +1927,14 @@ def hooks(m) -> None:
     if m.hook:
         code = m.hook.poll()
         if code is None:
-            m.due.append(m.hook.ends_at)
             return
         if code:
-            say(m, "after_command for %s: %s" % (m.hook.name, "ran longer than %d s" % HOOK_SECONDS if code == -9 else "exit %d" % code), 4)
+            say(m, "after_command for %s: %s" % (m.hook.name, ended_how(code)), 4)
         m.hook = None
     if m.after:
         name, environment = m.after.pop(0)
         try:
-            m.hook = Hook(m, name, ["bash", "-c", m.config.after_command], environment)
-            m.due.append(m.hook.ends_at)
+            m.hook = Hook(name, bounded(m.config.after_command), environment)
         except OSError as problem:
             say(m, "after_command for %s could not be started: %s" % (name, reason_of(problem)), 4)
 
@@ -1940,26 +1946,24 @@ def is_ready(m, now: float) -> bool:
         m.due.append(m.ready_at)
         return False
     if config.job_process:
-        code = run(["pgrep", "-x", "--", config.job_process])
+        # -x compares whole names, but still as a pattern: what is no letter is taken literally.
+        code, pids = output_of(["pgrep", "-x", "--", re.sub(r"([^\w-])", r"\\\1", config.job_process)])
         if code != 1:
-            if code:
-                complaint()
-            begins(m, ("ready", "process"), "waiting: a process %s runs" % shown(config.job_process) if code == 0 else
-                   "waiting: pgrep for job_process failed (exit %d)" % code, 5)
+            begins(m, ("ready", "process"), "waiting: a process %s runs, pid %s" % (shown(config.job_process), " ".join(pids.decode().split()[:5])) if code == 0 else
+                   "waiting: pgrep for job_process failed (exit %d: %s)" % (code, complaint()), 5)
             m.ready_at = now + config.sleep_seconds
             return False
         ends(m, ("ready", "process"))
     if not config.ready_command or m.ready_passed:
         return True
     if m.ready is None:
-        m.ready = Hook(m, "ready_command", ["bash", "-c", config.ready_command])
+        m.ready = Hook("ready_command", bounded(config.ready_command))
     code = m.ready.poll()
     if code is None:
-        m.due.append(m.ready.ends_at)
         return False
     m.ready = None
     if code:
-        begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ("ran longer than %d s" % HOOK_SECONDS if code == -9 else "exit %d" % code), 5)
+        begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ended_how(code), 5)
         m.ready_at = now + config.sleep_seconds
         return False
     ends(m, ("ready", "command"))
@@ -1983,7 +1987,7 @@ def launch(m) -> None:
     if now < m.launch_at:
         m.due.append(m.launch_at)
         return
-    if why_not_launch(m.paused, m.finishing or m.stopping, bool(m.job), bool(m.hook or m.after)):
+    if m.job or m.hook or m.after or m.paused or m.finishing or m.stopping:
         return
     if not (m.hand or next_waiting(m)) or not is_ready(m, now) or not take_turn(m):
         return
@@ -2047,12 +2051,12 @@ def start(m, path: str) -> None:
     """
     fd = open_still(path)
     try:
-        head, uow = read_uow(m, fd)
+        head, uow = read_uow(fd, m.config.required_names)
         if not is_stamped(uow) or not is_ours(m, os.fstat(fd)):
             stamp(m, path)
             os.close(fd)
             fd = open_still(path)
-            head, uow = read_uow(m, fd)
+            head, uow = read_uow(fd, m.config.required_names)
         writer = to_write(fd)                        # the very inode that was judged
     finally:
         os.close(fd)
@@ -2061,7 +2065,7 @@ def start(m, path: str) -> None:
     gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
     job = new_job(m, name, writer, head, uow, job_run, size + len(gap), since)
     try:
-        set_status_unsynced(writer, uow, running_status(job_run, size + len(gap)))
+        write_all(writer, status_line(running_status(job_run, size + len(gap))), uow.status_at)
         write_all(writer, gap + start_line(since, job_run), size)
         # One sync for claim, STATUS and START: should a power cut undo only the claim, nothing has begun and it waits as before.
         sync(m, writer, m.config.currently_executing, *(queue.path for queue in m.waiting if is_directory(m, queue.path)))
@@ -2073,10 +2077,6 @@ def start(m, path: str) -> None:
     if job.limit:
         m.due.append(job.began + job.limit)          # before the next survey, that may be far away
     say(m, "started %s run %s" % (shown(name), job_run))
-
-
-def set_status_unsynced(fd: int, uow: Uow, text: str) -> None:
-    write_all(fd, status_line(text), uow.status_at)
 
 
 def undo_start(m, job: Job, size: int, problem: OSError) -> None:
@@ -2094,7 +2094,7 @@ def undo_start(m, job: Job, size: int, problem: OSError) -> None:
 
 
 def start_processes(m, job: Job) -> None:
-    """Start `sh KEEPER | tee -a uow`; OSError when neither runs.
+    """Start `bash KEEPER | tee -a uow`; OSError when neither runs.
 
     tee first, and on the inode through /dev/fd, so that a job which renames its own file at once
     loses no output. Both outlive the Monitor: tee's own output is /dev/null.
@@ -2104,7 +2104,7 @@ def start_processes(m, job: Job) -> None:
     note_read, note_write = os.pipe()
     try:
         job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd], env=dict(environment, SJQ_KEEPER="tee"), session=True)
-        job.keepers["shell"] = spawn(["sh", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)], stdout=write, stderr=note_write,
+        job.keepers["shell"] = spawn(["bash", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)], stdout=write, stderr=note_write,
                                      extra=[note_read], env=dict(environment, SJQ_KEEPER="shell"), session=True)
     finally:
         for fd in (read, write, note_read, note_write):
@@ -2947,6 +2947,7 @@ def state_now(m) -> Tuple[str, str]:
         return "paused", "until RESUME"
     if m.hand or any(queue.pending() for queue in m.waiting):
         held = [text for key, text in m.conditions.items() if key == "launch" or key[0] == "ready"]
+        held += ["because after_command runs"] * bool(m.hook or m.after) + ["because ready_command runs"] * bool(m.ready)
         return "waiting", held[0].replace("waiting: ", "because ") if held else "for files to settle" if not any(queue.ready for queue in m.waiting) else ""
     return "idle", ""
 
@@ -3053,26 +3054,25 @@ def check(configs) -> int:
     findings, places, looked = [], {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        try:
-            make_directories(config, None)
-            findings += open_to_others(config)
-            findings += trial(config)
-            findings += check_hand(config)
-        except Unusable as problem:
-            findings.append(str(problem))
-        except OSError as problem:
-            findings.append("%s: %s" % (shown(config.root), reason_of(problem)))
+        for proof in (make_directories, open_to_others, trial, check_hand):
+            try:
+                findings += proof(config) or []
+            except (Unusable, OSError) as problem:
+                findings.append(str(problem) if isinstance(problem, Unusable) else "%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
         for key in DIRECTORIES[:6]:
             directory = getattr(config, key)
             for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and directory not in looked else []:
                 if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
-                    line_1, wrong = check_file(config, key, os.path.join(directory, name))
-                    places.setdefault((name, line_1), []).append(os.path.basename(directory))
+                    path = os.path.join(directory, name)
+                    line_1, wrong = check_file(config, key, path)
+                    places.setdefault((name, line_1), []).append(path)
                     findings += wrong
             looked.add(directory)
-    # A new UOW may well have the name of a finished one; with its time, too, it is the same one.
-    findings += ["%s is in %s" % (shown(name), " and in ".join(map(shown, found))) for (name, _), found in places.items() if len(found) > 1]
-    for line in findings or ["all is well"]:
+    # A new UOW may well have the name of a finished one; with its time, too, it is the same one, unless it has moved on meanwhile.
+    for (name, _), paths in places.items():
+        still = [shown(os.path.basename(os.path.dirname(path))) for path in paths if os.path.lexists(path)]
+        findings += ["%s is in %s" % (shown(name), " and in ".join(still))] if len(still) > 1 else []
+    for line in dict.fromkeys(findings) or ["all is well"]:
         print(line)
     return 1 if findings else 0
 
@@ -3101,11 +3101,9 @@ def check_hand(config) -> List[str]:
 def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
     """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, or a STATUS that its directory contradicts."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_regular(path, os.O_RDONLY)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                return b"", ["%s is not a regular file" % shown(path)]
-            uow = parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), config.required_names)
+            _, uow = read_uow(fd, config.required_names)
         finally:
             os.close(fd)
     except BadUow as problem:
@@ -3116,7 +3114,9 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
         return b"", ["%s: %s" % (shown(path), reason_of(problem))]
     word = uow.status.partition(":")[0]
     if key in FINISHED and word + "_q" != key:
-        return uow.line_1, ["%s has the STATUS %s; expected %s there" % (shown(path), shown(word), key[:-2])]
+        return uow.line_1, ["%s has %s; expected %s there" % (shown(path), "the STATUS " + shown(word) if word else "no STATUS", key[:-2])]
+    if key == "currently_executing" and row(uow.status, False) == "strange":
+        return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), shown(uow.status[:STATUS_WIDTH]))]
     return uow.line_1, []
 
 
@@ -3160,8 +3160,8 @@ def trial(config) -> List[str]:
 
 # ---- Start-up ------------------------------------------------------------------------------
 
-def make_directories(config, say_made) -> None:
-    """Make missing directories; Unusable when one is no directory or lies on another file system."""
+def make_directories(config, say_made=None) -> None:
+    """Make missing directories; Unusable when one is no directory or lies on another file system, or is missing and not to be made."""
     device = os.stat(config.root).st_dev
     for key in DIRECTORIES:
         path = getattr(config, key)
@@ -3260,6 +3260,10 @@ def listen(m) -> None:
     os.set_blocking(write, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     m.wakeup = read
+    try:
+        locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells, so that a signal has the same name here and there
+    except locale.Error:
+        pass
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
         signal.signal(number, lambda *_: None)
     # `systemctl reload` waits for READY=1 only if it has heard of the reload when its `kill` has ended.
@@ -3296,21 +3300,23 @@ def start_up(config, until_empty: bool) -> SimpleNamespace:
 
 def refuse(problem: str, code: int) -> int:
     """Say why there is no start, on stderr and in the line that `systemctl status` shows; return the exit code."""
-    print("%smonitor.py: %s" % ("<3>" if in_journal() else "", problem), file=sys.stderr)
+    try:
+        print("%smonitor.py: %s" % ("<3>" if in_journal() else "", problem), file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass                                         # the exit code tells it, too
     notify("STATUS=" + problem)
     return code
 
 
 def main(argv: List[str]) -> int:
     """Run the Monitor and return its exit code."""
-    flags = [word for word in argv if word.startswith("--")]
-    paths = [word for word in argv if not word.startswith("--")]
+    flags = [word for word in argv if word.startswith("-")]
+    paths = [word for word in argv if not word.startswith("-")]
     if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:      # two workers are checked together
-        print("usage: monitor.py [CONFIG] [--until-empty] [--check]", file=sys.stderr)
-        return EXIT_UNUSABLE
+        return refuse("usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check", EXIT_UNUSABLE)
     path = paths[0] if paths else os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.txt")
     try:
-        config = load_config(path)
+        config = load_config(path, optional=not paths)
         if "--check" in flags:
             return check([config] + [load_config(path) for path in paths[1:]])
         m = start_up(config, "--until-empty" in flags)

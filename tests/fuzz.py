@@ -28,7 +28,7 @@ STAMPED = b"ENQUEUED :: 2026-11-24T02:30:00.123456Z by alice\n\n==== UNIT OF WOR
 COMMANDS = [b"true", b"echo hello", b"exit 3", b"kill -9 $$", b"sleep 0.1", b"printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"",
             b"echo '==== STATUS'", b"head -c 100000 /dev/urandom", b"(exec 1>&- 2>&-; sleep 0.2) &", b"if", b"cat", b"sed -i s/x/y/ \"$SJQ_FILE\"",
             b"echo x >> \"$SJQ_FILE\"", b"rm \"$SJQ_FILE\"", b": > \"$SJQ_FILE\"", b"printf 'garbage' | dd of=\"$SJQ_FILE\" conv=notrunc status=none"]
-STATUSES = [b"", b"", b"running: run 5f3a1c22-1, log at 200", b"running: run 5f3a1c22-99999999999999999999999, log at 99999999999999999999999", b"done: exit 0 after 1.0 s",
+STATUSES = [b"", b"", b"running: 5f3a1c22-1 at 200", b"running: 5f3a1c22-99999999999999999999999 at 99999999999999999999999", b"done: exit 0 after 1.0 s",
             b"error: x", b"fail: interrupted", b"running", b"\xff", b"nonsense: " + b"x" * 60]
 TOKENS = [b"==== ", b"==== UNIT OF WORK\n", b"==== STATUS\n", b"==== JOB LOG\n", b"::", b" :: ", b"\n", b"\r\n", b"\0", b"\t", b"\x1b[2J", b"\xef\xbb\xbf", b"\xff", b"'", b"$(", b"`",
           b"TIMEOUT :: 1\n", b"TIMEOUT :: 99999999999\n", b"COMMAND :: ", b"ENQUEUED :: ", b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:59-23:59", b"2026-13-99T99:99:99Z",

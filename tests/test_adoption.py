@@ -380,7 +380,7 @@ class TestTwoFilesInHand(AdoptionCase):
     def test_running_without_its_start_line_had_not_begun(self):
         self.put_in_hand("early", "echo early >> ledger")
         text = self.read("currently-executing", "early")
-        self.write("currently-executing/early", text.replace(" " * 78, ("running: run 00000000-1, log at %d" % len(text)).ljust(78)))
+        self.write("currently-executing/early", text.replace(" " * 78, ("running: 00000000-1 at %d" % len(text)).ljust(78)))
         self.run_until_empty()
         self.assertEqual(self.where("early"), ["done-q"])
         self.assertEqual(self.ledger(), ["early"])

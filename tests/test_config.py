@@ -87,6 +87,7 @@ class TestErrors(QueueCase):
             ("monitor_says :: monitor_reads\n", 1, "monitor_says is the same as monitor_reads", "a place of its own"),
             ("monitor_reads :: wait-q/reads\n", 1, "monitor_reads is inside wait_q", "a place of its own"),
             ("monitor_says :: done-q\n", 1, "monitor_says is the same as done_q", "a place of its own"),
+            ("monitor_reads :: %s\n" % MONITOR, 1, "monitor_reads is the same as monitor.py", "a place of its own"),
             ("monitor_says :: config.txt\n", 1, "monitor_says is the same as this file", "a place of its own"),
             ("\x1b[31mred :: x\n", 1, "\\x1b[31mred", "`NAME :: CONTENT`"),
             ("durable :: \udcff\n", 1, "\\xff", "yes or no"),
@@ -105,11 +106,21 @@ class TestErrors(QueueCase):
                 self.assertIn("monitor.py: %s: " % self.path(path), answer.stderr)
                 self.assertIn(words, answer.stderr)
 
+    def test_a_path_that_was_typed_must_be_there(self):
+        answer = subprocess.run([sys.executable, "-B", MONITOR, self.path("elsewhere", "config.txt")], capture_output=True, text=True)
+        self.assertEqual(answer.returncode, 2)
+        self.assertIn("elsewhere/config.txt: no such file", answer.stderr)
+
+    def test_the_exit_code_does_not_need_open_outputs(self):
+        for closed in (">&-", "2>&-", ">&- 2>&-", "2>/dev/full"):
+            answer = subprocess.run(["bash", "-c", '"$0" -B "$1" --what ' + closed, sys.executable, MONITOR], capture_output=True)
+            self.assertEqual(answer.returncode, 2, closed)
+
     def test_arguments(self):
         for arguments in (["--what"], ["a", "b"], ["--check", "--until-emtpy"]):
             with self.subTest(arguments):
                 answer = subprocess.run([sys.executable, "-B", MONITOR, *arguments], stderr=subprocess.PIPE, universal_newlines=True, timeout=30)
-                self.assertEqual((answer.returncode, answer.stderr), (2, "usage: monitor.py [CONFIG] [--until-empty] [--check]\n"))
+                self.assertEqual((answer.returncode, answer.stderr), (2, "monitor.py: usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check\n"))
 
 
 class TestReading(unittest.TestCase):

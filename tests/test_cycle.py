@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import subprocess
 import tarfile
 import time
 
@@ -66,12 +67,22 @@ class TestOutcomes(QueueCase):
             ("term-itself", uow("kill -TERM $$"), "fail-q", r"fail: killed by SIGTERM after \d+\.\d s"),
             ("int-itself", uow("kill -INT $$"), "fail-q", r"fail: killed by SIGINT after \d+\.\d s"),
             ("child", uow("sh -c 'kill -KILL $$'"), "fail-q", r"fail: killed by SIGKILL after \d+\.\d s"),
+            ("child-ended-by-term", uow("sh -c 'kill -TERM $$'\nexit $?"), "fail-q", r"fail: killed by SIGTERM after \d+\.\d s"),
             ("child-of-a-script", uow("echo before\nsh -c 'kill -KILL $$'\nexit $?"), "fail-q", r"fail: killed by SIGKILL after \d+\.\d s"),
             ("by-itself-137", uow("exit 137"), "error-q", r"error: exit 137 after \d+\.\d s"),
             ("by-itself-139", uow("echo Segmentation fault\nexit 139"), "error-q", r"error: exit 139 after \d+\.\d s"),
             ("survived", uow("sh -c 'kill -KILL $$'\ntrue"), "done-q", r"done: exit 0 after \d+\.\d s"),
         ])
         self.assertEqual(self.log("segv-itself"), b"before\n")
+
+    def test_signals_in_another_language(self):
+        need("localedef")
+        made = subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", self.path("de_DE.UTF-8")], capture_output=True)
+        if made.returncode > 1:
+            need("the source of the locale de_DE")
+        self.drop("child", uow("sh -c 'kill -SEGV $$'\nexit $?"))
+        self.run_until_empty(env={**os.environ, "LOCPATH": self.root, "LC_ALL": "de_DE.UTF-8"})
+        self.assertRegex(self.status("child"), "^fail: killed by SIGSEGV ")
 
     def test_a_compiled_program_that_crashes(self):
         need("gcc")
@@ -364,6 +375,8 @@ class TestWhatIsNotRun(QueueCase):
                 self.drop(name, uow("sleep 0.1"))
                 self.ended(name)
             self.assertEqual(self.where("slow"), ["wait-q"])
+            self.said("slow in wait-q waits: another process holds it open for writing")
             file.write("COMMAND :: echo more\n")
         self.assertEqual(self.ended("slow"), "done-q")
         self.assertEqual(self.log("slow"), b"whole\nmore\n")
+        self.said("over: slow in wait-q waits")

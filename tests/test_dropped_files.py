@@ -207,7 +207,7 @@ class DroppedFiles(QueueCase):
     def test_bad_header_lines_go_to_trash_naming_line_and_expectation(self):
         rows = [("no-colons", b"COMMAND :: true\nsome words\n", "line 3: $'some words'; expected `NAME :: CONTENT`"),
                 ("no-command", b"TICKET :: 1\n", "the header ends without COMMAND; expected `COMMAND :: ...`"),
-                ("empty-command", b"COMMAND ::\n", "the header ends without COMMAND"),
+                ("empty-command", b"COMMAND ::\n", "the header ends with an empty COMMAND"),
                 ("bad-timeout", b"COMMAND :: true\nTIMEOUT :: soon\n", "line 3: TIMEOUT soon; expected a number of seconds, or 90s, 30m, 2h, 1d"),
                 ("negative", b"COMMAND :: true\nTIMEOUT :: -1\n", "line 3: TIMEOUT -1; expected"),
                 ("bad-title", b"COMMAND :: true\n==== STATE\n", "line 3: $'==== STATE'; expected"),

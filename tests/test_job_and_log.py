@@ -35,7 +35,7 @@ class TestForgedLines(QueueCase):
         start = "==== JOB START 2026-11-24T02:30:07.000000Z run %s\n" % run
         head = "ENQUEUED :: 2026-11-24T02:30:00Z\n\n" + uow("echo really ran") + "\n==== STATUS\n%-78s\n\n==== JOB LOG\n"
         at = len(head % "")
-        for name, status in [("running", "running: run %s, log at %d" % (run, at)), ("done", "done: exit 0 after 1.0 s"), ("odd", "running: never")]:
+        for name, status in [("running", "running: %s at %d" % (run, at)), ("done", "done: exit 0 after 1.0 s"), ("odd", "running: never")]:
             self.drop(name, head % status + start + "\n==== JOB END 2026-11-24T02:30:19.300000Z run %s exit 0\n" % run)
         self.run_until_empty()
         for name in ["running", "done", "odd"]:
@@ -45,9 +45,9 @@ class TestForgedLines(QueueCase):
     def test_forged_numbers_in_currently_executing_do_not_stop_the_monitor(self):
         numbers = [("9" * 5000 + "-" + "9" * 5000, "9" * 30), ("5f3a1c22-" + "9" * 400, "150"), ("5f3a1c22-1", "9" * 18), ("5f3a1c22-1", "999999999999999")]
         for number, (run, at) in enumerate(numbers):
-            self.write("currently-executing/forged-%d" % number, "%s\n==== STATUS\nrunning: run %s, log at %s\n\n==== JOB LOG\n" % (uow("true"), run, at))
+            self.write("currently-executing/forged-%d" % number, "%s\n==== STATUS\nrunning: %s at %s\n\n==== JOB LOG\n" % (uow("true"), run, at))
         head = uow("true") + "\n==== STATUS\n%-78s\n\n==== JOB LOG\n"
-        self.write("currently-executing/bad-time", head % ("running: run 5f3a1c22-1, log at %d" % len(head % "")) + "==== JOB START 2026-99-99 run 5f3a1c22-1\n")
+        self.write("currently-executing/bad-time", head % ("running: 5f3a1c22-1 at %d" % len(head % "")) + "==== JOB START 2026-99-99 run 5f3a1c22-1\n")
         self.drop("real", uow("echo ran"))
         monitor = self.started()
         self.assertEqual(self.ended("real"), "done-q")

@@ -15,7 +15,7 @@ import time
 from tests.helpers import CHECKOUT, MONITOR, QueueCase, environment_of, need, need_root, processes_with, until, uow
 
 README = os.environ.get("SJQ_README") or os.path.join(CHECKOUT, "README.md")
-ROOT = "/srv/simple-job-q"   # where the README has the queue
+ROOT = "/srv/jobs"   # where the README has the queue
 
 # Run a command where other directories lie over these: PRIVATE of over [of over ...] -- COMMAND
 PRIVATE = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 125; shift 2; done; shift; exec "$@"'
@@ -269,8 +269,8 @@ class TestLater(RecipeCase):
         self.write("nightly", uow("echo good morning"))
         script = textwrap.dedent('''
             set -e
-            mkdir -p /srv/simple-job-q/wait-q /srv/simple-job-q/archive
-            cd /srv/simple-job-q
+            mkdir -p /srv/jobs/wait-q /srv/jobs/archive
+            cd /srv/jobs
             cp "$1"/nightly archive/
             cp "$1"/nightly.* /etc/systemd/system/
             systemd-analyze verify /etc/systemd/system/nightly.* >&2
@@ -466,7 +466,7 @@ class TestLimits(RecipeCase):
         need("systemd-run", "nsenter", "unshare")
         need_root()
         script = textwrap.dedent('''
-            mkdir -p /srv/simple-job-q/wait-q && cd /srv/simple-job-q && cp /mnt/monitor.py . || exit
+            mkdir -p /srv/jobs/wait-q && cd /srv/jobs && cp /mnt/monitor.py . || exit
             printf '%s\\n' 'settle_seconds :: 0' 'kill_grace_seconds :: 2' "$1" > config.txt
             echo "$2" > wait-q/limited
             "$3" -B monitor.py --until-empty >&2

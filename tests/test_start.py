@@ -323,12 +323,17 @@ class TestCheck(QueueCase):
         self.write("done-q/a", STOCK % b"error: exit 3 after 1.0 s")
         self.write("error-q/b", STOCK % b"error: exit 3 after 1.0 s")
         self.write("fail-q/c", STOCK % b"")
-        self.check("%s has the STATUS error; expected done there" % self.path("done-q/a"), "%s has the STATUS $''; expected fail there" % self.path("fail-q/c"))
+        self.check("%s has the STATUS error; expected done there" % self.path("done-q/a"), "%s has no STATUS; expected fail there" % self.path("fail-q/c"))
 
     def test_a_uow_in_two_places(self):
         self.write("done-q/a", STOCK % b"done: exit 0 after 1.0 s")
         self.write("wait-q/a", STOCK % b"done: exit 0 after 1.0 s")
         self.check("a is in wait-q and in done-q")
+
+    def test_a_hard_link_and_a_status_that_no_monitor_wrote(self):
+        os.link(self.write("wait-q/one", uow("true")), self.path("wait-q/two"))
+        self.write("currently-executing/odd", STOCK % b"resting")
+        self.check("wait-q/one is no valid UOW: 2 hard links", "wait-q/two is no valid UOW: 2 hard links", "currently-executing/odd has the STATUS resting, which no Monitor wrote")
 
     def test_a_new_uow_may_have_the_name_of_a_finished_one(self):
         self.write("done-q/a", b"ENQUEUED :: 2026-01-01T00:00:00Z\n" + STOCK % b"done: exit 0 after 1.0 s")
@@ -340,7 +345,7 @@ class TestCheck(QueueCase):
         os.symlink("/etc/passwd", self.path("done-q", "link"))
         os.mkfifo(self.path("error-q", "fifo"))
         os.mkdir(self.path("fail-q", "directory"))
-        self.check("wait-q/bad\\n' is no valid UOW: line 1: nonsense; expected", "done-q/link", "error-q/fifo is not a regular file", "fail-q/directory is not a regular file")
+        self.check("wait-q/bad\\n' is no valid UOW: line 1: nonsense; expected", "done-q/link", "error-q/fifo is no valid UOW: not a regular file", "fail-q/directory is no valid UOW: not a regular file")
 
     def test_a_missing_directory_is_found_and_not_made(self):
         os.rmdir(self.path("archive"))
@@ -440,12 +445,12 @@ class TestBesideTheJob(QueueCase):
         self.assertEqual(self.read("trace").split(), ["job", "begin", "end"] * 2)
 
     def test_what_cannot_be_started_now_is_tried_again_and_not_lost(self):
-        """No bash in PATH: the job's shell says so; the Monitor goes on."""
+        """No bash in PATH: STATUS says so; the Monitor goes on."""
         self.drop("x", uow("true"))
         tools = self.path("tools")
         os.mkdir(tools)
         for tool in ("sh", "tee", "mv", "cat", "date", "grep", "tail", "head", "pgrep", "ps"):
             os.symlink(shutil.which(tool), os.path.join(tools, tool))
         self.run_until_empty(env={"PATH": tools})
-        self.assertEqual(self.where("x"), ["error-q"])
-        self.assertRegex(self.status("x"), "^error: exit 127 after ")
+        self.assertEqual(self.where("x"), ["fail-q"])
+        self.assertEqual(self.status("x"), "fail: could not start: no command bash in PATH")

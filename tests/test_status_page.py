@@ -260,7 +260,7 @@ class InTheBrowser(PostCase):
         """Start a real nginx with the location block of README.md and return the address of the status page."""
         with open(os.path.join(CHECKOUT, "README.md"), encoding="utf-8") as file:
             blocks = re.findall(r"```nginx\n(.*?)```", file.read(), re.S)
-        block = (blocks or ["location /jobs/ { alias /srv/simple-job-q/status/; }"])[0].replace("/srv/simple-job-q/status/", self.path("status", ""))
+        block = (blocks or ["location /jobs/ { alias /srv/jobs/status/; }"])[0].replace("/srv/jobs/status/", self.path("status", ""))
         self.assertIn(self.path("status", ""), block)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

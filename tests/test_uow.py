@@ -37,6 +37,9 @@ class TestTimes(Table):
             ("2026-11-24T02:30:00.123456789Z", 123_456),     # `date +%N` has nine digits
             ("2026-11-24T04:30:00+02:00", 0),
             ("2026-11-23T21:30:00.25-05:00", 250_000),
+            ("2026-11-24T04:30:00+0200", 0),                 # `date +%FT%T%z`
+            ("2026-11-24T04:30:00+02", 0),
+            ("2026-11-24T02:30:00,5Z", 500_000),
             ("1970-01-01T00:00:00Z", -T0),
             ("1969-12-31T23:59:59Z", -T0 - 1_000_000),
         ], lambda text, after: self.assertEqual(monitor.read_time(text) - T0, after))
@@ -114,7 +117,7 @@ class TestNames(Table):
             ("4913", True, False), ("49134", False, False), ("a4913", False, False), ("#ticket", False, False), ("~ticket", False, False),
             (".nfs0001", True, False), ("a\n~", True, False), (".\n", True, False),
             ("README", False, True), ("readme", False, True), ("ReadMe.md", False, True), ("README.html", False, True), ("README.", False, True),
-            ("README-first", False, False), ("READMEs", False, False), ("a README", False, False), ("README.tar.gz", False, False),
+            ("README-first", False, False), ("READMEs", False, False), ("a README", False, False), ("README.de.md", False, True), ("README.tar.gz", False, True),
         ], check)
 
     def test_variable(self):
@@ -202,7 +205,7 @@ class TestParse(Table):
             (LEAST + b"X :: \0\n", 3, "a NUL byte", "text"),
             (b"hello\n" + LEAST, 1, "hello", "`ENQUEUED :: 2026-11-24T02:30:00Z`"),
             (b"COMMAND :: true\n", 1, "COMMAND :: true", "`ENQUEUED ::"),
-            (b"2026-11-24T02:30:00Z\n2026-11-24T02:30:00Z\n" + LEAST, 2, "2026-11-24", "`ENQUEUED ::"),
+            (b"2026-11-24T02:30:00Z\n2026-11-24T02:30:00Z\n" + LEAST, 2, "2026-11-24", "`==== UNIT OF WORK` behind line 1"),
             (b"ENQUEUED :: yesterday\n" + LEAST, 1, "yesterday", "`ENQUEUED ::"),
             (b"2026-11-24T02:30:00Z\n", 1, "the end of the file", "`==== UNIT OF WORK`"),
             (b"==== STATUS\n", 1, "==== STATUS", "`==== UNIT OF WORK` before it"),
@@ -220,7 +223,7 @@ class TestParse(Table):
             (LEAST + b"TIMEOUT :: -1\n", 3, "TIMEOUT -1", "a number of seconds"),
             (header, 1, "no header line", "`NAME :: CONTENT`"),
             (header + b"TICKET :: 1\n", 2, "without COMMAND", "`COMMAND :: ...`"),
-            (header + b"COMMAND ::\n", 2, "without COMMAND", "`COMMAND :: ...`"),
+            (header + b"COMMAND ::\n", 2, "with an empty COMMAND", "`COMMAND :: ...`"),
         ], check)
 
     def test_required_names(self):
@@ -296,10 +299,11 @@ class TestFormat(Table):
         self.rows([
             ("5f3a1c22-1", 0, ""), ("5f3a1c22-12345678901234567", 10_737_418_240, ""), ("5f3a1c22-123456789012", 160, "timed out after 1800 s"),
             ("5f3a1c22-123456789012", 160, "killed by message"),
+            ("5f3a1c22-1234567890123456", 10_737_418_240, "timed out after 86400 s"),
             ("5f3a1c22-12345678901234567", 10_737_418_240, "killed by message"),       # a server up for a year, a log of 10 GB
         ], lambda run, at, reason: self.assertEqual(
             monitor.read_running(monitor.status_line(monitor.running_status(run, at, reason)).decode().rstrip()), Running(run, at, reason)))
-        for text in ("", "running", "running: run x", "done: exit 0", "running: run x, log at y", "Running: run x, log at 1"):
+        for text in ("", "running", "running: run x", "done: exit 0", "running: x at y", "Running: x at 1"):
             self.assertIsNone(monitor.read_running(text), text)
 
     def test_find_end(self):
@@ -406,11 +410,3 @@ class TestDecisions(Table):
             (100, 2, 99.9, 1, -1),                                    # a clock that was set back: no longer than the quiet time
             (100, 0, 100, 0, 0),
         ], lambda now, seen_for, changed, quiet, left: self.assertAlmostEqual(monitor.settles_in(now, seen_for, changed, quiet), left))
-
-    def test_why_not_launch(self):
-        # paused, finishing, in hand, hook -> why
-        self.rows([
-            (False, False, False, False, ""), (True, False, False, False, "paused"), (False, True, False, False, "FINISH was asked for"),
-            (False, False, True, False, "a job is running"), (False, False, False, True, "after_command runs"),
-            (True, True, True, True, "a job is running"), (True, True, False, False, "paused"),
-        ], lambda paused, finishing, in_hand, hook, why: self.assertEqual(monitor.why_not_launch(paused, finishing, in_hand, hook), why))
