@@ -1,7 +1,6 @@
 """The main job on real input: dropped, run, filed; order; what a job is given."""
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 import time

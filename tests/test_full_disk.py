@@ -7,11 +7,10 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 
-from tests.helpers import MONITOR, QueueCase, need, need_root, until, uow
+from tests.helpers import QueueCase, need, need_root, until, uow
 
 
 class SmallDisk(QueueCase):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from tests.helpers import IN_CI, need, until, uow
+from tests.helpers import IN_CI, need, until
 from tests.test_recipes import RecipeCase, recipe
 
 PLAYBOOK = """\
