@@ -117,6 +117,9 @@ printf '\n==== JOB END %s run %s exit %s%s\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ
 exit "$rc"
 """
 
+# What Python ignores or handles, and what `nohup` or a shell's `&` may have had ignored: a job starts with none of it.
+AS_AT_LOGIN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO, signal.SIGCHLD]
+
 # A pattern is looked for in this run's own output only: bytes $1 to $2 of file $3.
 SEARCH = 'tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"'
 
@@ -605,8 +608,8 @@ def tool(name: str) -> str:
 def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), env=None, session=False) -> int:
     """Start a command and return its pid; OSError when it cannot be started.
 
-    What is not given is /dev/null, stderr too. The signals that Python ignores are put
-    back as a login shell would have them, or the job's own pipes never end with SIGPIPE.
+    What is not given is /dev/null, stderr too. Signals are as a login shell has them, or the
+    job's own pipes would never end with SIGPIPE.
     """
     actions = []
     for number, fd in enumerate((stdin, stdout, stderr)):
@@ -616,7 +619,7 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
             actions.append((os.POSIX_SPAWN_DUP2, fd, number))
     actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(extra)]
     return os.posix_spawn(tool(argv[0]), argv, DOOR.environment if env is None else env, file_actions=actions,
-                          setsigmask=[], setsigdef=[signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO], setsid=session)
+                          setsigmask=[], setsigdef=AS_AT_LOGIN, setsid=session)
 
 
 def run(argv: List[str], stdin=None, stdout=None) -> int:

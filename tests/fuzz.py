@@ -41,7 +41,7 @@ MESSAGES = [b"HELP", b"STATUS", b"status", b"CONFIG", b"PAUSE", b"RESUME", b"KIL
 VALUES = ["", "0", "1", "-1", "0.1", "1e9", "99999999999", "yes", "no", "maybe", ".", "..", "/", "wait-q", "a/../b", "done-q/x", "x" * 300, "(", "[", "\\", "*", "true", "false", "1d", "COMMAND TICKET", "4 255", "256", "\u0663", "$(x)"]
 
 
-IGNORED = re.compile(rb"\..*|.*~|#.*#|4913|(?i:readme(\.[^.]*)?)", re.S)
+IGNORED = re.compile(rb"\..*|.*~|#.*#|4913|(?i:readme(\..*)?)", re.S)
 
 
 class Broken(Exception):

@@ -298,7 +298,8 @@ class TestWhatAJobIsGiven(QueueCase):
                             'trap -p > traps; grep -E "^Sig(Blk|Ign)" /proc/self/status > signals', **{"Ticket Number": "7"}))
         self.write("monitor_reads", "")
         env = dict(os.environ, SJQ_STALE="x", UOW_STALE="y", NOTIFY_SOCKET="/nowhere")
-        self.run_until_empty(env=env)
+        # Started as by `nohup` or with `&`, which ignore signals: the job must not.
+        self.run_until_empty(env=env, prefix=("sh", "-c", 'trap "" HUP INT QUIT TERM PIPE; exec "$@"', "sh"))
         self.assertEqual(self.where(name), ["done-q"], self.output())
         got = self.read("got").split("|")
         run = re.search(r"JOB START \S+ run (\S+)", self.read("done-q", name)).group(1)
