@@ -347,7 +347,7 @@ class TestFsyncThatFails(QueueCase):
     def test_no_fsync_no_start(self):
         self.drop("one", uow("echo one >> ledger"))
         self.started(prefix=self.strace("fsync,fdatasync:error=EIO"))
-        until(lambda: "Input/output error" in self.output(), self.output)
+        until(lambda: "one in wait-q: Input/output error" in self.output(), self.output)
         before = self.output().count("\n")
         time.sleep(1)                                    # in which it must not start
         self.assertLessEqual(self.output().count("\n") - before, 1, self.output())
