@@ -165,8 +165,10 @@ class Fuzzer:
     # -- rounds
 
     def start(self, *arguments):
-X
-X
+        if self.output:
+            self.output.close()
+        self.output = open(os.path.join(self.top, "output"), "ab")
+        return subprocess.Popen([sys.executable, "-B", MONITOR, *arguments], stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, cwd="/")
 
     def round(self):
         """Feed one Monitor with some dozen inputs, then assert the invariants."""
