@@ -12,6 +12,7 @@ import unittest
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MONITOR = os.path.join(CHECKOUT, "monitor.py")
 IN_CI = bool(os.environ.get("SJQ_CI"))
+HEAVY = IN_CI or bool(os.environ.get("SJQ_HEAVY"))     # run.py sets it where files are named
 QUEUES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash"]
 FINISHED = ["done-q", "error-q", "fail-q"]
 
@@ -34,6 +35,11 @@ def need_root():
         if IN_CI:
             raise AssertionError("CI does not run as root")
         raise unittest.SkipTest("needs root")
+
+
+def heavy(test):
+    """Mark a class or a test that a plain run leaves out, since it takes long for what it tells each time."""
+    return unittest.skipUnless(HEAVY, "heavy: python3 -B tests/run.py " + test.__module__.rpartition(".")[2])(test)
 
 
 def until(condition, what="", seconds=30, step=0.01):

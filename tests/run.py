@@ -1,51 +1,90 @@
 #!/usr/bin/env python3
-"""Run all tests, each file as a process of its own and several at a time, and count them.
+"""Run the tests, each file as a process of its own and several at a time, and count them.
 
-    python3 -B tests/run.py [NAME ...]        e.g. test_uow test_cycle
+    python3 -B tests/run.py                      the quick ones: every promise in under a minute
+    python3 -B tests/run.py NAME ...             these files, heavy or not, e.g. test_uow test_crash_sweep
+    SJQ_CI=1 python3 -B tests/run.py             everything, and what lacks a tool fails
 
-Most tests wait for the real program most of the time, so a few at once cost little. Ends with
-`N passed, N failed, N skipped`, and with exit code 0 only if none failed and some passed.
+Most tests wait for the real program most of the time, so a few at once cost little. What is skipped is named, with
+what runs it. Ends with `N passed, N failed, N skipped`, and with exit code 0 only if none failed and some passed.
 """
+import collections
 import concurrent.futures
 import glob
+import json
 import os
-import re
 import subprocess
 import sys
 import time
+import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-LONG = ["test_crash_sweep", "test_crash_helpers", "test_many_monitors", "test_systemd", "test_status_page", "test_fuzz", "test_recipes"]
+# The long ones first, so that none is left alone at the end.
+LONG = ["test_crash_sweep", "test_crash_helpers", "test_many_monitors", "test_systemd", "test_fuzz", "test_status_page", "test_full_disk", "test_recipes"]
+
+
+class Result(unittest.TextTestResult):
+    """Counts what passed, which unittest does not."""
+
+    passed = 0
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed += 1
+
+    def failed(self):
+        """Return the tests that failed; one with several failing rows is one."""
+        wrong = [test for test, _ in self.failures + self.errors] + self.unexpectedSuccesses
+        return {getattr(test, "test_case", test).id() for test in wrong}
+
+
+def run_here(name):
+    """Run one file, or one class or test of it, in this process; the counts are its last line."""
+    sys.path.insert(0, os.path.dirname(HERE))
+    result = unittest.TextTestRunner(resultclass=Result).run(unittest.defaultTestLoader.loadTestsFromName("tests." + name))
+    sys.stderr.flush()
+    print(json.dumps([result.passed, len(result.failed()), [reason for _, reason in result.skipped]]), flush=True)
 
 
 def run(name):
-    """Run one file of tests; return its name, its output, and how many passed, failed and were skipped."""
+    """Run one file in a process of its own; return its name, what it wrote, its seconds, and what passed, failed and was skipped."""
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-B", "-m", "unittest", "tests." + name], cwd=os.path.dirname(HERE),
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
-    ran = sum(map(int, re.findall(r"^Ran (\d+) tests?", done.stdout, re.M)))
-    last = done.stdout.rstrip().rpartition("\n")[2]
-    failed, skipped = (sum(map(int, re.findall(r"(?:%s)=(\d+)" % words, last))) for words in ("failures|errors|unexpected successes", "skipped"))
-    if done.returncode and not failed:
-        failed, ran = 1, ran + 1                     # it did not even come to its end
-    return name, done.stdout, time.monotonic() - began, max(0, ran - failed - skipped), failed, skipped
+    done = subprocess.run([sys.executable, "-B", __file__, "--here", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace")
+    output, _, last = done.stdout.rstrip("\n").rpartition("\n")
+    try:
+        counts = json.loads(last)
+    except ValueError:
+        output, counts = done.stdout, [0, 1, []]         # it did not even come to its end
+    return name, output, time.monotonic() - began, counts
 
 
 def main(names):
+    if names:
+        os.environ["SJQ_HEAVY"] = "1"                    # who names a file wants all of it
     names = names or sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
-    names.sort(key=lambda name: name not in LONG)    # the long ones first, so that none is left alone at the end
-    totals = [0, 0, 0]
+    names.sort(key=lambda name: LONG.index(name) if name in LONG else len(LONG))
+    passed, failed, skipped = 0, 0, collections.Counter()
     with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 2) as workers:
         for future in concurrent.futures.as_completed([workers.submit(run, name) for name in names]):
-            name, output, seconds, *counts = future.result()
-            totals = [total + count for total, count in zip(totals, counts)]
-            print("==== %s: %d passed, %d failed, %d skipped in %.0f s" % (name, *counts, seconds))
-            if counts[1] or counts[2] or "swept" in output or "inputs" in output:
+            name, output, seconds, (good, bad, reasons) = future.result()
+            passed, failed = passed + good, failed + bad
+            skipped.update((name, reason) for reason in reasons)
+            print("==== %s: %d passed, %d failed, %d skipped in %.0f s" % (name, good, bad, len(reasons), seconds))
+            if bad or "swept" in output or "inputs" in output:
                 print(output)
             sys.stdout.flush()
-    print("%d passed, %d failed, %d skipped" % tuple(totals))
-    return 0 if totals[0] and not totals[1] else 1
+    if skipped:
+        print("\nSkipped:")
+        for (name, reason), count in sorted(skipped.items()):
+            print("  %3d of %s: %s" % (count, name, reason))
+        print("SJQ_CI=1 python3 -B tests/run.py runs everything.\n")
+    print("%d passed, %d failed, %d skipped" % (passed, failed, sum(skipped.values())))
+    return 0 if passed and not failed else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main([name.replace("tests/", "").replace(".py", "") for name in sys.argv[1:]]))
+    if sys.argv[1:2] == ["--here"]:
+        run_here(sys.argv[2])
+    else:
+        sys.exit(main([name.replace("tests/", "").replace(".py", "") for name in sys.argv[1:]]))

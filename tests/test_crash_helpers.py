@@ -1,7 +1,7 @@
 """Every command that the Monitor runs, and every system call of its own that matters, goes wrong in turn.
 
 Killed before and after, failing before and after, ENOSPC and EIO: nothing is lost, nothing runs twice, and what did
-not kill the Monitor does not stop it. A plain run takes a sample; CI (SJQ_CI=1) a larger one. Needs strace.
+not kill the Monitor does not stop it. By name it takes a sample; CI (SJQ_CI=1) a larger one. Needs strace.
 """
 import functools
 import re
@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 from tests import crash
-from tests.helpers import IN_CI, need
+from tests.helpers import IN_CI, heavy, need
 
 MODES = ["kill-then-do", "kill-then-late", "kill-instead", "do-then-kill", "fail", "do-then-fail", "die", "do-then-die"]
 CALLS = ["?rename,?renameat,?renameat2", "pwrite64", "fsync", "?open,openat", "write", "?ftruncate", "?unlink,?unlinkat", "?link,?linkat"]
@@ -32,6 +32,7 @@ class CopyCase(unittest.TestCase):
         self.assertTrue(reached)
 
 
+@heavy
 class TestCommandsGoWrong(CopyCase):
     def calls(self, kind, monitor):
         with crash.Scene(kind, monitor) as scene:
@@ -68,6 +69,7 @@ class TestCommandsGoWrong(CopyCase):
         self.assertRegex(crash.first_wrong(points, functools.partial(crash.try_tool, monitor=monitor)), r"is in \[\]|ran 2 times")
 
 
+@heavy
 class TestSystemCallsGoWrong(CopyCase):
     def setUp(self):
         need("strace")

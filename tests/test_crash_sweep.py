@@ -1,6 +1,6 @@
 """SIGKILL before every line of the Monitor's cycle, and of its recovery: nothing is lost, nothing runs twice.
 
-A plain run takes a sample; all of it (SJQ_CI=1) takes some four minutes on two cores.
+By name it takes a sample of a minute; all of it (SJQ_CI=1) takes some four minutes on two cores.
 """
 import functools
 import re
@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from tests import crash
-from tests.helpers import IN_CI, need
+from tests.helpers import IN_CI, heavy, need
 
 EVERY = 1 if IN_CI else 25
 PURE = ("UOW text", "Decisions", "Configuration", "Post")      # sections where a kill finds the disk as it was: once is enough
@@ -19,6 +19,7 @@ def plan(key, number=1):
     return "%s:%d:%d" % (key[0], key[1], number)
 
 
+@heavy
 class TestKilledAtEveryLine(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -71,6 +72,7 @@ class TestKilledAtEveryLine(unittest.TestCase):
         self.report("recovery of %d kinds of disk" % len(disks), tried)
 
 
+@heavy
 class TestBrokenRecoveryIsFound(unittest.TestCase):
     """Negative controls: the sweep has to go red where recovery is broken on purpose."""
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-from tests.helpers import QueueCase, need, need_root, until, uow
+from tests.helpers import QueueCase, heavy, need, need_root, until, uow
 
 
 class SmallDisk(QueueCase):
@@ -110,6 +110,7 @@ class TestFullDisk(SmallDisk):
         self.free()
         self.done_once("a", "b")
 
+    @heavy
     def test_under_the_start_line(self):
         """The UOW ends some bytes before the end of a page: a part of the START line is written, then the disk is full."""
         head = "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody\n\n" + uow("echo edge >> " + self.ledger_path)
@@ -131,6 +132,7 @@ class TestFullDisk(SmallDisk):
         self.done_once("edge")
         self.assertEqual(self.read("done-q", "edge").count("==== JOB START"), 1)
 
+    @heavy
     def test_under_monitor_says(self):
         monitor = self.started()
         until(lambda: os.path.exists(self.path("monitor_reads")), "the message file")
@@ -148,6 +150,7 @@ class TestFullDisk(SmallDisk):
         self.assertLessEqual(len(cut), 1, cut)           # where the page ended, and the next line begins its own
         self.assertIsNone(monitor.poll())
 
+    @heavy
     def test_under_a_message(self):
         """The fresh monitor_reads cannot be written: the message was acted on once, and comes back when space does."""
         monitor = self.started()
@@ -165,6 +168,7 @@ class TestFullDisk(SmallDisk):
         self.message("STATUS")
         until(lambda: "counts:" in self.output(), self.output)
 
+    @heavy
     def test_a_hundred_files_on_a_full_disk(self):
         for number in range(100):
             self.drop("job-%d" % number, uow("echo job-%d >> %s" % (number, self.ledger_path)))
@@ -176,6 +180,7 @@ class TestFullDisk(SmallDisk):
         self.assertIsNone(monitor.poll())
 
 
+@heavy
 class TestFullStatusPage(SmallDisk):
     """Only the file system of the status page is full: jobs go on as if nothing were."""
 
@@ -205,6 +210,7 @@ class TestFullStatusPage(SmallDisk):
         until(lambda: os.path.exists(self.path("page", "status.json")) and os.path.getsize(self.path("page", "status.json")), self.output)
 
 
+@heavy
 class TestReadOnly(SmallDisk):
     def remount(self, how):
         until(lambda: subprocess.run(["mount", "-o", "remount," + how, self.root], stderr=subprocess.DEVNULL).returncode == 0, "remount " + how)
@@ -238,6 +244,7 @@ class TestReadOnly(SmallDisk):
         self.done_once(*["job-%d" % number for number in range(20)])
 
 
+@heavy
 class TestDiskThatGoesReadOnlyUnderAJob(SmallDisk):
     """An ext4 that finds an error turns itself read-only, with files open for writing and all."""
 
@@ -272,6 +279,7 @@ class TestDiskThatGoesReadOnlyUnderAJob(SmallDisk):
         self.assertEqual(self.ledger(), ["one"])
 
 
+@heavy
 class TestNothingToBeHad(SmallDisk):
     """No file descriptor, no process: back off, lose nothing, go on when there are some again."""
 
@@ -366,6 +374,7 @@ class TestFsyncThatFails(QueueCase):
                     os.kill(int(pid), 9)
                 strace.wait(20)
 
+    @heavy
     def test_each_fsync_in_turn(self):
         """One fsync fails, the next works: the UOW runs exactly once and is done, whichever it was."""
         for number in range(1, 15):

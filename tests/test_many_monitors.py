@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from tests.helpers import FINISHED, MONITOR, QueueCase, uow, until
+from tests.helpers import FINISHED, MONITOR, QueueCase, heavy, until, uow
 
 # Each job appends a line, in one write, to a file of its own name: two lines are two runs.
 ONCE = 'echo "$SJQ_RUN" >>".ran/$SJQ_NAME"'
@@ -72,6 +72,7 @@ class TestShared(ManyCase):
         self.assertEqual([self.stop(monitor) for monitor in monitors.values()], [0] * self.workers)
         self.assertEqual(os.listdir(self.path("trash")), [])
 
+    @heavy
     def test_the_oldest_is_started_first_whichever_monitor_takes_it(self):
         """START times follow the names, which follow the time of the drop; 600 are three batches of stamps."""
         names = ["job%03d" % i for i in range(600)]
@@ -146,6 +147,7 @@ class TestShared(ManyCase):
         self.all_finished(21)
 
 
+@heavy
 class TestKilled(ManyCase):
     def test_two_thousand_jobs_and_kill_9_in_between(self):
         """Nothing is lost and nothing runs twice, whichever of four Monitors dies, whenever."""

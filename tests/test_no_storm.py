@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 
-from tests.helpers import QueueCase, need, uow, until
+from tests.helpers import QueueCase, heavy, need, until, uow
 
 
 def switches(pid):
@@ -76,19 +76,23 @@ class TestStorm(QueueCase):
     def test_a_file_that_grows_in_the_root(self):
         self.assert_no_storm(self.append_to("some.log"))
 
+    @heavy
     def test_a_file_that_grows_in_wait_q(self):
         self.assert_no_storm(self.append_to("wait-q", "growing"))
         self.assertEqual(self.where("growing"), ["wait-q"])
 
+    @heavy
     def test_a_file_that_grows_in_currently_executing(self):
         self.assert_no_storm(self.append_to("currently-executing", ".growing"))
 
+    @heavy
     def test_a_hidden_file_that_comes_and_goes_in_wait_q(self):
         def flicker(_):
             os.close(os.open(self.path("wait-q", ".x"), os.O_CREAT | os.O_WRONLY))
             os.unlink(self.path("wait-q", ".x"))
         self.assert_no_storm(flicker)
 
+    @heavy
     def test_a_file_that_is_replaced_again_and_again_in_wait_q(self):
         """As an editor saves: a new file is renamed over the old one, never old enough to be taken."""
         def replace(number):
@@ -106,6 +110,7 @@ class TestStorm(QueueCase):
             self.said("counts: ", 10)
             self.assertLess(time.monotonic() - began, 10)     # and not after sleep_seconds
 
+    @heavy
     def test_a_drop_after_a_storm_is_seen_at_once(self):
         self.wakes_while(self.append_to("some.log"), 0.5)
         until(lambda: is_still(self.monitor.pid), "the Monitor sleeps again")
@@ -155,6 +160,7 @@ class TestIdle(QueueCase):
         self.message("SHUTDOWN")
         self.assertEqual(monitor.wait(30), 0)
 
+    @heavy
     def test_a_wake_with_many_finished_uows_is_cheap(self):
         for i in range(self.finished):
             self.write("done-q/old%05d" % i, "whatever\n")

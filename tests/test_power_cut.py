@@ -20,7 +20,7 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import FINISHED, QUEUES, QueueCase, need, need_root, processes_with, until, uow
+from tests.helpers import FINISHED, QUEUES, QueueCase, heavy, need, need_root, processes_with, until, uow
 
 CALLS = "rename,renameat,renameat2,fsync,fdatasync,pwrite64,ftruncate,unlink,link,execve"
 JOBS = ("job-a", "job-b", "job-c")
@@ -177,12 +177,14 @@ class PowerCutCase(QueueCase):
         until(lambda: not [pid for pid in processes_with(self.root) if pid not in [monitor.pid for monitor in self.monitors]], "the first run gone")
 
 
+@heavy
 class TestDurable(PowerCutCase):
     def test_the_promises_hold_after_each_step(self):
         self.assertEqual(self.sweep(), [])
         self.assertGreater(self.disks, 12)               # or nothing was ever synced
 
 
+@heavy
 class TestNotDurable(PowerCutCase):
     """The negative control: without fsync the same sweep must find that a job runs twice, or is lost."""
 

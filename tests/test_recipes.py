@@ -12,7 +12,7 @@ import textwrap
 import threading
 import time
 
-from tests.helpers import CHECKOUT, MONITOR, QueueCase, environment_of, need, need_root, processes_with, until, uow
+from tests.helpers import CHECKOUT, MONITOR, QueueCase, environment_of, heavy, need, need_root, processes_with, until, uow
 
 README = os.environ.get("SJQ_README") or os.path.join(CHECKOUT, "README.md")
 ROOT = "/srv/jobs"   # where the README has the queue
@@ -235,6 +235,7 @@ class TestLater(RecipeCase):
         self.assertEqual(self.where(name), [queue])
         self.assertIn("made ", self.read(queue, name))
 
+    @heavy
     def test_cron_drops_one_a_night(self):
         need("cron", "crontab", "faketime")
         need_root()
@@ -259,6 +260,7 @@ class TestLater(RecipeCase):
         self.make_job_runs("nightly")
         self.assertEqual(len(os.listdir(self.path("done-q"))), 1)
 
+    @heavy
     def test_systemd_timer(self):
         need("systemctl", "nsenter", "unshare")
         need_root()
@@ -462,6 +464,7 @@ class TestLimits(RecipeCase):
         self.assertEqual(self.where("greedy"), ["error-q"])
         self.assertIn(b"MemoryError", self.log("greedy"))
 
+    @heavy
     def test_systemd_scope(self):
         need("systemd-run", "nsenter", "unshare")
         need_root()

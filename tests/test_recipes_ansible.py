@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from tests.helpers import IN_CI, need, until
+from tests.helpers import IN_CI, heavy, need, until
 from tests.test_recipes import RecipeCase, recipe
 
 PLAYBOOK = """\
@@ -19,6 +19,7 @@ PLAYBOOK = """\
 """
 
 
+@heavy
 class TestAnsible(RecipeCase):
     heading = "Ansible deploys"
 

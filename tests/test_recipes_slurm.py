@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from tests.helpers import CHECKOUT, MONITOR, environment_of, need, need_root, processes_with, until, uow
+from tests.helpers import CHECKOUT, MONITOR, environment_of, heavy, need, need_root, processes_with, until, uow
 from tests.test_recipes import RecipeCase
 
 
@@ -19,6 +19,7 @@ def open_text(path):
         return file.read()
 
 
+@heavy
 class TestSlurm(RecipeCase):
     heading = "When one machine is not enough: Slurm"
     # On another machine the job has none of the run's marks; here it has to take them off to be as far away.

@@ -1,7 +1,4 @@
-"""Somebody swaps files in wait-q for links, FIFOs and directories as fast as he can: real jobs run, nothing outside is touched.
-
-Twenty seconds in CI (SJQ_CI), four otherwise.
-"""
+"""Somebody swaps files in wait-q for links, FIFOs and directories as fast as he can: real jobs run, nothing outside is touched."""
 import os
 import stat
 import subprocess
@@ -9,9 +6,9 @@ import sys
 import tempfile
 import time
 
-from tests.helpers import FINISHED, IN_CI, QueueCase, until, uow
+from tests.helpers import FINISHED, QueueCase, heavy, until, uow
 
-SECONDS = 20 if IN_CI else 4
+SECONDS = 20
 
 SWAPPER = r"""
 import os, random, sys
@@ -50,6 +47,7 @@ while True:
 """
 
 
+@heavy
 class TestSwapRace(QueueCase):
     config = "settle_seconds :: 0\nsleep_seconds :: 1\n"
 

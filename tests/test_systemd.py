@@ -14,7 +14,7 @@ import time
 from types import SimpleNamespace
 
 import monitor
-from tests.helpers import CHECKOUT, MONITOR, QueueCase, need, need_root, processes_with, until, uow
+from tests.helpers import CHECKOUT, MONITOR, QueueCase, heavy, need, need_root, processes_with, until, uow
 
 UNIT = os.path.join(CHECKOUT, "simple-job-q.service")
 CONFIG = "settle_seconds :: 0.1\nkill_grace_seconds :: 0.5\nstatus_dir ::\ndurable :: no\n"
@@ -155,6 +155,7 @@ class SystemdCase(QueueCase):
         self.assertEqual(self.read("done-q", name).count("==== JOB START"), 1)
 
 
+@heavy
 class TestInstalled(SystemdCase):
     def test_a_job_runs_and_systemctl_and_the_journal_tell_of_it(self):
         self.drop("two words", uow("echo hello\nwhoami"))
@@ -282,6 +283,7 @@ class TestInstalled(SystemdCase):
         self.assertEqual((self.show("ExecMainStatus"), self.show("NRestarts")), ("3", "0"))
 
 
+@heavy
 class TestCgroups(SystemdCase):
     def test_the_job_has_a_cgroup_of_its_own_and_the_monitor_keeps_out_of_it(self):
         self.drop("job", uow("cat /proc/self/cgroup\necho ready\nsleep 30"))
@@ -422,6 +424,7 @@ class TestCgroups(SystemdCase):
         self.assertNotIn("status=219", self.inside("journalctl", "-u", self.unit, "-o", "cat").stdout)
 
 
+@heavy
 class TestPlaces(SystemdCase):
     def test_two_queues_run_side_by_side(self):
         self.shell(block("nightly builds").split("sudo systemctl")[0])
