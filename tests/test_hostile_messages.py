@@ -3,15 +3,14 @@ import os
 import signal
 import subprocess
 
-from tests.helpers import QueueCase, until, uow
-from tests.test_dropped_files import peak_kb
+from tests.helpers import QueueCase, peak_kb, until, uow
 
 
-class Reads(QueueCase):
+class TestReads(QueueCase):
     def setUp(self):
         super().setUp()
         self.monitor = self.started()
-        until(lambda: os.path.exists(self.path("monitor_reads")), self.output)
+        self.there("monitor_reads")
 
     def tearDown(self):
         self.assertIsNone(self.monitor.poll(), self.output())
@@ -19,9 +18,7 @@ class Reads(QueueCase):
 
     def assert_listens(self):
         """The Monitor still answers, and still runs jobs."""
-        answers = self.says().count("counts: ")
-        self.message("STATUS")
-        self.said("counts: ", count=answers + 1)
+        self.cycles(1)
         self.drop("after", uow("true"))
         self.assertEqual(self.ended("after"), "done-q")
 
@@ -41,20 +38,15 @@ class Reads(QueueCase):
     def test_a_symlink_a_hard_link_a_fifo_and_a_directory_go_to_trash_and_a_fresh_file_is_put_there(self):
         target = self.write("archive/target", "SHUTDOWN\n")
 
-        def as_fifo(path):
-            os.mkfifo(path)
-
         def as_directory(path):
             os.mkdir(path)
             self.write("monitor_reads/inside", "SHUTDOWN\n")
 
-        for number, make in enumerate([lambda path: os.symlink(target, path), lambda path: os.link(target, path), as_fifo, as_directory], 1):
+        for number, make in enumerate([lambda path: os.symlink(target, path), lambda path: os.link(target, path), os.mkfifo, as_directory], 1):
+            self.monitor.send_signal(signal.SIGSTOP)     # or it is faster with a fresh one
             os.unlink(self.path("monitor_reads"))
-            try:
-                make(self.path("monitor_reads"))
-            except FileExistsError:                  # the Monitor was faster with a fresh one
-                os.unlink(self.path("monitor_reads"))
-                make(self.path("monitor_reads"))
+            make(self.path("monitor_reads"))
+            self.monitor.send_signal(signal.SIGCONT)
             self.said("goes to trash: not a regular file of its own; expected the message file", count=number)
             until(lambda: os.path.isfile(self.path("monitor_reads")) and not os.path.islink(self.path("monitor_reads")), self.output)
         self.assertEqual(self.read("archive/target"), "SHUTDOWN\n")
@@ -172,7 +164,7 @@ class Reads(QueueCase):
         self.assertEqual(self.log("new"), b"reloaded\n")
 
 
-class WhileDown(QueueCase):
+class TestWhileDown(QueueCase):
     def test_a_message_while_the_monitor_is_down_is_acted_on_at_its_start(self):
         self.message("PAUSE")
         self.message("STATUS")
@@ -185,7 +177,7 @@ class WhileDown(QueueCase):
         self.stop(monitor)
 
 
-class Says(QueueCase):
+class TestSays(QueueCase):
     def goes_on(self, reason, mend):
         """Jobs go on, standard output has it, and the condition is said there once when it begins and once when it ends."""
         monitor = self.started()

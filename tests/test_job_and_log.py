@@ -1,12 +1,8 @@
 """What a job may do to its log, to its own UOW and to the Monitor: its output is kept, and nobody else is harmed."""
 import hashlib
 import os
-import re
-import subprocess
-import time
 
-from tests.helpers import IN_CI, QueueCase, processes_with, until, uow
-from tests.test_dropped_files import peak_kb
+from tests.helpers import IN_CI, QueueCase, peak_kb, processes_with, until, uow
 
 MEMORY_KB = 64_000               # what a Monitor may need, whatever a job writes
 
@@ -198,42 +194,6 @@ class TestOutput(QueueCase):
         for name, code, reason in [("not-found", 127, b"command not found"), ("not-executable", 126, b"ermission denied"), ("syntax", "[12]", b"syntax error")]:
             self.assertRegex(self.status(name), "^error: exit %s after " % code)
             self.assertIn(reason, self.log(name))
-
-
-class TestGrowingFiles(QueueCase):
-    """F_NOTIFY reports every write into a watched directory: it must not become a storm."""
-
-    def test_logs_that_grow_fast_in_the_root_and_the_queues_wake_the_monitor_a_bounded_number_of_times(self):
-        monitor = self.started()
-        writers = [subprocess.Popen(["bash", "-c", "while :; do printf 'x%.0s\\n' {1..100}; done >> " + self.path(place)], env={"SJQ_ROOT": self.root, "PATH": os.environ["PATH"]})
-                   for place in ["growing.log", "wait-q/growing.log", "currently-executing/.growing.log"]]
-        try:
-            until(lambda: os.path.exists(self.path("currently-executing/.growing.log")))
-            self.drop("first", uow("true"))
-            self.assertEqual(self.ended("first"), "done-q")
-            before, began = effort(monitor.pid), time.monotonic()
-            until(lambda: time.monotonic() - began > 3, step=0.1)
-            used, wakes = (now - then for now, then in zip(effort(monitor.pid), before))
-            seconds = time.monotonic() - began
-            self.assertLess(wakes / seconds, 60, "wakes a second")
-            self.assertLess(used / seconds, 0.25, "of a processor")
-            self.drop("second", uow("true"))
-            self.assertEqual(self.ended("second"), "done-q")
-            self.assertEqual(self.where("growing.log"), ["wait-q"], "a file that grows is not taken")
-        finally:
-            for writer in writers:
-                writer.kill()
-                writer.wait()
-        self.stop(monitor)
-
-
-def effort(pid):
-    """Return the processor seconds that a process has used, and how often it went to sleep."""
-    with open("/proc/%d/stat" % pid, "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    with open("/proc/%d/status" % pid) as file:
-        sleeps = int(re.search(r"\nvoluntary_ctxt_switches:\s*(\d+)", file.read()).group(1))
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), sleeps
 
 
 def take(file, left):

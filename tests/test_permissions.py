@@ -10,8 +10,7 @@ import sys
 import time
 
 from tests import helpers
-from tests.helpers import QueueCase, need, need_root, until, uow
-from tests.test_job_and_log import effort
+from tests.helpers import QueueCase, cpu_of, need, need_root, sleeps_of, stamped_uow, until, uow
 
 NOBODY = 65534
 
@@ -100,12 +99,12 @@ class Rests(QueueCase):
     def said_once(self, text, over):
         """It was said once though it was met many times; mended by over(), it ends once."""
         self.said(text)
-        pid = self.monitors[-1].pid
-        (used, woken), began = effort(pid), time.monotonic()
+        pid, began = self.monitors[-1].pid, time.monotonic()
+        used, woken = cpu_of(pid), sleeps_of(pid)
         until(lambda: time.monotonic() - began > 1.2, step=0.1)      # four times sleep_seconds
         seconds = time.monotonic() - began
-        self.assertLess((effort(pid)[0] - used) / seconds, 0.25, "of a processor")
-        self.assertLess((effort(pid)[1] - woken) / seconds, 60, "wakes a second")
+        self.assertLess((cpu_of(pid) - used) / seconds, 0.25, "of a processor")
+        self.assertLess((sleeps_of(pid) - woken) / seconds, 60, "wakes a second")
         self.others_run(1)
         self.assertEqual(len(re.findall("Z %s" % re.escape(text), self.says())), 1, self.says())
         over()
@@ -131,7 +130,7 @@ class Rests(QueueCase):
         self.message("PAUSE")
         self.said("paused:")
         self.drop("held", uow("echo held"))
-        until(lambda: os.path.exists(self.path("wait-q", "held")) and "JOB LOG" in self.read("wait-q", "held"), self.output)
+        self.stamped("held")
         handle = hold(self.path("wait-q", "held"))
         self.message("RESUME")
         self.said("resumed")
@@ -206,7 +205,7 @@ class AsNobody(Rests):
 
     def start(self, *flags, **options):
         python = next(path for path in [sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"] if self.nobody(path, "-c", "") == 0)
-        return super().start(*flags, prefix=self.NOBODYS, python=python, program=self.program, **options)
+        return super().start(*flags, prefix=self.NOBODYS, python=[python, "-B"], program=self.program, **options)
 
     NOBODYS = ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-groups"]
 
@@ -268,7 +267,7 @@ class AsNobody(Rests):
         self.assertEqual(self.read("done-q", "again").count("==== JOB END"), 3)
 
     def test_a_foreign_uow_becomes_the_monitors_own_and_names_who_dropped_it(self):
-        self.drop("roots", "ENQUEUED :: 2026-01-01T00:00:00Z by mallory\n\n%s\n==== STATUS\n%78s\n\n==== JOB LOG\n" % (uow("echo ran"), ""))
+        self.drop("roots", stamped_uow(uow("echo ran")))
         self.run_until_empty()
         self.assertEqual(os.stat(self.path("done-q", "roots")).st_uid, NOBODY)
         self.assertEqual(self.log("roots"), b"ran\n")

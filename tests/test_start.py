@@ -8,17 +8,9 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import IN_CI, MONITOR, QUEUES, QueueCase, need, need_root, processes_with, until, uow
+from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, need, need_root, processes_with, ran, until, uow
 
 STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
-
-
-def ran(*arguments, **options):
-    """Run the Monitor to its end and return exit code, what stdout had, what stderr had."""
-    python = options.pop("python", [sys.executable, "-B"])
-    answer = subprocess.run([*python, options.pop("program", MONITOR), *arguments], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60, **options)
-    return answer.returncode, answer.stdout, answer.stderr
 
 
 def as_nobody():
@@ -45,7 +37,7 @@ class TestOneInstance(QueueCase):
         return found
 
     def test_a_second_monitor_exits_3_and_touches_nothing(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         first = self.started()
         self.running("x")
         self.message("PAUSE")
@@ -68,11 +60,10 @@ class TestOneInstance(QueueCase):
         self.assertEqual(ran(self.path("other.txt"))[0], 3)
 
     def test_a_job_that_outlives_its_monitor_does_not_hold_the_lock(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         first = self.started()
         self.said(" started x run ")                     # earlier nobody knows whether it began
-        first.kill()
-        first.wait()
+        self.kill9(first)
         self.started()
         self.said("adopted x run ")
         self.write("go", "")
@@ -237,7 +228,7 @@ class TestUntilEmpty(QueueCase):
         self.assertEqual((self.where("parent"), self.where("child")), (["done-q"], ["done-q"]))
 
     def test_a_job_left_by_another_monitor_is_waited_for(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         first = self.started()
         self.running("x")
         self.stop(first)
@@ -305,7 +296,7 @@ class TestCheck(QueueCase):
         self.assertFalse(os.path.lexists(self.path("monitor_reads")))
 
     def test_beside_a_monitor_with_a_job(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         self.started()
         self.running("x")
         self.check()
