@@ -162,7 +162,7 @@ class QueueCase(unittest.TestCase):
     """A test with a queue of its own. Nothing of it is left behind: no process, no file."""
 
     config = ""                  # added to config.txt
-    base = "settle_seconds :: 0.1\nsleep_seconds :: 5\nkill_grace_seconds :: 1\nstatus_dir ::\ndurable :: no\n"
+    base = "settle_seconds :: 0.1\nsleep_seconds :: 5\nkill_grace_seconds :: 0.5\nstatus_dir ::\ndurable :: no\n"
 
     def setUp(self):
         self.root = self.make_root()

@@ -370,16 +370,6 @@ class TestTwoFilesInHand(AdoptionCase):
         self.assertEqual(self.where("early"), ["done-q"])
         self.assertEqual(self.ledger(), ["early"])
 
-    def test_a_second_monitor_exits_3_and_touches_nothing(self):
-        self.orphan("one", HOLD)
-        self.started()
-        self.said("adopted one")
-        before, says = self.tree(), self.says()
-        self.assertEqual(self.start().wait(20), 3)
-        self.assertEqual((self.tree(), self.says()), (before, says))
-        self.go()
-        self.assertEqual(self.ended("one"), "done-q")
-
 
 def another_boot(boot_id):
     """Return a command prefix under which the kernel's boot id reads as this file's: a reboot, as far as anybody can tell."""

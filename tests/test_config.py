@@ -214,14 +214,16 @@ class TestEveryKeyActs(QueueCase):
         self.assertEqual(self.says().count("Z waiting: a process"), 1, self.says())
 
     def test_key_ready_command(self):
-        self.configure("ready_command :: test -e ready\nsleep_seconds :: 0.2\n")
+        self.configure("ready_command :: echo asked >> asked; test -e ready\nsleep_seconds :: 0.2\n")
         self.drop("held", uow("true"))
         self.started()
         self.said("waiting: ready_command refuses (exit 1)")
+        until(lambda: self.read("asked").count("asked") > 3, "asked again")
+        self.assertEqual(self.says().count("waiting: ready_command refuses"), 1, self.says())
         self.assertEqual(self.where("held"), ["wait-q"])
         self.write("ready", "")
         self.assertEqual(self.ended("held"), "done-q")
-        self.assertIn("over: waiting: ready_command refuses (exit 1)", self.says())
+        self.assertEqual(self.says().count("over: waiting: ready_command refuses (exit 1)"), 1, self.says())
 
     def test_key_after_command(self):
         self.configure("after_command :: echo \"$SJQ_NAME|$SJQ_STATUS|$SJQ_FILE|$UOW_COMMAND|$PWD\" >> after\n")

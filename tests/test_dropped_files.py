@@ -102,11 +102,13 @@ class TestDroppedFiles(QueueCase):
                 self.assertEqual(self.ended("other-%d" % number), "done-q")
             self.assertEqual(self.where("slow") + self.where("slower"), ["wait-q", "wait-q"], self.output())
             self.assertEqual(os.stat(self.path("wait-q", "slow")).st_ino, inode, "not even stamped")
+            self.said("slow in wait-q waits: another process holds it open for writing")
             valid.write("COMMAND :: echo whole\n")
             unfinished.write(" WORK\nCOMMAND :: echo late\n")
         self.assertEqual(self.ended("slow"), "done-q")
         self.assertEqual(self.log("slow"), b"half\nwhole\n")
         self.assertEqual(self.ended("slower"), "done-q")
+        self.said("over: slow in wait-q waits")
         self.stop(monitor)
 
     def test_a_script_that_appends_line_by_line_is_waited_for(self):
@@ -141,7 +143,8 @@ class TestDroppedFiles(QueueCase):
 
     NAMES = [b"-rf", b"--help", b"a b", b" ", b"it's", b'"quoted"', b"$(touch pwned)", b"`touch pwned`", b"; touch pwned #", b"new\nline",
              b"\x1b[31mred", b"\x1b]0;title\x07", b"\xff\xfe", b"back\\nslash", b"%s%n", b"*", b"~root", b"a\ttab", "\u202egnp.exe".encode(),
-             "\u00fc".encode() * 127 + b"x", b"y" * 255, b"\xe2\x82" * 127, b"<script>alert(1)", b"%2e%2e%2fx", b"UOW.html"]
+             "\u00fc".encode() * 127 + b"x", b"y" * 255, b"\xe2\x82" * 127, b"<script>alert(1)", b"%2e%2e%2fx", b"UOW.html",
+             "\u017c\u00f3\u0142w".encode()]
 
     def test_names_of_any_bytes_are_run_and_shown_so_that_a_shell_reads_them_back(self):
         for name in self.NAMES:
@@ -215,6 +218,8 @@ class TestDroppedFiles(QueueCase):
         self.run_until_empty()
         for name, _, expectation in rows:
             self.assert_trashed(name, expectation)
+        for name, lines, _ in rows:
+            self.assertEqual(self.read("trash", name).encode(), TITLE + lines)
         self.assert_trashed("year", "line 1: $'ENQUEUED :: 20261-01-01T00:00:00Z'; expected `ENQUEUED :: 2026-11-24T02:30:00Z`")
 
     def test_a_first_line_of_any_year_is_kept_and_orders(self):

@@ -122,11 +122,6 @@ class TestShared(ManyCase):
         self.assertEqual(logs, ["0", "1", "2", "3"])
         self.assertEqual(len(monitors), self.workers)
 
-    def test_one_currently_executing_is_for_one_monitor(self):
-        self.start_worker(1)
-        until(lambda: " started: pid " in self.output(), self.output)
-        self.assertEqual(self.start_worker(1).wait(30), 3)
-
     def test_a_kill_of_one_leaves_the_others_at_work(self):
         """Its job goes on, is nobody else's, and is adopted when it is started again."""
         monitors = self.start_all()

@@ -189,8 +189,8 @@ class TestWait(RecipeCase):
         self.assertEqual(self.waits(r'printf "==== STATUS\nerror: exit 9\n"; exit 4'), 4)
 
 
-class TestLater(RecipeCase):
-    heading = "Later and regularly"
+class AtCase(RecipeCase):
+    """With a real at, its spool in the root, and a clock that goes ahead."""
 
     def with_at(self):
         need("at", "atd", "faketime")
@@ -206,6 +206,10 @@ class TestLater(RecipeCase):
     def atd(self, later):
         """Run what is due by a clock that goes ahead."""
         self.sh("faketime -f +%s atd -s" % later)
+
+
+class TestLater(AtCase):
+    heading = "Later and regularly"
 
     def test_at_takes_the_dot_away(self):
         self.with_at()
@@ -313,9 +317,8 @@ class TestDependencies(RecipeCase):
         self.assertEqual(os.listdir(self.path("wait-q")), [])
 
 
-class TestRetries(TestLater):
+class TestRetries(AtCase):
     heading = "Retries with back-off"
-    test_at_takes_the_dot_away = test_cron_drops_one_a_night = test_systemd_timer = None
 
     def attempt(self, name, number):
         """Wait until this attempt is filed and after_command has run."""

@@ -162,52 +162,6 @@ class TestDirectories(QueueCase):
         self.assertEqual(errors, "monitor.py: currently_executing %s cannot be listed and written by nobody; mend it with: chown nobody %s\n" % (path, path))
 
 
-class TestPermissions(QueueCase):
-    """Start-up refuses what others could write, and the command that it names mends it."""
-
-    def mended_by_what_it_says(self, name, why, command):
-        code, output, errors = ran(self.path("config.txt"), program=self.path("monitor.py"))
-        self.assertEqual((code, output), (2, ""), errors)
-        self.assertEqual(errors, "monitor.py: %s %s; mend it with: %s %s\n" % (self.path(name) if name else self.root, why, command, self.path(name) if name else self.root))
-        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[0], 1)
-        subprocess.run(["bash", "-c", errors.partition("mend it with: ")[2]], check=True)
-        self.assertEqual(ran(self.path("config.txt"), "--until-empty", program=self.path("monitor.py"))[0], 0)
-        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[:2], (0, "all is well\n"))
-
-    def setUp(self):
-        super().setUp()
-        shutil.copy(MONITOR, self.path("monitor.py"))
-        os.chmod(self.path("monitor.py"), 0o644)
-
-    def test_written_by_everybody(self):
-        for name, mode in (("", 0o707), ("config.txt", 0o646), ("monitor.py", 0o606), ("currently-executing", 0o757)):
-            with self.subTest(name):
-                os.chmod(self.path(name), mode)
-                self.mended_by_what_it_says(name, "can be written by everybody", "chmod o-w")
-
-    def test_written_by_a_group_with_others_in_it(self):
-        need_root()
-        for name, mode in (("", 0o770), ("config.txt", 0o664), ("monitor.py", 0o664), ("currently-executing", 0o775)):
-            with self.subTest(name):
-                os.chown(self.path(name), -1, 65534)
-                os.chmod(self.path(name), mode)
-                self.mended_by_what_it_says(name, "can be written by its group", "chmod g-w")
-
-    def test_owned_by_somebody_else(self):
-        need_root()
-        for name in ("", "config.txt", "monitor.py", "currently-executing"):
-            with self.subTest(name):
-                os.chown(self.path(name), 65534, -1)
-                self.mended_by_what_it_says(name, "belongs to nobody, who could act as the Monitor's user", "chown root")
-
-    def test_waiting_queues_may_be_written_by_others(self):
-        for queue in ("wait-q", "priority-q"):
-            os.chmod(self.path(queue), 0o1777)
-        self.drop("x", uow("true"))
-        self.run_until_empty()
-        self.assertEqual(self.where("x"), ["done-q"])
-
-
 class TestUntilEmpty(QueueCase):
     def test_with_nothing_to_do_it_ends_at_once(self):
         began = time.monotonic()
