@@ -2155,9 +2155,9 @@ main{display:grid;gap:clamp(2rem,4vw,3rem);margin:clamp(1.5rem,4vw,3rem) 0}
 .meter,.legend{display:flex;flex-wrap:wrap;gap:0 1.5rem;margin-top:1rem}.meter .soft{margin-left:auto}
 table{width:100%;border-collapse:collapse}tr+tr,thead+tbody tr{border-top:1px solid var(--line)}
 th,td{padding:.5rem 0 .5rem 1rem;text-align:right;vertical-align:baseline;font-weight:400;white-space:nowrap}
-th:first-child{padding-left:0;text-align:left;white-space:normal}.chart{width:100%;height:10.5rem;overflow:visible}
+th:first-child{padding-left:0;text-align:left;white-space:normal}.chart{width:100%;height:10.5rem}svg{overflow:visible}
 text{fill:var(--soft)}line{stroke:var(--line)}rect{fill:var(--hue);stroke:var(--hue)}
-rect.error_q{fill-opacity:.4}rect.fail_q{fill:none}
+rect.error_q{fill-opacity:.4}rect.fail_q{fill:none;stroke-width:2}
 """
 # The page reloads itself. It is stale when reloading has brought nothing new for too long, by the
 # browser's own clock, however that is set. Without script the reader has the time of writing.
@@ -2501,7 +2501,8 @@ def post(m) -> None:
 def post_pages(m, s: Snapshot, place: str) -> None:
     """Write all that is posted: first a page for each UOW that is named, where it has changed since."""
     uow = os.path.join(place, "uow")
-    os.makedirs(uow, 0o755, exist_ok=True)
+    for directory in (place, uow):
+        os.makedirs(directory, 0o755, exist_ok=True)
     there, before, m.pages = os.listdir(uow), m.pages, {}
     for entry in s.waiting + s.recent + [s.running] * bool(s.running):
         path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
