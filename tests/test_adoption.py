@@ -482,9 +482,27 @@ class TestEndOfEverything(AdoptionCase):
 
 
 class TestSignalsAtAnyMoment(AdoptionCase):
+    """Moments here and there; test_crash_sweep takes every line of the Monitor."""
+
+    config = "settle_seconds :: 0\ndurable :: yes\n"
+
+    def test_kill_9_loses_nothing_and_nothing_runs_twice(self):
+        names = ["job-%d" % step for step in range(16)]
+        for step, name in enumerate(names):
+            self.drop(name, uow("echo %s >> ledger; sleep 0.05; echo output" % name))
+            monitor = self.started()
+            time.sleep(0.006 * step)                     # the moment of the kill
+            self.kill9(monitor)
+        self.run_until_empty()
+        for name in names:
+            with self.subTest(name):
+                interrupted = self.where(name) == ["fail-q"]     # killed between its START line and its launch
+                self.assertEqual(self.where(name), ["fail-q" if interrupted else "done-q"], self.output())
+                self.assertEqual(self.ledger().count(name), 0 if interrupted else 1)
+                self.assertEqual(self.status(name) if interrupted else self.log(name), "fail: interrupted" if interrupted else b"output\n")
+
     def test_what_runs_is_run_once_whenever_the_signals_come(self):
         """Signals at another moment each time, through start-up, stamp, claim, launch and filing."""
-        self.configure("settle_seconds :: 0\ndurable :: yes\n")
         for step in range(16):
             name = "job-%d" % step
             self.drop(name, uow("echo %s >> ledger; echo output" % name))

@@ -200,7 +200,6 @@ class TestFullStatusPage(SmallDisk):
         until(lambda: os.path.exists(self.path("page", "status.json")) and os.path.getsize(self.path("page", "status.json")), self.output)
 
 
-@heavy
 class TestReadOnly(SmallDisk):
     def remount(self, how):
         until(lambda: subprocess.run(["mount", "-o", "remount," + how, self.root], stderr=subprocess.DEVNULL).returncode == 0, "remount " + how)
@@ -221,6 +220,7 @@ class TestReadOnly(SmallDisk):
         self.remount("rw")
         self.done_once("a", "b", "c")
 
+    @heavy
     def test_read_only_before_anything_was_taken(self):
         monitor = self.started()
         self.message("STATUS")
