@@ -2407,7 +2407,7 @@ def status_json(s: Snapshot) -> str:
 
 def metrics_prom(s: Snapshot) -> str:
     """Return the numbers for node_exporter. People move files away: only what the Monitor saw finish is a counter."""
-    job, text = s.running, ""
+    job, waits, text = s.running, s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0), ""
     for name, told, value in (
             ("up", "1 from the Monitor's start to its clean stop; a kill leaves it.", s.state != "stopped"),
             ("written_timestamp_seconds", "When this file was written, as Unix time.", s.written),
@@ -2415,7 +2415,7 @@ def metrics_prom(s: Snapshot) -> str:
             ("jobs", "Files in each directory.", {'{queue="%s"}' % key: n for key, n in s.queues.items()}),
             ("finished_jobs_total", "Finished since the Monitor started, by outcome.",
              {'{outcome="%s"}' % key[:-2]: n for key, n in s.totals.items()}),
-            ("waiting", "Jobs in both waiting queues.", s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0)),
+            ("waiting", "Jobs in both waiting queues.", waits),
             ("running", "1 while a job runs.", bool(job)),
             ("running_elapsed_seconds", "How long it has run, or 0.", max(s.written - job.started, 0) if job else 0),
             ("running_timeout_seconds", "The running job's limit, 0 without one.", job.timeout if job else 0),
@@ -2561,9 +2561,9 @@ def peek(path: str, most: int = 0) -> SimpleNamespace:
     """Return header, Uow and both ends of the log, for everybody to see; of what is no UOW all is log."""
     seen = SimpleNamespace(header="", uow=NO_UOW, head=b"", tail=b"", left_out=0)
     try:
-        fd = open_regular(path, os.O_RDONLY)
-        try:
-            found, head = os.fstat(fd), os.pread(fd, HEAD_BYTES + 1, 0)
+        with open(path, "rb", 0, opener=open_regular) as file:
+            fd, found = file.fileno(), os.fstat(file.fileno())
+            head = os.pread(fd, HEAD_BYTES + 1, 0)
             try:
                 seen.uow = parse_uow(head, ())
             except BadUow:
@@ -2578,8 +2578,6 @@ def peek(path: str, most: int = 0) -> SimpleNamespace:
                 end = seen.uow.log_at + len(seen.head)
                 seen.left_out = max(0, found.st_size - most - end)
                 seen.tail = os.pread(fd, most, end + seen.left_out)
-        finally:
-            os.close(fd)
     except (OSError, BadUow):
         pass                                               # gone, or no regular file
     return seen
