@@ -147,6 +147,7 @@ def peak_kb(pid):
 def compiled():
     """Return monitor.py as this Python compiles it, which it otherwise does at every start: most of what a short test costs."""
     place = tempfile.mkdtemp(prefix="sjq-compiled-")
+    os.chmod(place, 0o755)                               # some tests start it as another user
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return py_compile.compile(MONITOR, os.path.join(place, "monitor.pyc"), doraise=True)
 

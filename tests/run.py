@@ -65,7 +65,8 @@ def main(names):
     names = names or sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
     names.sort(key=lambda name: LONG.index(name) if name in LONG else len(LONG))
     passed, failed, skipped = 0, 0, collections.Counter()
-    with concurrent.futures.ThreadPoolExecutor(3 * (os.cpu_count() or 1)) as workers:
+    cpus, heavy = os.cpu_count() or 1, os.environ.get("SJQ_CI")
+    with concurrent.futures.ThreadPoolExecutor(cpus + 2 if heavy else 3 * cpus) as workers:      # the heavy ones keep more than one busy
         for future in concurrent.futures.as_completed([workers.submit(run, name) for name in names]):
             name, output, seconds, (good, bad, reasons) = future.result()
             passed, failed = passed + good, failed + bad

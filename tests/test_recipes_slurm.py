@@ -91,7 +91,7 @@ class TestSlurm(RecipeCase):
         self.running("long")
         self.far_job("long")
         # All that runs here dies at once; what runs there carries no mark and goes on.
-        for pid in self.monitor_pids() + processes_with("SJQ_NAME=long"):
+        for pid in self.monitor_pids() + processes_with("SJQ_FILE=" + self.path("currently-executing", "long")):
             if b"SLURM_JOB_ID=" not in environment_of(pid):
                 os.kill(pid, signal.SIGKILL)
         for monitor in self.monitors:
