@@ -114,6 +114,15 @@ def processes_with(text):
     return found
 
 
+def kill_all(pids):
+    """Kill processes; one that has ended meanwhile is no matter."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def children_of(pid):
     """Return the pids of a process's children, in the order of their start."""
     return [int(child) for child in read_text("/proc/%d/task/%d/children" % (pid, pid)).split()]
@@ -184,11 +193,7 @@ class QueueCase(unittest.TestCase):
             monitor.stdout.close()
         for _ in range(100):
             left = processes_with(self.root)
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
+            kill_all(left)
             if not left:
                 break
             time.sleep(0.02)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, need, need_root, processes_with, stamped_uow, until, uow
+from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, kill_all, need, need_root, processes_with, stamped_uow, until, uow
 
 
 class AdoptionCase(QueueCase):
@@ -31,11 +31,7 @@ class AdoptionCase(QueueCase):
     def crash(self, name):
         """Kill everything of a run, as a power cut does."""
         def left():
-            for pid in self.marked(name):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            kill_all(self.marked(name))
             return self.marked(name)
         until(lambda: not left(), lambda: "gone: %s" % self.marked(name))
 
@@ -275,8 +271,7 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         until(lambda: "first" in self.ledger(), "the job itself")
         self.kill9(monitor)
         for role in (b"shell", b"tee"):
-            for pid in self.marked("first", role):
-                os.kill(pid, signal.SIGKILL)
+            kill_all(self.marked("first", role))
         until(lambda: not self.marked("first", b"shell") + self.marked("first", b"tee"), "the keepers gone")
         self.drop("second", uow(self.ALONE % ("second", ":")))
         self.started()
