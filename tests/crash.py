@@ -270,9 +270,9 @@ class Scene:
                 if os.path.lexists(self.path(name))]
         expect(not left, "ended --until-empty, and there still wait %s" % left)
 
-    def restart(self, *flags, compiled=True):
-        """Run the same file again and return its exit code; compiled: from the cache beside it, which is half the time."""
-        return self.run([sys.executable, *PYTHON, *(["-c", COMPILED] if compiled else ["-B"]), self.monitor, self.path("config.txt"), *flags])
+    def restart(self, *flags):
+        """Run the same file again, from the cache beside it, which is half the time, and return its exit code."""
+        return self.run([sys.executable, *PYTHON, "-c", COMPILED, self.monitor, self.path("config.txt"), *flags])
 
     # -- what must be true
 
@@ -282,7 +282,7 @@ class Scene:
         lenient: a tool failed on purpose, so a run may end otherwise than its author meant. Nothing
         is lost then either, nothing runs twice, and what is said to be done was done.
         """
-        code = self.restart("--until-empty", compiled=False)
+        code = self.restart("--until-empty")
         if code:
             raise AssertionError("the restarted Monitor ended with %s" % code)
         return self.verify_ended(lenient)

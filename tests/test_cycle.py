@@ -5,7 +5,7 @@ import subprocess
 import tarfile
 import time
 
-from tests.helpers import QueueCase, need, processes_with, until, uow
+from tests.helpers import QueueCase, heavy, need, processes_with, until, uow
 
 DONE = r"^done: exit 0 after \d+\.\d s$"
 
@@ -74,6 +74,7 @@ class TestOutcomes(QueueCase):
         ])
         self.assertEqual(self.log("segv-itself"), b"before\n")
 
+    @heavy
     def test_signals_in_another_language(self):
         need("localedef")
         made = subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", self.path("de_DE.UTF-8")], capture_output=True)

@@ -279,7 +279,7 @@ class TestDroppedFiles(QueueCase):
         self.stop(monitor)
 
     def test_a_good_file_does_not_wait_for_thousands_of_bad_ones(self):
-        count = 4_000
+        count = 2_000
         for number in range(count):
             self.write("wait-q/bad-%d" % number, "nonsense")
         self.write("wait-q/good", uow("true"))

@@ -83,6 +83,7 @@ class TestShared(ManyCase):
         late = [(before, after) for before, after in zip(order, order[1:]) if enqueued[before] > enqueued[after]]
         self.assertEqual(late, [])
 
+    @heavy
     def test_priority_q_is_emptied_first_by_all(self):
         self.drop_many(["plain%02d" % i for i in range(40)], uow("true"))
         for i in range(40):
@@ -93,6 +94,7 @@ class TestShared(ManyCase):
         order = sorted(began, key=began.get)
         self.assertEqual([name[:5] for name in order], ["first"] * 40 + ["plain"] * 40)
 
+    @heavy
     def test_trash_and_readme_races_are_harmless(self):
         for i in range(60):
             self.drop("bad%02d" % i, "no heading\n")

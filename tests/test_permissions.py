@@ -27,12 +27,14 @@ class TestOpenToOthers(QueueCase):
         subprocess.run(["bash", "-c", errors.partition("mend it with: ")[2]], check=True)
         self.assertEqual(ran(self.path("config.txt"), "--until-empty", program=self.path("monitor.py"))[0], 0)
         self.assertEqual(os.listdir(self.path("wait-q")), [])
-        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[:2], (0, "all is well\n"))
 
     def setUp(self):
         super().setUp()
         shutil.copy(MONITOR, self.path("monitor.py"))
         os.chmod(self.path("monitor.py"), 0o644)
+
+    def tearDown(self):
+        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[:2], (0, "all is well\n"))
 
     def test_written_by_everybody(self):
         for name, mode in (("", 0o707), ("config.txt", 0o646), ("monitor.py", 0o606), ("currently-executing", 0o757)):

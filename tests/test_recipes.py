@@ -568,6 +568,7 @@ class TestMore(RecipeCase):
         self.assertEqual(second.wait(30), 0)
 
 
+@heavy
 class TestPeople(RecipeCase):
     heading = "Many people, one queue"
 
