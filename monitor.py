@@ -2007,17 +2007,17 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
 def launch(m) -> None:
     """Start the next job if one may start: claim it with `mv`, judge what was claimed, write START, start it."""
     now = boot_seconds()
-    if m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping:
-        return
-    if now < m.launch_at:
+    held = m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping
+    if not held and now < m.launch_at:
         m.due.append(m.launch_at)
-        return
-    if not (m.hand or next_waiting(m.waiting)) or not is_ready(m, now) or not take_turn(m):
-        return
-    try:
-        start_next(m)
-    finally:
-        end_turn(m)
+    if held or now < m.launch_at or not (m.hand or next_waiting(m.waiting)):
+        if m.ready and m.ready.poll() is not None:
+            m.ready = None                           # asked in vain: the next launch asks again
+    elif is_ready(m, now) and take_turn(m):
+        try:
+            start_next(m)
+        finally:
+            end_turn(m)
 
 
 def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
@@ -2033,6 +2033,16 @@ def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
 def is_ready(m, now: float) -> bool:
     """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
     config = m.config
+    if m.ready:
+        code = m.ready.poll()
+        if code is None:
+            return False
+        m.ready, m.ready_passed = None, code == 0    # for one launch
+        if code:
+            begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ended_how(code), 5)
+            m.ready_at = again(m, config.sleep_seconds)
+            return False
+        ends(m, ("ready", "command"))
     if now < m.ready_at:
         m.due.append(m.ready_at)
         return False
@@ -2046,19 +2056,9 @@ def is_ready(m, now: float) -> bool:
             m.ready_at = again(m, config.sleep_seconds)
             return False
         ends(m, ("ready", "process"))
-    if not config.ready_command or m.ready_passed:
-        return True
-    m.ready = m.ready or Hook(bounded(config.ready_command))
-    code = m.ready.poll()
-    if code is None:
+    if config.ready_command and not m.ready_passed:
+        m.ready = Hook(bounded(config.ready_command))
         return False
-    m.ready = None
-    if code:
-        begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ended_how(code), 5)
-        m.ready_at = again(m, config.sleep_seconds)
-        return False
-    ends(m, ("ready", "command"))
-    m.ready_passed = True                            # for one launch
     return True
 
 
