@@ -1,5 +1,8 @@
 """What the tests share: a queue in a temporary root, the real monitor.py as a process, and waiting for conditions."""
+import atexit
+import functools
 import os
+import py_compile
 import re
 import shutil
 import signal
@@ -11,10 +14,13 @@ import unittest
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MONITOR = os.path.join(CHECKOUT, "monitor.py")
+README = os.path.join(CHECKOUT, "README.md")
+PYTHON = (sys.executable, "-S", "-B")        # monitor.py needs no installed package, and looking for them is half of a start
 IN_CI = bool(os.environ.get("SJQ_CI"))
 HEAVY = IN_CI or bool(os.environ.get("SJQ_HEAVY"))     # run.py sets it where files are named
 QUEUES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash"]
 FINISHED = ["done-q", "error-q", "fail-q"]
+HOLD = "until [ -e go ]; do sleep 0.02; done"            # a job that goes on until the test writes `go`
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, CHECKOUT)
@@ -60,7 +66,31 @@ def uow(command, **header):
     return "\n".join(lines + ["%s :: %s" % item for item in header.items()]) + "\n"
 
 
+def stamped_uow(text, status="", log=""):
+    """Return a UOW as a Monitor would have written it: with a first line, STATUS and its log."""
+    return "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody\n\n%s\n==== STATUS\n%-78s\n\n==== JOB LOG\n%s" % (text, status, log)
+
+
+def read_text(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def section(heading):
+    """Return the README's text below a heading of either rank, up to the next one of that rank or above it."""
+    found = re.search(r"^(###?) %s\n(.*?)(?=^## |^\1 |\Z)" % re.escape(heading), read_text(README), re.M | re.S)
+    if not found:
+        raise AssertionError("the README has no heading %r" % heading)
+    return found.group(2)
+
+
+def fenced(text):
+    """Return the fenced blocks of a text, in order."""
+    return re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
+
+
 def environment_of(pid):
+    """Return the environment of a process, empty where it has ended."""
     try:
         with open("/proc/%s/environ" % pid, "rb") as file:
             return file.read()
@@ -84,11 +114,55 @@ def processes_with(text):
     return found
 
 
+def children_of(pid):
+    """Return the pids of a process's children, in the order of their start."""
+    return [int(child) for child in read_text("/proc/%d/task/%d/children" % (pid, pid)).split()]
+
+
+def sleeps_of(pid):
+    """Return how often a process has gone to sleep so far: an upper limit of how often it woke."""
+    return int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", read_text("/proc/%d/status" % pid), re.M).group(1))
+
+
+def is_still(pid):
+    """Tell whether a process sleeps, and not for a moment only."""
+    before = sleeps_of(pid)
+    time.sleep(0.3)
+    return sleeps_of(pid) == before
+
+
+def cpu_of(pid, children=False):
+    """Return the processor seconds that a process has used; those of the commands that it has run, too, if asked."""
+    with open("/proc/%d/stat" % pid, "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    return sum(map(int, fields[11:15 if children else 13])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_kb(pid):
+    """Return the most memory that a process has had, in KiB."""
+    return int(re.search(r"VmHWM:\s*(\d+)", read_text("/proc/%d/status" % pid)).group(1))
+
+
+@functools.lru_cache(None)
+def compiled():
+    """Return monitor.py as this Python compiles it, which it otherwise does at every start: most of what a short test costs."""
+    place = tempfile.mkdtemp(prefix="sjq-compiled-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return py_compile.compile(MONITOR, os.path.join(place, "monitor.pyc"), doraise=True)
+
+
+def ran(*arguments, python=PYTHON, program=None, **options):
+    """Run the Monitor to its end and return exit code, what stdout had, what stderr had."""
+    answer = subprocess.run([*python, program or compiled(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+                            timeout=60, **options)
+    return answer.returncode, answer.stdout, answer.stderr
+
+
 class QueueCase(unittest.TestCase):
     """A test with a queue of its own. Nothing of it is left behind: no process, no file."""
 
     config = ""                  # added to config.txt
-    base = "settle_seconds :: 0.1\nsleep_seconds :: 5\nkill_grace_seconds :: 1\nstatus_dir ::\ndurable :: no\n"
+    base = "settle_seconds :: 0.1\nsleep_seconds :: 5\nkill_grace_seconds :: 0.5\nstatus_dir ::\ndurable :: no\n"
 
     def setUp(self):
         self.root = self.make_root()
@@ -137,10 +211,10 @@ class QueueCase(unittest.TestCase):
         with open(self.path(*parts), "rb") as file:
             return file.read().decode("utf-8", "surrogateescape")
 
-    def start(self, *flags, config="config.txt", env=None, python=sys.executable, prefix=(), program=MONITOR):
+    def start(self, *flags, config="config.txt", env=None, python=PYTHON, prefix=(), program=None):
         """Start the real Monitor on this root and return its process; its output goes to .output."""
         output = open(self.path(".output"), "ab")
-        monitor = subprocess.Popen([*prefix, python, "-B", program, self.path(config), *flags], stdin=subprocess.DEVNULL,
+        monitor = subprocess.Popen([*prefix, *python, program or compiled(), self.path(config), *flags], stdin=subprocess.DEVNULL,
                                    stdout=output, stderr=subprocess.STDOUT, cwd="/", env=env)
         monitor.stdout = output
         self.monitors.append(monitor)
@@ -162,6 +236,10 @@ class QueueCase(unittest.TestCase):
             raise AssertionError("the Monitor did not end within %g s:\n%s" % (seconds, self.output())) from None
         self.assertEqual(code, 0, self.output())
 
+    def kill9(self, monitor):
+        monitor.kill()
+        monitor.wait(20)
+
     def stop(self, monitor, number=signal.SIGTERM, seconds=20):
         """Stop a Monitor that this test started and return its exit code."""
         if monitor.poll() is None:
@@ -177,6 +255,14 @@ class QueueCase(unittest.TestCase):
     def said(self, text, seconds=30, count=1):
         """Wait until monitor_says contains this text."""
         until(lambda: self.says().count(text) >= count, lambda: "%r in monitor_says:\n%s" % (text, self.says()), seconds)
+
+    def there(self, *parts, seconds=30):
+        """Wait until a file is there."""
+        until(lambda: os.path.exists(self.path(*parts)), lambda: "%s is there\n%s" % (self.path(*parts), self.output()), seconds)
+
+    def ledger(self):
+        """Return the words that jobs have appended to `ledger`: what really ran, whatever the queue says."""
+        return self.read("ledger").split() if os.path.exists(self.path("ledger")) else []
 
     def message(self, line):
         with open(self.path("monitor_reads"), "a") as file:
@@ -203,15 +289,21 @@ class QueueCase(unittest.TestCase):
         return until(lambda: os.path.exists(self.path("currently-executing", name)) and "==== JOB START" in self.read("currently-executing", name),
                      lambda: "%r runs; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
 
+    def begun(self, name):
+        """Wait until the processes of a run are there: its START line is on disk a moment before."""
+        self.running(name)
+        self.said("started %s run " % name)
+
     def asleep(self, monitor):
         """Wait until the Monitor sleeps, and not for a moment only."""
-        def switches():
-            return re.search(r"^voluntary_ctxt_switches:\s+(\d+)", self.read("/proc/%d/status" % monitor.pid), re.M).group(1)
-        def look():
-            before = switches()
-            time.sleep(0.4)
-            return switches() == before
-        until(look, "the Monitor sleeps")
+        until(lambda: is_still(monitor.pid), "the Monitor sleeps")
+
+    def cycles(self, count):
+        """Let the Monitor go through its cycle some times: each answers a message."""
+        for _ in range(count):
+            before = self.says().count("counts:")
+            self.message("STATUS")
+            self.said("counts:", count=before + 1)
 
     def stamped(self, name, queue="wait-q", seconds=30):
         """Wait until a waiting UOW has its first line and its titles, and is back in its queue."""

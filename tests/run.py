@@ -65,7 +65,7 @@ def main(names):
     names = names or sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
     names.sort(key=lambda name: LONG.index(name) if name in LONG else len(LONG))
     passed, failed, skipped = 0, 0, collections.Counter()
-    with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) + 2) as workers:
+    with concurrent.futures.ThreadPoolExecutor(3 * (os.cpu_count() or 1)) as workers:
         for future in concurrent.futures.as_completed([workers.submit(run, name) for name in names]):
             name, output, seconds, (good, bad, reasons) = future.result()
             passed, failed = passed + good, failed + bad

@@ -6,22 +6,20 @@ import subprocess
 import sys
 import unittest
 
-from tests.helpers import CHECKOUT, MONITOR, QueueCase, need, until, uow
+from tests.helpers import CHECKOUT, HOLD, MONITOR, QueueCase, compiled, need, ran, read_text, until, uow
 import monitor
 
 
 class TestShipped(unittest.TestCase):
     def test_config_txt_lists_every_key_with_its_default_commented_out(self):
-        with open(os.path.join(CHECKOUT, "config.txt"), encoding="utf-8") as file:
-            text = file.read()
+        text = read_text(os.path.join(CHECKOUT, "config.txt"))
         told = ["# %s\n%s" % (meaning, ("#%s :: %s" % (key, default)).rstrip()) for key, (default, _, meaning) in monitor.CONFIG.items()]
         self.assertEqual(text.rstrip("\n").split("\n\n")[1:], told)
         self.assertEqual(re.findall(r"^#(\w+) ::", text, re.M), list(monitor.CONFIG))
         self.assertEqual([line for line in text.splitlines() if line and not line.startswith("#")], [])
 
     def test_uncommented_it_is_the_same_configuration(self):
-        with open(os.path.join(CHECKOUT, "config.txt"), encoding="utf-8") as file:
-            text = file.read()
+        text = read_text(os.path.join(CHECKOUT, "config.txt"))
         plain, spoken = monitor.parse_config(text, "/r/config.txt"), monitor.parse_config(re.sub(r"^#(\w+ ::)", r"\1", text, flags=re.M), "/r/config.txt")
         self.assertEqual(plain, spoken)
         self.assertEqual(plain, monitor.parse_config("", "/r/config.txt"))
@@ -43,14 +41,13 @@ class TestErrors(QueueCase):
     def refused(self, text, line, found, expected):
         """Start on this configuration: exit 2, one sentence with file, line, what was found and what is expected."""
         self.write("config.txt", text)
-        answer = subprocess.run([sys.executable, "-B", MONITOR, self.path("config.txt")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                universal_newlines=True, errors="replace", timeout=30)
-        self.assertEqual((answer.returncode, answer.stdout), (2, ""), answer)
+        code, output, errors = ran(self.path("config.txt"))
+        self.assertEqual((code, output), (2, ""), errors)
         place = "monitor.py: %s%s: " % (self.path("config.txt"), " line %d" % line if line else "")
-        self.assertTrue(answer.stderr.startswith(place), answer.stderr)
-        self.assertEqual(answer.stderr.count("\n"), 1, answer.stderr)
-        self.assertIn(found, answer.stderr)
-        self.assertIn("; expected " + expected, answer.stderr)
+        self.assertTrue(errors.startswith(place), errors)
+        self.assertEqual(errors.count("\n"), 1, errors)
+        self.assertIn(found, errors)
+        self.assertIn("; expected " + expected, errors)
         self.assertFalse(os.path.lexists(self.path("monitor_says")))                         # nothing was begun
 
     def test_every_error(self):
@@ -88,7 +85,7 @@ class TestErrors(QueueCase):
             ("monitor_says :: monitor_reads\n", 1, "monitor_says is the same as monitor_reads", "a place of its own"),
             ("monitor_reads :: wait-q/reads\n", 1, "monitor_reads is inside wait_q", "a place of its own"),
             ("monitor_says :: done-q\n", 1, "monitor_says is the same as done_q", "a place of its own"),
-            ("monitor_reads :: %s\n" % MONITOR, 1, "monitor_reads is the same as monitor.py", "a place of its own"),
+            ("monitor_reads :: %s\n" % compiled(), 1, "monitor_reads is the same as monitor.py", "a place of its own"),
             ("monitor_says :: config.txt\n", 1, "monitor_says is the same as this file", "a place of its own"),
             ("\x1b[31mred :: x\n", 1, "\\x1b[31mred", "`NAME :: CONTENT`"),
             ("durable :: \udcff\n", 1, "\\xff", "yes or no"),
@@ -102,15 +99,15 @@ class TestErrors(QueueCase):
     def test_a_configuration_that_cannot_be_read(self):
         for path, words in (("nowhere.txt", "no such file; expected a configuration"), ("wait-q", "expected a readable file")):
             with self.subTest(path):
-                answer = subprocess.run([sys.executable, "-B", MONITOR, self.path(path)], stderr=subprocess.PIPE, universal_newlines=True, timeout=30)
-                self.assertEqual(answer.returncode, 2)
-                self.assertIn("monitor.py: %s: " % self.path(path), answer.stderr)
-                self.assertIn(words, answer.stderr)
+                code, _, errors = ran(self.path(path))
+                self.assertEqual(code, 2)
+                self.assertIn("monitor.py: %s: " % self.path(path), errors)
+                self.assertIn(words, errors)
 
     def test_a_path_that_was_typed_must_be_there(self):
-        answer = subprocess.run([sys.executable, "-B", MONITOR, self.path("elsewhere", "config.txt")], capture_output=True, text=True)
-        self.assertEqual(answer.returncode, 2)
-        self.assertIn("elsewhere/config.txt: no such file", answer.stderr)
+        code, _, errors = ran(self.path("elsewhere", "config.txt"))
+        self.assertEqual(code, 2)
+        self.assertIn("elsewhere/config.txt: no such file", errors)
 
     def test_the_exit_code_does_not_need_open_outputs(self):
         for closed in (">&-", "2>&-", ">&- 2>&-", "2>/dev/full"):
@@ -120,8 +117,8 @@ class TestErrors(QueueCase):
     def test_arguments(self):
         for arguments in (["--what"], ["a", "b"], ["--check", "--until-emtpy"]):
             with self.subTest(arguments):
-                answer = subprocess.run([sys.executable, "-B", MONITOR, *arguments], stderr=subprocess.PIPE, universal_newlines=True, timeout=30)
-                self.assertEqual((answer.returncode, answer.stderr), (2, "monitor.py: usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check\n"))
+                code, _, errors = ran(*arguments)
+                self.assertEqual((code, errors), (2, "monitor.py: usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check\n"))
 
 
 class TestReading(unittest.TestCase):
@@ -218,14 +215,16 @@ class TestEveryKeyActs(QueueCase):
         self.assertEqual(self.says().count("Z waiting: a process"), 1, self.says())
 
     def test_key_ready_command(self):
-        self.configure("ready_command :: test -e ready\nsleep_seconds :: 0.2\n")
+        self.configure("ready_command :: echo asked >> asked; test -e ready\nsleep_seconds :: 0.2\n")
         self.drop("held", uow("true"))
         self.started()
         self.said("waiting: ready_command refuses (exit 1)")
+        until(lambda: self.read("asked").count("asked") > 3, "asked again")
+        self.assertEqual(self.says().count("waiting: ready_command refuses"), 1, self.says())
         self.assertEqual(self.where("held"), ["wait-q"])
         self.write("ready", "")
         self.assertEqual(self.ended("held"), "done-q")
-        self.assertIn("over: waiting: ready_command refuses (exit 1)", self.says())
+        self.assertEqual(self.says().count("over: waiting: ready_command refuses (exit 1)"), 1, self.says())
 
     def test_key_after_command(self):
         self.configure("after_command :: echo \"$SJQ_NAME|$SJQ_STATUS|$SJQ_FILE|$UOW_COMMAND|$PWD\" >> after\n")
@@ -268,7 +267,7 @@ class TestEveryKeyActs(QueueCase):
     def test_key_status_dir(self):
         self.configure("status_dir :: shown/here\n")
         self.started()
-        until(lambda: os.path.exists(self.path("shown/here/status.json")), "status.json posted")
+        self.there("shown/here/status.json")
 
     def test_key_durable(self):
         """Told by what the Monitor asks of the kernel: fsync is called, or it is not."""
@@ -319,9 +318,9 @@ class TestEveryKeyActs(QueueCase):
 
     def test_key_currently_executing(self):
         self.configure("currently_executing :: other/place\n")
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         self.started()
-        until(lambda: os.path.exists(self.path("other/place/x")))
+        self.there("other/place/x")
         self.write("go", "")
         self.assertEqual(self.ended("x"), "done-q")
 

@@ -61,7 +61,6 @@ class TestCommandsGoWrong(CopyCase):
         monitor = self.copy((r'return "adopt" if started else "next"', 'return "next"'))
         self.assertRegex(crash.try_tool(("plain", "date.1", "kill-then-do"), monitor).wrong, "ran 2 times|ended in")
 
-
     def test_a_mv_that_the_next_monitor_does_not_wait_for_is_found(self):
         """Negative control: a Monitor died, its mv is late, and the next one has looked already."""
         monitor = self.copy((r"extra=DOOR\.lock\)", ")"))

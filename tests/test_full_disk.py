@@ -6,11 +6,12 @@ Needs root (mount, mkfs.ext4 on a loop device, prlimit on another user's Monitor
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 
-from tests.helpers import QueueCase, heavy, need, need_root, until, uow
+from tests.helpers import QueueCase, children_of, cpu_of, heavy, need, need_root, read_text, stamped_uow, until, uow
 
 
 class SmallDisk(QueueCase):
@@ -43,10 +44,7 @@ class SmallDisk(QueueCase):
         os.symlink(os.path.join(self.outside, "output"), self.path(".output"))
 
     def ledger(self):
-        if not os.path.exists(self.ledger_path):
-            return []
-        with open(self.ledger_path) as file:
-            return file.read().split()
+        return read_text(self.ledger_path).split() if os.path.exists(self.ledger_path) else []
 
     def fill(self, leave=0):
         """Write until no byte is left, then give some back."""
@@ -62,18 +60,12 @@ class SmallDisk(QueueCase):
     def free(self):
         os.unlink(self.path("filler"))
 
-    def cpu(self, monitor):
-        """Return the CPU seconds of a Monitor and of the commands that it has run."""
-        with open("/proc/%d/stat" % monitor.pid, "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
     def stays_calm(self, monitor, seconds=2.0):
         """See that a lasting condition makes no hot loop, and that it is not said again and again."""
-        lines, cpu = self.output().count("\n"), self.cpu(monitor)
+        lines, cpu = self.output().count("\n"), cpu_of(monitor.pid, children=True)
         time.sleep(seconds)                              # the time in which nothing may happen
         self.assertIsNone(monitor.poll(), self.output())
-        self.assertLess(self.cpu(monitor) - cpu, 0.5 * seconds, self.output())
+        self.assertLess(cpu_of(monitor.pid, children=True) - cpu, 0.5 * seconds, self.output())
         self.assertLessEqual(self.output().count("\n") - lines, 1, self.output())
 
     def done_once(self, *names):
@@ -113,20 +105,18 @@ class TestFullDisk(SmallDisk):
     @heavy
     def test_under_the_start_line(self):
         """The UOW ends some bytes before the end of a page: a part of the START line is written, then the disk is full."""
-        head = "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody\n\n" + uow("echo edge >> " + self.ledger_path)
-        tail = "\n==== STATUS\n%s\n\n==== JOB LOG\n" % (" " * 78)
-        head += "NOTE :: " + "n" * (4080 - len(head) - len(tail) - 9) + "\n"
+        text = uow("echo edge >> " + self.ledger_path)
+        text = stamped_uow(text + "NOTE :: " + "n" * (4080 - len(stamped_uow(text)) - 9) + "\n")
         self.message("PAUSE")
         monitor = self.started()
         self.said("paused")
-        self.drop("edge", head + tail)
-        self.assertEqual(len(head + tail), 4080)
-        with open(self.path("monitor_reads"), "a") as file:
-            self.fill()
-            self.message("RESUME")                       # fits into the page that is there
+        self.drop("edge", text)
+        self.assertEqual(len(text), 4080)
+        self.fill()
+        self.message("RESUME")                           # fits into the page that is there
         until(lambda: "edge cannot be started now" in self.output(), self.output)
         self.stays_calm(monitor)
-        self.assertEqual(self.read("currently-executing", "edge"), head + tail)
+        self.assertEqual(self.read("currently-executing", "edge"), text)
         self.assertEqual(self.ledger(), [])
         self.free()
         self.done_once("edge")
@@ -135,7 +125,7 @@ class TestFullDisk(SmallDisk):
     @heavy
     def test_under_monitor_says(self):
         monitor = self.started()
-        until(lambda: os.path.exists(self.path("monitor_reads")), "the message file")
+        self.there("monitor_reads")
         with open(self.path("monitor_reads"), "a") as file:
             self.fill()
             file.write("HELP\n" * 9)                    # fits into the page that is there; the answers do not
@@ -221,7 +211,8 @@ class TestReadOnly(SmallDisk):
         monitor = self.started()
         for name in ("a", "b", "c"):
             self.drop(name, uow("echo %s >> %s" % (name, self.ledger_path)))
-        until(lambda: all(self.where(name) == ["wait-q"] and "ENQUEUED" in self.read("wait-q", name) for name in "abc"), self.output)
+        for name in "abc":
+            self.stamped(name)
         self.remount("ro")
         open(os.path.join(self.outside, "ready"), "w").close()
         until(lambda: "ead-only file system" in self.output(), self.output)
@@ -267,8 +258,7 @@ class TestDiskThatGoesReadOnlyUnderAJob(SmallDisk):
         until(lambda: "STATUS cannot be written (Read-only file system)" in self.output(), self.output)
         self.stays_calm(monitor)
         self.assertEqual(self.output().count("STATUS cannot be written"), 1)
-        monitor.kill()
-        monitor.wait()
+        self.kill9(monitor)
         self.unmount(self.root)
         repaired = shutil.copy(self.image, self.image + "-repaired")     # the old one may still be mounted in somebody's namespace
         subprocess.run(["e2fsck", "-p", "-f", repaired], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -349,9 +339,6 @@ class TestFsyncThatFails(QueueCase):
         need("strace")
         return ("strace", "-qq", "-o", "/dev/null", *[word for rule in inject for word in ("-e", "inject=" + rule)])
 
-    def ledger(self):
-        return self.read("ledger").split() if os.path.exists(self.path("ledger")) else []
-
     def test_no_fsync_no_start(self):
         self.drop("one", uow("echo one >> ledger"))
         self.started(prefix=self.strace("fsync,fdatasync:error=EIO"))
@@ -368,10 +355,8 @@ class TestFsyncThatFails(QueueCase):
         """Kill strace and the Monitor below it."""
         for strace in self.monitors:
             if strace.poll() is None:
-                with open("/proc/%d/task/%d/children" % (strace.pid, strace.pid)) as file:
-                    children = file.read().split()
-                for pid in children:
-                    os.kill(int(pid), 9)
+                for pid in children_of(strace.pid):
+                    os.kill(pid, signal.SIGKILL)
                 strace.wait(20)
 
     @heavy

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import QueueCase, environment_of, need, processes_with, until, uow
+from tests.helpers import HOLD, QueueCase, children_of, environment_of, need, processes_with, until, uow
 
 DAEMON = r"""
 import os, signal, sys, time
@@ -28,13 +28,6 @@ time.sleep(600)
 
 
 class KillCase(QueueCase):
-    def ledger(self):
-        return self.read("ledger").split() if os.path.exists(self.path("ledger")) else []
-
-    def begun(self, name):
-        self.running(name)
-        self.said("started %s run " % name)
-
     def family(self):
         """Return the pids of what has this test's root in its command line or environment, the Monitor left out."""
         return [pid for pid in processes_with(self.root) if pid not in [monitor.pid for monitor in self.monitors]]
@@ -46,9 +39,7 @@ class KillCase(QueueCase):
 
     def job_shell(self):
         """Return the pid of the bash that runs the job's command: the keeper's only child."""
-        keeper = self.keeper(b"shell")
-        with open("/proc/%d/task/%d/children" % (keeper, keeper)) as file:
-            return int(file.read().split()[0])
+        return children_of(self.keeper(b"shell"))[0]
 
 
 class TestKillingReachesEverything(KillCase):
@@ -65,7 +56,7 @@ class TestKillingReachesEverything(KillCase):
         self.configure(grace)
         self.started()
         self.drop("one", uow(command, **header))
-        until(lambda: os.path.exists(self.path("ready")), lambda: "the job's family\n" + self.output())
+        self.there("ready")
         until(lambda: len(self.family()) >= 3 + others, "all of the job's family")
         if message:
             self.message("KILL JOB")
@@ -121,7 +112,7 @@ class TestKillingReachesEverything(KillCase):
     def test_the_next_job_starts_after_the_last_process_has_gone(self):
         self.started()
         self.drop("one", uow("python3 daemon.py ready; exec sleep 600"))
-        until(lambda: os.path.exists(self.path("ready")), self.output)
+        self.there("ready")
         daemon = [pid for pid in self.family() if os.getsid(pid) not in (self.keeper(b"shell"), self.keeper(b"tee"))]
         self.assertEqual(len(daemon), 1)
         self.drop("two", uow("grep -q python /proc/%d/cmdline && echo TOGETHER >> ledger; echo two >> ledger" % daemon[0]))
@@ -163,7 +154,7 @@ class TestHeldOutput(KillCase):
     def test_what_ends_within_the_grace_is_in_the_log(self):
         self.configure("kill_grace_seconds :: 30\n")
         self.started()
-        self.drop("one", uow("(until [ -e go ]; do sleep 0.02; done; echo late) & echo early"))
+        self.drop("one", uow("(%s; echo late) & echo early" % HOLD))
         self.said("its output is held by")
         self.assertEqual(self.where("one"), ["currently-executing"])
         self.write("go", "")
@@ -187,10 +178,9 @@ class TestHeldOutput(KillCase):
 
     def test_an_adopted_run_whose_output_is_held(self):
         monitor = self.started()
-        self.drop("one", uow("until [ -e go ]; do sleep 0.02; done; sleep 600 & exit 3"))
+        self.drop("one", uow(HOLD + "; sleep 600 & exit 3"))
         self.begun("one")
-        monitor.kill()
-        monitor.wait()
+        self.kill9(monitor)
         self.write("go", "")
         until(lambda: "==== JOB END" in self.read("currently-executing", "one"))
         self.run_until_empty()
@@ -201,7 +191,7 @@ class TestHeldOutput(KillCase):
 class TestPiecesOfARun(KillCase):
     """kill -9 of each piece of `keeper | tee`, of several and of all: filed as what is known, run once, nothing beside it."""
 
-    def start_one(self, command="echo ran >> ledger; echo before; until [ -e go ]; do sleep 0.02; done; echo after"):
+    def start_one(self, command="echo ran >> ledger; echo before; %s; echo after" % HOLD):
         monitor = self.started()
         self.drop("one", uow(command))
         until(lambda: self.ledger() and self.read("currently-executing", "one").endswith("\nbefore\n"), self.output)
@@ -233,7 +223,7 @@ class TestPiecesOfARun(KillCase):
         self.check("fail-q", r"^fail: exit \d+, log incomplete$")
 
     def test_tee_of_a_job_that_says_nothing_more(self):
-        self.start_one("echo ran >> ledger; echo before; until [ -e go ]; do sleep 0.02; done")
+        self.start_one("echo ran >> ledger; echo before; " + HOLD)
         os.kill(self.keeper(b"tee"), signal.SIGKILL)
         self.write("go", "")
         self.check("fail-q", "^fail: exit 0, log incomplete$")
@@ -243,10 +233,8 @@ class TestPiecesOfARun(KillCase):
         self.start_one()
         os.kill(self.keeper(b"shell"), signal.SIGKILL)
         self.drop("early", uow("echo early >> ledger"), "priority-q")
-        until(lambda: self.where("early") == ["priority-q"] and "ENQUEUED" in self.read("priority-q", "early"))
-        for count in (1, 2):
-            self.message("STATUS")
-            self.said("counts:", count=count)
+        self.stamped("early", "priority-q")
+        self.cycles(2)
         self.assertEqual(self.ledger(), ["ran"])
         self.write("go", "")
         self.assertEqual(self.ended("early"), "done-q")

@@ -7,13 +7,7 @@ import shlex
 import subprocess
 import threading
 
-from tests.helpers import CHECKOUT, QueueCase, need, until, uow
-
-
-def snippet():
-    """Return README's logrotate block."""
-    with open(os.path.join(CHECKOUT, "README.md")) as file:
-        return re.search(r"^```\w*\n(\S*monitor_says\S* \{\n.*?)^```$", file.read(), re.S | re.M).group(1)
+from tests.helpers import README, QueueCase, fenced, need, read_text, until, uow
 
 
 class TestLogrotate(QueueCase):
@@ -21,7 +15,7 @@ class TestLogrotate(QueueCase):
         need("logrotate", "gzip")
         super().setUp()
         me = "%s %s" % (pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name)
-        text = snippet().replace("/srv/jobs", self.root).replace("simple-job-q simple-job-q", me)
+        text = next(block for block in fenced(read_text(README)) if 'monitor_says" {' in block).replace("/srv/jobs", self.root).replace("simple-job-q simple-job-q", me)
         self.assertIn(self.root, text)
         self.write(".rotate", text)
         os.chmod(self.path(".rotate"), 0o644)

@@ -4,10 +4,8 @@ import re
 import signal
 import subprocess
 
-from tests.helpers import CHECKOUT, QueueCase, processes_with, until, uow
+from tests.helpers import CHECKOUT, HOLD, QueueCase, processes_with, until, uow
 import monitor
-
-HOLD = "until [ -e go ]; do sleep 0.02; done"            # a job that runs until the test says so
 
 
 class MessageCase(QueueCase):
@@ -106,8 +104,7 @@ class TestEveryMessage(MessageCase):
         process = self.started()
         self.message("PAUSE")
         self.said("paused: no more jobs")
-        process.kill()
-        process.wait()
+        self.kill9(process)
         self.drop("x", uow("true"))
         process = self.started()
         self.waits("x")

@@ -2,7 +2,7 @@
 import os
 import shutil
 
-from tests.helpers import QueueCase, until, uow
+from tests.helpers import HOLD, QueueCase, until, uow
 
 
 class TestTakenNames(QueueCase):
@@ -61,9 +61,7 @@ class TestADirectoryDisappears(QueueCase):
         self.said("%s is no longer a directory" % self.path(queue))
         if queue in ("wait-q", "priority-q"):
             self.assertEqual(self.ended("one"), "done-q")
-        for count in (1, 2, 3):                          # three cycles
-            self.message("STATUS")
-            self.said("counts:", count=count)
+        self.cycles(3)
         self.assertEqual(self.says().count("is no longer a directory"), 1)
         self.assertIsNone(self.monitor.poll(), self.output())
         give_back()
@@ -123,9 +121,9 @@ class TestADirectoryDisappears(QueueCase):
         self.check_rests_and_comes_back("done-q", file, real)
 
     def test_currently_executing_is_moved_away_under_a_job(self):
-        self.drop("one", uow("echo one >> ledger; until [ -e go ]; do sleep 0.02; done"))
+        self.drop("one", uow("echo one >> ledger; " + HOLD))
         self.running("one")
-        until(lambda: os.path.exists(self.path("ledger")))
+        self.there("ledger")
         os.rename(self.path("currently-executing"), self.path(".away"))
         self.drop("two", uow("echo two >> ledger"))
         until(lambda: "cut short" in self.output() or "no longer a directory" in self.output(), self.output)

@@ -1,35 +1,22 @@
 """No storm and no busy waiting: what does not concern the Monitor costs it next to nothing."""
 import os
-import re
 import shutil
 import tempfile
 import threading
 import time
 
-from tests.helpers import QueueCase, heavy, need, until, uow
-
-
-def switches(pid):
-    """Return how often a process has gone to sleep so far: an upper limit of how often it woke."""
-    with open("/proc/%d/status" % pid) as file:
-        return int(re.search(r"\nvoluntary_ctxt_switches:\s+(\d+)", file.read()).group(1))
-
-
-def is_still(pid):
-    before = switches(pid)
-    time.sleep(0.3)
-    return switches(pid) == before
+from tests.helpers import QueueCase, heavy, need, sleeps_of, until, uow
 
 
 class Writer:
-    """Write some thousand times a second, in a thread, until the block ends."""
+    """Write a thousand times a second, in a thread, until the block ends."""
 
     def __init__(self, write):
         self.write, self.count, self.ended = write, 0, threading.Event()
         self.thread = threading.Thread(target=self.work)
 
     def work(self):
-        while not self.ended.is_set():
+        while not self.ended.wait(0.0005):
             self.write(self.count)
             self.count += 1
 
@@ -49,16 +36,16 @@ class TestStorm(QueueCase):
     def setUp(self):
         super().setUp()
         self.monitor = self.started()
-        until(lambda: is_still(self.monitor.pid), "the Monitor sleeps")
+        self.asleep(self.monitor)
 
-    def wakes_while(self, write, seconds=4.0):
+    def wakes_while(self, write, seconds=3.0):
         """Return the wakes and the writes a second, once the first burst is over."""
         with Writer(write) as writer:
             time.sleep(1.5)
-            before, written, began = switches(self.monitor.pid), writer.count, time.monotonic()
+            before, written, began = sleeps_of(self.monitor.pid), writer.count, time.monotonic()
             time.sleep(seconds)
             took = time.monotonic() - began
-            return (switches(self.monitor.pid) - before) / took, (writer.count - written) / took
+            return (sleeps_of(self.monitor.pid) - before) / took, (writer.count - written) / took
 
     def append_to(self, *parts):
         path = self.path(*parts)
@@ -113,7 +100,7 @@ class TestStorm(QueueCase):
     @heavy
     def test_a_drop_after_a_storm_is_seen_at_once(self):
         self.wakes_while(self.append_to("some.log"), 0.5)
-        until(lambda: is_still(self.monitor.pid), "the Monitor sleeps again")
+        self.asleep(self.monitor)
         self.drop("job", uow("true"))
         self.ended("job", 10)
 
@@ -149,11 +136,11 @@ class TestIdle(QueueCase):
 
         def is_silent():
             size = os.path.getsize(trace)
-            time.sleep(1)
+            time.sleep(0.5)
             return os.path.getsize(trace) == size
         until(is_silent, "the Monitor sleeps")
         size = os.path.getsize(trace)
-        time.sleep(3)
+        time.sleep(2)                                        # the time in which nothing may happen
         with open(trace) as file:
             file.seek(size)
             self.assertEqual(file.read(), "")
@@ -165,15 +152,15 @@ class TestIdle(QueueCase):
         for i in range(self.finished):
             self.write("done-q/old%05d" % i, "whatever\n")
         monitor = self.started()
-        until(lambda: is_still(monitor.pid), "the Monitor sleeps")
+        self.asleep(monitor)
 
         def used():
             with open("/proc/%d/schedstat" % monitor.pid) as file:
                 return int(file.read().split()[0]) / 1e9
         before = used()
         for i in range(10):
-            slept = switches(monitor.pid)
+            slept = sleeps_of(monitor.pid)
             os.mkdir(self.path("wait-q", ".poke%d" % i))
-            until(lambda: switches(monitor.pid) > slept, "a wake")
-            until(lambda: is_still(monitor.pid), "the Monitor sleeps again")
+            until(lambda: sleeps_of(monitor.pid) > slept, "a wake")
+            self.asleep(monitor)
         self.assertLess((used() - before) / 10, 0.02)

@@ -63,7 +63,7 @@ class Tags(html.parser.HTMLParser):
         self.text += data
 
 
-class Logs(unittest.TestCase):
+class TestLogs(unittest.TestCase):
     RED = '<span style="color:#ff7b72">'
     TABLE = [      # what the job wrote, what is shown
         (b"", ""), (b"plain\n", "plain\n"), (b"a\tb", "a\tb"), (b"\xff", "\ufffd"),
@@ -135,7 +135,7 @@ class Logs(unittest.TestCase):
             self.assertIn(part, endless)
 
 
-class Words(unittest.TestCase):
+class TestWords(unittest.TestCase):
     def test_lengths(self):
         for seconds, text in [(-5, "0.0 s"), (0, "0.0 s"), (9.34, "9.3 s"), (60, "1 min 0 s"), (252.4, "4 min 12 s"), (3599.9, "1 h 0 min"),
                               (7500, "2 h 5 min"), (86400, "1 d 0 h"), (90000000, "1,041 d 16 h")]:
@@ -156,7 +156,7 @@ class Words(unittest.TestCase):
         self.assertIn(">2026-11-23 14:23<", m.time_html(NOW - 86400, NOW))
 
 
-class Pages(unittest.TestCase):
+class TestPages(unittest.TestCase):
     def test_the_index_nests_and_holds_no_foreign_tag_or_link(self):
         for state in ("running", "idle", "paused", "waiting", "stopped"):
             text = m.page_index(snapshot(state))
@@ -217,7 +217,7 @@ class Pages(unittest.TestCase):
         self.assertIn("no output yet", Tags(running).text)
 
 
-class Numbers(unittest.TestCase):
+class TestNumbers(unittest.TestCase):
     def test_status_json(self):
         for state in ("running", "idle", "stopped"):
             s = snapshot(state)

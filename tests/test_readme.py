@@ -6,25 +6,19 @@ import tempfile
 import unittest
 
 import monitor
-from tests.helpers import CHECKOUT, need
+from tests.helpers import CHECKOUT, README, fenced, need, read_text, section
 
 
-def readme():
-    with open(os.path.join(CHECKOUT, "README.md"), encoding="utf-8") as file:
-        return file.read()
-
-
-def rows(text, heading):
+def rows(heading):
     """Return the cells of the table below a heading."""
-    part = text.partition("\n## %s\n" % heading)[2].partition("\n## ")[0]
-    lines = [line for line in part.splitlines() if line.startswith("| `")]
+    lines = [line for line in section(heading).splitlines() if line.startswith("| `")]
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
 class TestReadme(unittest.TestCase):
     def test_first_session_runs_as_printed_in_a_fresh_clone(self):
         need("git")
-        session = re.search(r"```sh\n(.*?)```", readme(), re.S).group(1)
+        session = fenced(read_text(README))[0]
         with tempfile.TemporaryDirectory(prefix="sjq-") as place:
             clone = os.path.join(place, "simple-job-q")
             subprocess.run(["git", "clone", "-q", CHECKOUT, clone], check=True)
@@ -38,11 +32,11 @@ class TestReadme(unittest.TestCase):
             self.assertLessEqual(len(session.splitlines()), 5)
 
     def test_config_table_is_the_programs_own(self):
-        table = {row[0].strip("`"): row[1:] for row in rows(readme(), "config.txt")}
+        table = {row[0].strip("`"): row[1:] for row in rows("config.txt")}
         for key, (default, _, meaning) in monitor.CONFIG.items():
             if key not in monitor.DIRECTORIES:
                 self.assertEqual(table[key], ["`%s`" % default if default else "", meaning], key)
 
     def test_message_table_is_the_programs_own(self):
-        table = {row[0].strip("`"): row[1] for row in rows(readme(), "Messages")}
+        table = {row[0].strip("`"): row[1] for row in rows("Messages")}
         self.assertEqual(table, {keyword: meaning for keyword, (meaning, _) in monitor.MESSAGES.items()})

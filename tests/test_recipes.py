@@ -12,23 +12,13 @@ import textwrap
 import threading
 import time
 
-from tests.helpers import CHECKOUT, MONITOR, QueueCase, environment_of, heavy, need, need_root, processes_with, until, uow
+from tests.helpers import (CHECKOUT, MONITOR, README, QueueCase, environment_of, fenced, heavy, need, need_root, processes_with, read_text, section,
+                           stamped_uow, until, uow)
 
-README = os.environ.get("SJQ_README") or os.path.join(CHECKOUT, "README.md")
 ROOT = "/srv/jobs"   # where the README has the queue
 
 # Run a command where other directories lie over these: PRIVATE of over [of over ...] -- COMMAND
 PRIVATE = 'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 125; shift 2; done; shift; exec "$@"'
-
-
-def section(heading, mark="###"):
-    """Return the README's text below a heading, up to the next one of its rank."""
-    with open(README, encoding="utf-8") as file:
-        text = file.read()
-    found = re.search(r"^%s %s\n(.*?)(?=^#{2,%d} |\Z)" % (mark, re.escape(heading), len(mark)), text, re.M | re.S)
-    if not found:
-        raise AssertionError("the README has no heading %r" % heading)
-    return found.group(1)
 
 
 def recipe(heading, **changed):
@@ -41,7 +31,7 @@ def recipe(heading, **changed):
         if old not in text:
             raise AssertionError("%r is not in the recipe %r" % (old, heading))
         text = text.replace(old, new)
-    return re.findall(r"^```(?:sh)?\n(.*?)^```$", text, re.M | re.S)
+    return fenced(text)
 
 
 class RecipeCase(QueueCase):
@@ -77,10 +67,6 @@ class RecipeCase(QueueCase):
         self.addCleanup(process.wait)
         self.addCleanup(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
         return process
-
-    def stamped(self, name):
-        """Wait until a waiting UOW has its first line; it is out of sight for a moment while it gets it."""
-        until(lambda: self.where(name) == ["wait-q"] and "ENQUEUED" in self.sh("head -n 1 wait-q/%s" % name, check=False).stdout, self.output)
 
     def executable(self, name, text):
         """Put a program where it is found first; returns the environment that finds it."""
@@ -203,8 +189,8 @@ class TestWait(RecipeCase):
         self.assertEqual(self.waits(r'printf "==== STATUS\nerror: exit 9\n"; exit 4'), 4)
 
 
-class TestLater(RecipeCase):
-    heading = "Later and regularly"
+class AtCase(RecipeCase):
+    """With a real at, its spool in the root, and a clock that goes ahead."""
 
     def with_at(self):
         need("at", "atd", "faketime")
@@ -220,6 +206,10 @@ class TestLater(RecipeCase):
     def atd(self, later):
         """Run what is due by a clock that goes ahead."""
         self.sh("faketime -f +%s atd -s" % later)
+
+
+class TestLater(AtCase):
+    heading = "Later and regularly"
 
     def test_at_takes_the_dot_away(self):
         self.with_at()
@@ -327,9 +317,8 @@ class TestDependencies(RecipeCase):
         self.assertEqual(os.listdir(self.path("wait-q")), [])
 
 
-class TestRetries(TestLater):
+class TestRetries(AtCase):
     heading = "Retries with back-off"
-    test_at_takes_the_dot_away = test_cron_drops_one_a_night = test_systemd_timer = None
 
     def attempt(self, name, number):
         """Wait until this attempt is filed and after_command has run."""
@@ -633,8 +622,7 @@ class TestHousekeeping(RecipeCase):
     heading = "Housekeeping"
 
     def finished(self, queue, name, status="done: exit 0 after 1.5 s", days=0, log="hello"):
-        self.write(queue + "/" + name, "ENQUEUED :: 2026-11-24T02:30:00Z by alice\n\n%s\n==== STATUS\n%s\n\n==== JOB LOG\n%s\n"
-                   % (uow("true"), status.ljust(78), log))
+        self.write(queue + "/" + name, stamped_uow(uow("true"), status, log + "\n"))
         past = time.time() - days * 86400 - 60
         os.utime(self.path(queue, name), (past, past))
 
@@ -718,8 +706,7 @@ class TestComingFrom(RecipeCase):
         self.stop(monitor)
         # The other cells point to recipes, by the anchors that their headings get.
         self.assertTrue(links)
-        with open(README, encoding="utf-8") as file:
-            headings = re.findall(r"^#+ (.*)$", file.read(), re.M)
+        headings = re.findall(r"^#+ (.*)$", read_text(README), re.M)
         anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
         for link in links.values():
             self.assertIn(re.fullmatch(r"\[[^]]*\]\(#(.*)\)", link).group(1), anchors)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from tests.helpers import IN_CI, heavy, need, until
+from tests.helpers import IN_CI, heavy, need, read_text, until
 from tests.test_recipes import RecipeCase, recipe
 
 PLAYBOOK = """\
@@ -83,7 +83,7 @@ class TestAnsible(RecipeCase):
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         self.addCleanup(by_hand.wait)
         self.addCleanup(lambda: by_hand.poll() is None and by_hand.kill())
-        until(lambda: open_text("/proc/%d/comm" % by_hand.pid) == "ansible-playboo\n", "ansible-playbook runs")
+        until(lambda: read_text("/proc/%d/comm" % by_hand.pid) == "ansible-playboo\n", "ansible-playbook runs")
         self.started(env=self.environment)
         self.drop("OPS-1234", self.ticket)
         self.said("waiting: a process ansible-playboo runs")
@@ -91,8 +91,3 @@ class TestAnsible(RecipeCase):
         self.write("go", "")
         self.assertEqual(by_hand.wait(60), 0)
         self.assertEqual(self.ended("OPS-1234", seconds=60), "done-q")
-
-
-def open_text(path):
-    with open(path) as file:
-        return file.read()

@@ -5,18 +5,13 @@ import signal
 import subprocess
 import sys
 
-from tests.helpers import CHECKOUT, MONITOR, environment_of, heavy, need, need_root, processes_with, until, uow
+from tests.helpers import CHECKOUT, MONITOR, children_of, environment_of, heavy, need, need_root, processes_with, read_text, until, uow
 from tests.test_recipes import RecipeCase
 
 
 def child_of(pid):
     """Return the one child of a process, once it has one."""
-    return int(until(lambda: open_text("/proc/%d/task/%d/children" % (pid, pid)).split()[:1], "a child")[0])
-
-
-def open_text(path):
-    with open(path) as file:
-        return file.read()
+    return until(lambda: children_of(pid), "a child")[0]
 
 
 @heavy
@@ -56,7 +51,7 @@ class TestSlurm(RecipeCase):
         return [pid for pid in processes_with("SLURM_JOB_ID=" + found.group(2)) if b"SJQ_RUN=" not in environment_of(pid)]
 
     def monitor_pids(self):
-        return [pid for pid in processes_with(self.path("config.txt")) if b"monitor.py" in open_text("/proc/%d/cmdline" % pid).encode()]
+        return [pid for pid in processes_with(self.path("config.txt")) if "monitor.py" in read_text("/proc/%d/cmdline" % pid)]
 
     def test_output_and_exit_code_come_back(self):
         self.drop("job", uow("echo \"job $SLURM_JOB_ID has $SLURM_CPUS_PER_TASK for $UOW_TICKET\"; echo oops >&2; exit 7", TICKET="OPS 1", CPUS=2))

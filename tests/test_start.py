@@ -8,17 +8,9 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import IN_CI, MONITOR, QUEUES, QueueCase, need, need_root, processes_with, until, uow
+from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, cpu_of, need, need_root, processes_with, ran, until, uow
 
 STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
-
-
-def ran(*arguments, **options):
-    """Run the Monitor to its end and return exit code, what stdout had, what stderr had."""
-    python = options.pop("python", [sys.executable, "-B"])
-    answer = subprocess.run([*python, options.pop("program", MONITOR), *arguments], stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60, **options)
-    return answer.returncode, answer.stdout, answer.stderr
 
 
 def as_nobody():
@@ -45,7 +37,7 @@ class TestOneInstance(QueueCase):
         return found
 
     def test_a_second_monitor_exits_3_and_touches_nothing(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         first = self.started()
         self.running("x")
         self.message("PAUSE")
@@ -68,11 +60,10 @@ class TestOneInstance(QueueCase):
         self.assertEqual(ran(self.path("other.txt"))[0], 3)
 
     def test_a_job_that_outlives_its_monitor_does_not_hold_the_lock(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         first = self.started()
         self.said(" started x run ")                     # earlier nobody knows whether it began
-        first.kill()
-        first.wait()
+        self.kill9(first)
         self.started()
         self.said("adopted x run ")
         self.write("go", "")
@@ -171,52 +162,6 @@ class TestDirectories(QueueCase):
         self.assertEqual(errors, "monitor.py: currently_executing %s cannot be listed and written by nobody; mend it with: chown nobody %s\n" % (path, path))
 
 
-class TestPermissions(QueueCase):
-    """Start-up refuses what others could write, and the command that it names mends it."""
-
-    def mended_by_what_it_says(self, name, why, command):
-        code, output, errors = ran(self.path("config.txt"), program=self.path("monitor.py"))
-        self.assertEqual((code, output), (2, ""), errors)
-        self.assertEqual(errors, "monitor.py: %s %s; mend it with: %s %s\n" % (self.path(name) if name else self.root, why, command, self.path(name) if name else self.root))
-        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[0], 1)
-        subprocess.run(["bash", "-c", errors.partition("mend it with: ")[2]], check=True)
-        self.assertEqual(ran(self.path("config.txt"), "--until-empty", program=self.path("monitor.py"))[0], 0)
-        self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[:2], (0, "all is well\n"))
-
-    def setUp(self):
-        super().setUp()
-        shutil.copy(MONITOR, self.path("monitor.py"))
-        os.chmod(self.path("monitor.py"), 0o644)
-
-    def test_written_by_everybody(self):
-        for name, mode in (("", 0o707), ("config.txt", 0o646), ("monitor.py", 0o606), ("currently-executing", 0o757)):
-            with self.subTest(name):
-                os.chmod(self.path(name), mode)
-                self.mended_by_what_it_says(name, "can be written by everybody", "chmod o-w")
-
-    def test_written_by_a_group_with_others_in_it(self):
-        need_root()
-        for name, mode in (("", 0o770), ("config.txt", 0o664), ("monitor.py", 0o664), ("currently-executing", 0o775)):
-            with self.subTest(name):
-                os.chown(self.path(name), -1, 65534)
-                os.chmod(self.path(name), mode)
-                self.mended_by_what_it_says(name, "can be written by its group", "chmod g-w")
-
-    def test_owned_by_somebody_else(self):
-        need_root()
-        for name in ("", "config.txt", "monitor.py", "currently-executing"):
-            with self.subTest(name):
-                os.chown(self.path(name), 65534, -1)
-                self.mended_by_what_it_says(name, "belongs to nobody, who could act as the Monitor's user", "chown root")
-
-    def test_waiting_queues_may_be_written_by_others(self):
-        for queue in ("wait-q", "priority-q"):
-            os.chmod(self.path(queue), 0o1777)
-        self.drop("x", uow("true"))
-        self.run_until_empty()
-        self.assertEqual(self.where("x"), ["done-q"])
-
-
 class TestUntilEmpty(QueueCase):
     def test_with_nothing_to_do_it_ends_at_once(self):
         began = time.monotonic()
@@ -237,7 +182,7 @@ class TestUntilEmpty(QueueCase):
         self.assertEqual((self.where("parent"), self.where("child")), (["done-q"], ["done-q"]))
 
     def test_a_job_left_by_another_monitor_is_waited_for(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         first = self.started()
         self.running("x")
         self.stop(first)
@@ -305,7 +250,7 @@ class TestCheck(QueueCase):
         self.assertFalse(os.path.lexists(self.path("monitor_reads")))
 
     def test_beside_a_monitor_with_a_job(self):
-        self.drop("x", uow("until [ -e go ]; do sleep 0.02; done"))
+        self.drop("x", uow(HOLD))
         self.started()
         self.running("x")
         self.check()
@@ -401,6 +346,21 @@ class TestBesideTheJob(QueueCase):
             self.ended(name)
         self.assertEqual(self.stop(process), 0)
         self.assertEqual(self.read("asked"), "x\n" * 3)
+
+    def test_a_ready_command_that_ends_while_nothing_may_start_is_no_hot_loop(self):
+        self.configure("ready_command :: touch asked; until test -e go; do sleep 0.02; done\n")
+        monitor = self.started()
+        self.drop("x", uow("true"))
+        self.there("asked")
+        self.message("PAUSE")
+        self.said(" paused: ")
+        self.write("go", "")
+        until(lambda: not [pid for pid in processes_with(self.root) if pid != monitor.pid], "ready_command has ended")
+        before = cpu_of(monitor.pid)
+        time.sleep(1)                                        # the time in which nothing may happen
+        self.assertLess(cpu_of(monitor.pid) - before, 0.3)
+        self.message("RESUME")
+        self.assertEqual(self.ended("x"), "done-q")
 
     def test_ready_command_that_never_ends_is_a_refusal(self):
         self.configure("ready_command :: test -e ready || sleep 600\nsleep_seconds :: 0.2\n")

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 
-from tests.helpers import FINISHED, QueueCase, heavy, until, uow
+from tests.helpers import FINISHED, QueueCase, heavy, stamped_uow, until, uow
 
 SECONDS = 20
 
@@ -59,13 +59,13 @@ class TestSwapRace(QueueCase):
     def test_files_swapped_as_fast_as_possible_reach_neither_job_nor_log_and_every_real_job_ends_done(self):
         canary, ran = os.path.join(self.outside, "canary"), os.path.join(self.outside, "ran")
         with open(canary, "w") as file:
-            file.write(self.stamped(uow("touch " + ran)))
+            file.write(stamped_uow(uow("touch " + ran)))
         os.utime(canary, (1, 2))                     # any read would move the access time
         with open(canary, "rb") as file:
             text = file.read()
         os.utime(canary, (1, 2))
         monitor = self.started()
-        good = self.stamped(uow("echo %s >> attackers" % "honest"))
+        good = stamped_uow(uow("echo %s >> attackers" % "honest"))
         tally = open(self.path(".tally"), "wb")
         swappers = [subprocess.Popen([sys.executable, "-c", SWAPPER, self.path("wait-q"), canary, good, str(seed)], stdout=tally) for seed in (1, 2)]
         real, end = 0, time.monotonic() + SECONDS
@@ -102,6 +102,3 @@ class TestSwapRace(QueueCase):
                 if not name.startswith("."):
                     self.assertTrue(stat.S_ISREG(found.st_mode) and found.st_nlink == 1, "%s in %s is no file of its own" % (name, queue))
         print("swap race: %d swaps beside %d real jobs" % (swaps, real), file=sys.stderr)
-
-    def stamped(self, text):
-        return "ENQUEUED :: 2026-01-01T00:00:00Z by nobody\n\n%s\n==== STATUS\n%78s\n\n==== JOB LOG\n" % (text, "")

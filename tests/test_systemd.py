@@ -14,7 +14,7 @@ import time
 from types import SimpleNamespace
 
 import monitor
-from tests.helpers import CHECKOUT, MONITOR, QueueCase, heavy, need, need_root, processes_with, until, uow
+from tests.helpers import CHECKOUT, MONITOR, README, QueueCase, fenced, heavy, need, need_root, processes_with, read_text, section, until, uow
 
 UNIT = os.path.join(CHECKOUT, "simple-job-q.service")
 CONFIG = "settle_seconds :: 0.1\nkill_grace_seconds :: 0.5\nstatus_dir ::\ndurable :: no\n"
@@ -30,16 +30,9 @@ for fd in (0, 1, 2): os.dup2(os.open("/dev/null", os.O_RDWR), fd)
 os.execve("/bin/sleep", ["sleep", "%s"], {})'"""
 
 
-def blocks(heading="Install under systemd"):
-    """Return the fenced blocks below a heading of the README, in order."""
-    with open(os.path.join(CHECKOUT, "README.md")) as file:
-        section = re.split(r"^## ", file.read().partition("\n## %s\n" % heading)[2], flags=re.M)[0]
-    return re.findall(r"^```\w*\n(.*?)^```$", section, re.S | re.M)
-
-
 def block(text):
     """Return README's block that contains this text."""
-    found = [one for one in blocks() if text in one]
+    found = [one for one in fenced(section("Install under systemd")) if text in one]
     if not found:
         raise AssertionError("README.md has no block with %r below `## Install under systemd`" % text)
     return found[0]
@@ -53,8 +46,7 @@ def score(path):
 
 def uncommented():
     """Return the unit with all its commented settings on."""
-    with open(UNIT) as file:
-        return re.sub(r"^#([A-Z]\w*=)", r"\1", file.read(), flags=re.M)
+    return re.sub(r"^#([A-Z]\w*=)", r"\1", read_text(UNIT), flags=re.M)
 
 
 class SystemdCase(QueueCase):
@@ -228,8 +220,7 @@ class TestInstalled(SystemdCase):
         self.assertEqual(os.stat(self.path("monitor_says")).st_uid, os.stat(self.path("monitor.py")).st_uid)
 
     def test_a_crash_loop_neither_spins_nor_is_given_up(self):
-        with open(MONITOR) as file:
-            whole = file.read()
+        whole = read_text(MONITOR)
         self.addCleanup(self.write, "monitor.py", whole)
         self.systemctl("stop")
         self.write("monitor.py", "raise SystemExit(1)\n")
@@ -403,12 +394,10 @@ class TestCgroups(SystemdCase):
             with open(place + "/cgroup.subtree_control", "w") as file:
                 file.write("+" + controller)
         if controller != "memory":                   # systemd does not know this one: stand in for the other by it
-            with open(UNIT) as file:
-                line = re.search(r"^ExecStopPost=.*$", file.read(), re.M).group().replace("-memory", "-" + controller)
+            line = re.search(r"^ExecStopPost=.*$", read_text(UNIT), re.M).group().replace("-memory", "-" + controller)
             self.configure_unit("[Service]\nRestartSec=300ms\nExecStopPost=\n%s\n" % line)
             self.systemctl("stop")
-            with open(MONITOR) as file:
-                whole = file.read()
+            whole = read_text(MONITOR)
             self.addCleanup(self.write, "monitor.py", whole)
             self.write("monitor.py", whole.replace('"+memory"', '"+%s"' % controller))
             self.systemctl("start")
@@ -439,7 +428,7 @@ class TestPlaces(SystemdCase):
         self.assertEqual(self.ended("one"), "done-q")
 
     def test_three_slots_on_one_queue(self):
-        self.shell(next(text for text in blocks("Several jobs at a time") if "systemctl" in text))
+        self.shell(next(text for text in fenced(section("Several jobs at a time")) if "systemctl" in text))
         workers = ["simple-job-q-worker@2", "simple-job-q-worker@3"]
         self.addCleanup(self.shell, "systemctl disable --now %s\nrm /etc/systemd/system/simple-job-q-worker@.service\n"
                         "cd /srv/jobs\nrm -rf worker-? currently-executing-? monitor_*-? status-? met-*" % " ".join(workers))
@@ -495,14 +484,12 @@ class TestUnitFile(QueueCase):
 
     def test_verify_finds_nothing(self):
         for name, text in (("a@.service", None), ("b@.service", uncommented())):
-            with open(UNIT) as file:
-                self.write(name, text or file.read())
+            self.write(name, text or read_text(UNIT))
             made = subprocess.run(["systemd-analyze", "verify", self.path(name)], capture_output=True, text=True)
             self.assertEqual((made.returncode, made.stdout + made.stderr), (0, ""))
 
     def test_the_score_is_not_worse_than_the_readme_says(self):
-        with open(os.path.join(CHECKOUT, "README.md")) as file:
-            said = re.search(r"`systemd-analyze security` gives ([\d.]+) .*?, ([\d.]+) .*? and ([\d.]+) ", " ".join(file.read().split()))
+        said = re.search(r"`systemd-analyze security` gives ([\d.]+) .*?, ([\d.]+) .*? and ([\d.]+) ", " ".join(read_text(README).split()))
         bare = self.write("bare.service", "[Service]\nExecStart=/usr/bin/python3 monitor.py\n")
         strict = self.write("strict.service", uncommented())
         self.assertAlmostEqual(score(bare), float(said.group(1)), delta=0.2)
@@ -510,8 +497,7 @@ class TestUnitFile(QueueCase):
         self.assertLessEqual(score(strict), float(said.group(3)))
 
     def test_what_is_commented_out_says_what_it_breaks(self):
-        with open(UNIT) as file:
-            lines = file.read().splitlines()
+        lines = read_text(UNIT).splitlines()
         for above, line in zip(lines, lines[1:]):
             if re.match(r"#[A-Z]\w*=", line):
                 self.assertRegex(above, r"^# (breaks|hides) ", line)
