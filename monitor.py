@@ -94,9 +94,11 @@ LOOK_SECONDS = 0.4            # for judging new files between two looks at the m
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
-TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn
+TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn, at first,
+TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
+LINK_SECONDS = 2              # until a second link of the message file is taken for somebody's: FUSE remembers for a second
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS = 1              # at most one post a second,
@@ -166,6 +168,9 @@ class Uow(NamedTuple):
     line_1: bytes               # as written, b'' when it is missing
 
 
+NO_UOW = Uow(None, {}, None, "", -1, -1, b"", b"")       # of a file that is none, or is gone
+
+
 class Running(NamedTuple):      # what a `running` STATUS says
     run: str
     at: int                     # byte offset of its START line
@@ -187,11 +192,11 @@ class Process(NamedTuple):
 class Job:
     """The run in hand: what memory adds to its UOW. Times are seconds after boot."""
 
-    def __init__(self, m, path: str, fd: int, uow: Uow, running: Running, since: int):
+    def __init__(self, m, path: str, fd: int, uow: Uow, running: Running, out: int, since: int):
         self.name, self.path = os.path.basename(path), path
         self.fd = fd                             # its inode, whoever renames it
         self.uow, self.run = uow, running.run
-        self.start_at, self.out = running.at, running.at + len(start_line(since, running.run))     # START, its output
+        self.start_at, self.out = running.at, out        # byte offsets of its START line and of its output
         self.since = since                       # microseconds since 1970
         self.began = int(running.run.partition("-")[2]) / 1e9 if re.fullmatch(r"\w+-\d+", running.run) else boot_seconds()
         self.limit = m.config.timeout_seconds if uow.timeout is None else uow.timeout
@@ -202,7 +207,7 @@ class Job:
         self.child = False                       # whether they are
         self.watched: Dict[int, int] = {}        # pid -> pidfd
         self.over_at: Optional[float] = None     # when the command ended
-        self.named = False                       # whether the holders of its output were named
+        self.told: Set[str] = set()              # what was said of it and is not said again
         self.searches: Optional[List[Tuple[str, str]]] = None      # (word, pattern) still to be looked for
         self.hits: List[str] = []                # the words of those found
 
@@ -214,6 +219,7 @@ class Monitor:
         self.config, self.until_empty = config, until_empty
         self.uid, self.device, self.boot = os.geteuid(), os.stat(config.root).st_dev, boot_mark()
         self.lock, self.turn = -1, -1            # open files: currently-executing, locked, and `.turn`
+        self.turn_since = 0.0                    # since when the turn is waited for, 0 if it is not
         self.turn_seen = 0                       # the mtime of `.turn` when the waiting queues were last looked at
         # From people: what messages and signals have set.
         self.paused = os.path.lexists(pause_mark(config))
@@ -309,10 +315,11 @@ def variable(name: str) -> str:
 def split_line(line: str) -> Optional[Tuple[str, str]]:
     """Return NAME and CONTENT of a `NAME :: CONTENT` line, or None."""
     name, mark, content = line.partition("::")
-    name = name.strip()
-    return (name, content.strip()) if mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name) else None
+    name = name.strip(BLANKS)
+    return (name, content.strip(BLANKS)) if mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name) else None
 
 
+BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
 TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
 BOM = b"\xef\xbb\xbf"
 
@@ -326,10 +333,10 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
     def bad(what: str, expected: str) -> BadUow:
         return BadUow("line %d: %s; expected %s" % (max(number, 1), what, expected))
 
-    for raw in re.findall(rb"[^\n]*\n|[^\n]+", head[:HEAD_BYTES]):
-        number, start, at = number + 1, at, at + len(raw)
-        line = os.fsdecode(raw[3:] if raw.startswith(BOM) else raw).strip()
-        title, cited = " ".join(line.split()).upper(), shown(line[:MESSAGE_SHOWN])
+    for found in re.finditer(rb"[^\n]*\n|[^\n]+", head[:HEAD_BYTES]):
+        raw, number, start, at = found[0], number + 1, at, found.end()
+        line = os.fsdecode(raw[3:] if raw.startswith(BOM) else raw).strip(BLANKS)
+        title = " ".join(line.split()).upper()
         if b"\0" in raw:
             raise bad("a NUL byte", "text")
         if not line:
@@ -337,7 +344,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
                 status_at = start
         elif line.startswith("===="):
             if title not in TITLES:
-                raise bad(cited, "`==== UNIT OF WORK`, `==== STATUS` or `==== JOB LOG`")
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK`, `==== STATUS` or `==== JOB LOG`")
             if section and TITLES.index(title) <= TITLES.index(section):
                 raise bad("`%s` stands twice or out of order" % title, "UNIT OF WORK, STATUS, JOB LOG")
             if not section and title != TITLES[0]:
@@ -350,14 +357,14 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
                 break
         elif not section:
             if line_1:
-                raise bad(cited, "`==== UNIT OF WORK` behind line 1")
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK` behind line 1")
             name, mark, content = line.partition("::")
             try:
                 if mark and name.strip().upper() != "ENQUEUED":
                     raise ValueError
                 enqueued = read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
             except (ValueError, OverflowError):
-                raise bad(cited, "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
             line_1 = raw[3:] if raw.startswith(BOM) else raw
         elif section == TITLES[1]:
             if status:
@@ -366,7 +373,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
         else:
             pair = split_line(line)
             if not pair:
-                raise bad(cited, "`NAME :: CONTENT`")
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`NAME :: CONTENT`")
             key, header_end = variable(pair[0]), at
             names[key] = names[key] + "\n" + pair[1] if key in names else pair[1]
             if key == "UOW_TIMEOUT":
@@ -614,7 +621,7 @@ WAITING, FINISHED = DIRECTORIES[:2], DIRECTORIES[3:6]
 def parse_config(text: str, path: str) -> SimpleNamespace:
     """Return the configuration; Unusable names file, line and what is accepted."""
     values, where, root = {}, {}, os.path.dirname(os.path.abspath(path))
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
@@ -654,14 +661,14 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
     """Read a configuration file; Unusable when it cannot be read or is wrong, or is missing and not optional."""
     try:
         with open(path, "rb") as file:
-            text = file.read(READS_BYTES).decode("utf-8", "surrogateescape")
+            data = file.read(READS_BYTES)
     except FileNotFoundError:
         if not optional:
             raise Unusable("%s: no such file; expected a configuration (an empty one will do)" % shown(path)) from None
-        text = ""
+        data = b""
     except OSError as problem:
         raise Unusable("%s: %s; expected a readable file" % (shown(path), problem.strerror)) from None
-    return parse_config(text, path)
+    return parse_config(os.fsdecode(data[3:] if data.startswith(BOM) else data), path)
 
 
 # ---- Effects: the one door to the shell, files, moves, says -------------------
@@ -798,17 +805,18 @@ def again(m, seconds: float = RETRY_SECONDS) -> float:
 
 def is_directory(m, path: str) -> bool:
     """Tell whether a directory of ours is there, no link, on the root's file system; say it once if not."""
+    what = "is no longer a directory on this file system: it rests until it is one again"
     try:
         found = os.lstat(path)
-        good = stat.S_ISDIR(found.st_mode) and found.st_dev == m.device
-    except OSError:
-        good = False
-    if good:
-        ends(m, ("directory", path))
-    else:
-        begins(m, ("directory", path), "%s is no longer a directory on this file system: it rests until it is one again"
-               % shown(path))
-    return good
+        if stat.S_ISDIR(found.st_mode) and found.st_dev == m.device:
+            ends(m, ("directory", path))
+            return True
+    except FileNotFoundError:
+        pass
+    except OSError as problem:
+        what = "cannot be reached (%s): it rests until it can" % reason_of(problem)
+    begins(m, ("directory", path), "%s %s" % (shown(path), what))
+    return False
 
 
 def is_usable(m, path: str) -> bool:
@@ -994,9 +1002,15 @@ def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=No
             raise
 
 
-def set_status(m, fd: int, uow: Uow, text: str) -> None:
-    """Change the STATUS of a UOW in place: one write of a fixed width, whatever the size of the log."""
-    write_all(fd, status_line(text), uow.status_at)
+def set_status(m, fd: int, text: str) -> None:
+    """Change the STATUS of a UOW in place: one write of a fixed width, whatever the size of the log.
+
+    BadUow where it has no padded STATUS any more: somebody has saved another header over it.
+    """
+    at = read_uow(fd).status_at
+    if at < 0:
+        raise BadUow("its padded STATUS line is gone")
+    write_all(fd, status_line(text), at)
     sync(m, fd)
 
 
@@ -1219,7 +1233,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         return
     if not is_usable(m, queue.path):
         for name in queue.stuck:
-            ends(m, ("file", queue.path, name))
+            is_gone(m, queue, name)
         queue.__init__(queue.key, queue.path)
         return
     began, readmes, there, back = boot_seconds(), [], {}, set_back(m)
@@ -1233,7 +1247,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
     if gone:
         queue.drop(gone)
         for name in gone:
-            ends(m, ("file", queue.path, name))
+            is_gone(m, queue, name)
     for name, inode in there.items():
         if name not in queue.known:
             try:
@@ -1311,7 +1325,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             queue.take.append(name)                  # what was said of it ends when it is put back
     except FileNotFoundError:
         queue.forget(name)
-        ends(m, key)
+        is_gone(m, queue, name)
     except Busy as problem:                          # the longer it is held, the less often it is looked at
         if seen_for > 5 + 5 * quiet:
             begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), problem.strerror))
@@ -1328,9 +1342,9 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     return 0
 
 
-def rest(m, queue: Waiting, name: str, problem: OSError) -> float:
+def rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
     """Leave a file alone that cannot be handled now, say so once, and return when to look again: soon the first time."""
-    key = ("file", queue.path, name)
+    key = (kind, queue.path, name)
     if key in m.conditions:                          # what failed once may have failed in passing: --until-empty waits for it
         queue.stuck[name] = m.config.sleep_seconds
     begins(m, key, "%s in %s: %s; it is left there and tried again" % (shown(name), base(queue.path), reason_of(problem)))
@@ -1338,8 +1352,14 @@ def rest(m, queue: Waiting, name: str, problem: OSError) -> float:
 
 
 def look_later(m, queue: Waiting, name: str, problem: OSError) -> None:
-    """Let a file rest that is known, but stands in no list any more."""
-    heapq.heappush(queue.fresh, (boot_seconds() + rest(m, queue, name, problem), 0, name))
+    """Let a file rest that is known and valid, but could not be taken."""
+    heapq.heappush(queue.fresh, (boot_seconds() + rest(m, queue, name, problem, "take"), 0, name))
+
+
+def is_gone(m, queue: Waiting, name: str) -> None:
+    """What was said of a file that waited is over."""
+    ends(m, ("file", queue.path, name))
+    ends(m, ("take", queue.path, name))
 
 
 def survey_hand(m) -> None:
@@ -1358,8 +1378,8 @@ def survey_hand(m) -> None:
         try:
             with closing(open_regular(path, os.O_RDWR)) as fd:
                 uow = read_uow(fd, m.config.required_names)
-                running = read_running(uow.status)
-                found = row(uow.status, bool(running) and has_start(fd, running))
+                running = trace_of_run(m, fd, uow)
+                found = row(uow.status, bool(running))
                 if found == "adopt" and not m.job:
                     m.job = adopt(m, path, fd, uow, running)
                 elif found == "adopt":
@@ -1409,19 +1429,47 @@ def last_run(path: str) -> str:
     return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
 
 
-def has_start(fd: int, running: Running) -> bool:
-    """Tell whether the START line of this run stands where its STATUS says."""
-    found = re.match(rb"==== JOB START \S+ run (\S+)\n", os.pread(fd, 200, running.at))
-    return found is not None and found[1] == running.run.encode()
+def trace_of_run(m, fd: int, uow: Uow) -> Optional[Running]:
+    """Return the run that has begun according to a UOW: its START line is there, or else its END line; None if none has.
+
+    START stands where STATUS says, as a rule. An editor that saved an older or a longer header over a running
+    UOW has moved it, or taken it away together with STATUS: then it is searched for.
+    """
+    running = read_running(uow.status)
+    size = os.fstat(fd).st_size
+    if running:
+        found = re.match(rb"==== JOB START \S+ run (\S+)\n", os.pread(fd, 200, running.at))
+        if found and found[1] == running.run.encode():
+            return running
+    elif uow.status or not 0 <= uow.log_at < size:
+        return None
+    tail = os.pread(fd, 4096, max(uow.log_at, size - 4096))
+    last = (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
+    if not (running or last):
+        return None
+    at = find_start(m, fd, running.run if running else last)
+    if at >= 0:                                      # of a run that STATUS does not name: an earlier one
+        return running and running._replace(at=at)
+    return running if running and running.run == last else None if running else Running(last, uow.log_at, "")
+
+
+def find_start(m, fd: int, run: str) -> int:
+    """Return the byte offset of a run's START line, -1 if there is none; OSError where that cannot be told."""
+    wanted = "^==== JOB START [^ ]+ run %s$" % re.escape(run)
+    code, found = output_of(["grep", "-obaE", "-m", "1", "-e", wanted, "/proc/%d/fd/%d" % (os.getpid(), fd)])
+    if code > 1 or code < 0:
+        raise OSError(errno.EIO, "grep exit %d: %s" % (code, complaint()))
+    return int(found.split(b":")[0]) if code == 0 else -1
 
 
 def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     """Take up a run that another Monitor started: its processes are found by the run's mark."""
+    start = re.match(rb"==== JOB START (\S+) run \S+\n", os.pread(fd, 200, running.at))
     try:
-        since = read_time(os.pread(fd, 200, running.at).split()[3].decode())
+        since = read_time(start[1].decode()) if start else wall_microseconds()
     except ValueError:
         since = wall_microseconds()                  # somebody edited the START line
-    job = Job(m, path, os.dup(fd), uow, running, since)
+    job = Job(m, path, os.dup(fd), uow, running, running.at + (start.end() if start else 0), since)
     job.keepers = {process.role: process.pid for process in hold(job) if process.role}
     if job.keepers:
         say(m, "adopted %s run %s, started %s" % (shown(job.name), job.run, utc(since)))
@@ -1431,23 +1479,28 @@ def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
 def adopt_by_its_log(m) -> None:
     """Adopt at start-up what still writes a log, by the very file that it writes.
 
-    The job may have edited, moved or deleted its name.
+    The job, or somebody with an editor, may have changed, moved or deleted it.
     """
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
-        path = os.fsdecode(facts.get(b"SJQ_FILE", b""))
+        path, run_of_tee = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
         if facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing or m.job:
             continue
         try:
             if os.stat("/proc/%d" % pid).st_uid != m.uid:
                 continue                             # nobody else's process offers us a file
             with closing(os.open("/proc/%d/fd/3" % pid, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
-                uow = read_uow(fd)
+                try:
+                    uow = read_uow(fd)
+                except BadUow:
+                    uow = NO_UOW
                 running = read_running(uow.status)
-                if running and running.run.encode() == facts.get(MARK) and has_start(fd, running):
-                    m.job = adopt(m, path, fd, uow, running)
-        except (OSError, BadUow):
-            pass                                     # it has ended, or its log is no UOW any more
+                if not running or running.run != run_of_tee:
+                    running = Running(run_of_tee, 0, "")
+                at = find_start(m, fd, run_of_tee)
+                m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
+        except OSError:
+            pass                                     # it has ended meanwhile
 
 
 # ---- Survey: the processes of a run -----------------------------------------------
@@ -1661,8 +1714,8 @@ def under_way(m, job: Job, now: float) -> str:
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
     if what == "output":
         m.due.append(now + 0.2)
-        if not job.named and over_for >= min(1, grace / 2):
-            job.named = True
+        if over_for >= min(1, grace / 2) and "held" not in job.told:
+            job.told.add("held")
             say(m, "%s: the command has ended, but its output is held by %s; waiting %g s at most"
                 % (shown(job.name), ", ".join(holders_of_output(job)) or "nobody that I may see", grace), 4)
     return what
@@ -1673,8 +1726,8 @@ def kill(m, job: Job, reason: str) -> None:
     job.reason, job.kill_at = reason, boot_seconds() + m.config.kill_grace_seconds
     m.due.append(job.kill_at)
     try:
-        set_status(m, job.fd, job.uow, running_status(Running(job.run, job.start_at, reason)))
-    except OSError as problem:
+        set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
+    except (OSError, BadUow) as problem:
         say(m, "%s: STATUS cannot be written (%s); it is killed all the same" % (shown(job.name), reason_of(problem)), 3)
     say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
     send(job, signal.SIGTERM)
@@ -1730,7 +1783,9 @@ def finish(m, job: Job, found) -> None:
         if found:
             append_used(job, found[0])
         sync(m, job.fd)                              # all of the log, before a STATUS that says so
-        set_status(m, job.fd, job.uow, status)
+        set_status(m, job.fd, status)
+    except BadUow as problem:                        # flagged already: its header was changed
+        say(m, "%s: STATUS cannot be written (%s); it is filed all the same" % (shown(job.name), problem), 4)
     except OSError as problem:                       # read-only, an I/O error: the END line keeps the outcome meanwhile
         begins(m, key, "%s: STATUS cannot be written (%s); tried again" % (shown(job.name), reason_of(problem)), 3)
         again(m)
@@ -1746,24 +1801,35 @@ def finish(m, job: Job, found) -> None:
         m.due.append(0)                              # a second one under way comes before any new one
 
 
+def flag(m, job: Job, text: str) -> None:
+    """Say once what a job, or an editor, has done to the UOW while it ran."""
+    if text not in job.told:
+        job.told.add(text)
+        say(m, "%s %s" % (shown(job.name), text), 4)
+
+
 def keep_inode(m, job: Job) -> None:
-    """See that what is filed is the file that was run: a job may have edited, moved or deleted its own UOW."""
+    """See that what is filed is the file that was run: a job or an editor may have edited, moved or deleted it."""
     ours, there = os.fstat(job.fd), state_of(job.path)
     if there is None or there[2] != ours.st_ino:
         if there is not None:
-            say(m, "%s was replaced by another file while it ran: the other one goes to trash" % shown(job.name), 4)
+            flag(m, job, "was replaced by another file while it ran: the other one goes to trash")
             trash(m, job.path, "not the file that was run")
-        if ours.st_nlink:
-            where = os.readlink("/proc/self/fd/%d" % job.fd)
-            say(m, "%s was moved to %s while it ran: it is left there" % (shown(job.name), shown(where)), 4)
+        where = os.readlink("/proc/self/fd/%d" % job.fd)
+        if ours.st_nlink and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
+            flag(m, job, "was renamed to %s while it ran: it gets its name back" % base(where))
+            mv(m, where, m.config.currently_executing, job.name)
+        elif ours.st_nlink:
+            flag(m, job, "was moved to %s while it ran: it is left there" % shown(where))
             return
-        say(m, "%s was deleted while it ran: written again with all its output" % shown(job.name), 4)
-        with closing(reopen(job.fd, os.O_RDONLY)) as rest:
-            write_whole(m, job.path, b"", like=ours, rest=rest)
-        with closing(open_regular(job.path, os.O_RDWR)) as fd:
-            os.dup2(fd, job.fd, inheritable=False)
+        else:
+            flag(m, job, "was deleted while it ran: written again with all its output")
+            with closing(reopen(job.fd, os.O_RDONLY)) as rest:
+                write_whole(m, job.path, b"", like=ours, rest=rest)
+            with closing(open_regular(job.path, os.O_RDWR)) as fd:
+                os.dup2(fd, job.fd, inheritable=False)
     if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
-        say(m, "%s: its header was changed while it ran" % shown(job.name), 4)
+        flag(m, job, "has another header than when it was started: it was changed while it ran")
 
 
 def file_uow(m, name: str, uow: Uow, run: str) -> bool:
@@ -1886,8 +1952,15 @@ def take_turn(m) -> bool:
     try:
         fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        m.due.append(boot_seconds() + TURN_SECONDS)
+        m.turn_since = m.turn_since or boot_seconds()
+        waited = boot_seconds() - m.turn_since
+        if waited > TURN_PATIENCE:
+            begins(m, "turn", "another process has the turn among the Monitors, a lock on .turn: nothing is stamped or "
+                   "started until it leaves it. `fuser -v .turn` names it", 4)
+        m.due.append(boot_seconds() + min(1, max(TURN_SECONDS, waited / 10)))
         return False
+    m.turn_since = 0.0
+    ends(m, "turn")
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
     if last != m.turn_seen:
         for queue in m.waiting:
@@ -1919,6 +1992,8 @@ def take_in_hand(m, queue: Waiting) -> None:
                 mv(m, path, place)
             except OSError as problem:
                 look_later(m, queue, name, problem)
+        else:
+            ends(m, ("take", queue.path, name))
     queue.taken(names)
 
 
@@ -1988,7 +2063,7 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
             if not uow.status:
                 return uow
             with closing(reopen(fd)) as writer:
-                set_status(m, writer, uow, "")
+                set_status(m, writer, "")
         else:
             data = stamped_head(waiting, owner_name(found.st_uid))
             if len(data) > HEAD_BYTES:
@@ -2081,6 +2156,7 @@ def start_next(m) -> None:
     try:
         start(m, path)
         ends(m, "launch")
+        is_gone(m, queue, name)
         m.ready_passed = False
     except BadUow as problem:
         trash(m, path, str(problem))
@@ -2133,7 +2209,7 @@ def start(m, path: str) -> None:
     since, size = wall_microseconds(), os.fstat(writer).st_size
     gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
     running = Running("%s-%d" % (m.boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME)), size + len(gap), "")
-    job = Job(m, path, writer, uow, running, since)
+    job = Job(m, path, writer, uow, running, running.at + len(start_line(since, running.run)), since)
     try:
         write_all(writer, status_line(running_status(running)), uow.status_at)
         write_all(writer, gap + start_line(since, job.run), size)
@@ -2155,7 +2231,7 @@ def undo_start(m, job: Job, size: int, problem: OSError) -> None:
     passing = problem.errno in PASSING
     status = "" if passing else "fail: could not start: " + reason_of(problem)
     try:
-        set_status(m, job.fd, job.uow, status)
+        set_status(m, job.fd, status)
     finally:
         os.close(job.fd)
     if passing:
@@ -2179,16 +2255,18 @@ def start_processes(m, job: Job) -> None:
     loses no output. Both outlive the Monitor: tee's own output is /dev/null.
     """
     environment = job_environment(job.uow, job.name, job.path, job.run)
-    read, write = os.pipe()
-    note_read, note_write = os.pipe()
+    pipes: List[int] = []
     try:
+        pipes += os.pipe()
+        pipes += os.pipe()
+        read, write, note_read, note_write = pipes
         job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
                                    env=dict(environment, SJQ_KEEPER="tee"), session=True)
         job.keepers["shell"] = spawn(["bash", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)],
                                      stdout=write, stderr=note_write, extra=[note_read],
                                      env=dict(environment, SJQ_KEEPER="shell"), session=True)
     finally:
-        for fd in (read, write, note_read, note_write):
+        for fd in pipes:
             os.close(fd)
         if "tee" in job.keepers and "shell" not in job.keepers:
             os.waitpid(job.keepers["tee"], 0)        # it ends at once, with the pipe
@@ -2939,7 +3017,12 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
-    regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    regular = stat.S_ISREG(found.st_mode)
+    if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < LINK_SECONDS:
+        m.reads_state = None                         # of our own making, in a file system that remembers it for a while
+        again(m)
+        return False
+    regular = regular and found.st_nlink == 1
     if regular and found.st_size <= READS_BYTES:
         m.reads_like = found                         # the fresh one has its owner, group and mode
         return True
@@ -3264,7 +3347,6 @@ def trial(config) -> List[str]:
 
 def make_directories(config, say_made=None) -> None:
     """Make missing directories; Unusable when one is no directory, on another file system, or missing and not to be made."""
-    device = os.stat(config.root).st_dev
     for key in DIRECTORIES:
         path = getattr(config, key)
         named = "%s %s " % (key, shown(path))
@@ -3280,12 +3362,21 @@ def make_directories(config, say_made=None) -> None:
         if not stat.S_ISDIR(found.st_mode):
             raise Unusable(named + "is no directory%s; expected a real directory: move what is there away, or name another "
                            "in %s" % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
-        if found.st_dev != device:
+        if is_elsewhere(config.root, path):
             raise Unusable(named + "is on another file system than %s; expected all on one, since mv between two is a copy"
                            % shown(config.root))
         if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             me = owner_name(os.geteuid())
             raise Unusable(named + "cannot be listed and written by %s; mend it with: chown %s %s" % (me, me, shown(path)))
+
+
+def is_elsewhere(root: str, path: str) -> bool:
+    """Tell whether `mv` between two directories is a copy, by a rename of what is not there; also for a bind mount."""
+    try:
+        os.rename(os.path.join(root, ".none.%d" % os.getpid()), os.path.join(path, ".none"))
+    except OSError as problem:
+        return problem.errno == errno.EXDEV
+    return False
 
 
 def open_to_others(config) -> List[str]:
@@ -3349,6 +3440,14 @@ def who_locked_lives(fd: int) -> bool:
     return not takers or any(os.path.exists("/proc/" + pid) for pid in takers)
 
 
+def hold_standard_files() -> None:
+    """Open /dev/null where stdin, stdout or stderr is closed: no other file may get its number, tools are given these."""
+    fd = 0
+    while fd < 3:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
+
+
 def listen(m) -> None:
     """Let signals do nothing but end the sleep; what they mean is read there."""
     m.wakeup, write = os.pipe()
@@ -3402,6 +3501,7 @@ def refuse(problem: str, code: int) -> int:
 
 def main(argv: List[str]) -> int:
     """Run the Monitor, or --check, and return the exit code."""
+    hold_standard_files()
     flags = [word for word in argv if word.startswith("-")]
     paths = [word for word in argv if not word.startswith("-")]
     if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:   # workers are checked together
