@@ -115,14 +115,17 @@ README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 # The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads
 # what the keeper's own stderr says: bash writes a note there only when a signal killed the command, which
 # tells `exit 137` from a SIGKILL. The traps are reset in the command; the keeper has to outlive a TERM to
-# write END. $? is kept before `date` can change it; where there is no `date`, END has no time.
+# write END. $? is kept before anything can change it. The time is bash's own: a `date` is a process of the run, and
+# a KILL of the job meets it; only before bash 5 there is no other, and END may lack its time.
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
 ({ [ -z "$3" ] || echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
 rc=$?
 echo >&2; read -r note <&3
-printf '\n==== JOB END %s run %s exit %s%s\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null)" "$2" "$rc" \
-    "${note:+ killed}" 2>/dev/null
+at=${EPOCHREALTIME/,/.} TZ=UTC0
+if [ "$at" ]; then printf -v at '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${at%.*}" "${at#*.}"
+else at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null); fi
+printf '\n==== JOB END %s run %s exit %s%s\n' "$at" "$2" "$rc" "${note:+ killed}" 2>/dev/null
 exit "$rc"
 """
 
@@ -168,7 +171,7 @@ class Uow(NamedTuple):
     line_1: bytes               # as written, b'' when it is missing
 
 
-NO_UOW = Uow(None, {}, None, "", -1, -1, b"", b"")       # of a file that is none, or is gone
+NO_UOW = Uow(None, {}, None, "", -1, 0, b"", b"")        # of a file that is none, or is gone: all of it is log
 
 
 class Running(NamedTuple):      # what a `running` STATUS says
@@ -570,6 +573,8 @@ def words(text: str) -> List[str]:
 
 
 def pattern(text: str) -> str:
+    if text and not shutil.which("grep"):
+        raise ValueError("expected the command grep in PATH")
     if text and run(["grep", "-qaE", "-e", text]) not in (0, 1):
         raise ValueError("expected a pattern that `grep -E` accepts, which says: " + complaint())
     return text
@@ -581,8 +586,14 @@ name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for n
                     "header names, such as COMMAND TICKET", words)
 exit_codes = checked(lambda text: all(word.isdecimal() and int(word) <= 255 for word in words(text)),
                      "exit codes from 0 to 255, such as 4 255", lambda text: [int(word) for word in words(text)])
-process_name = checked(lambda text: len(text) <= 15 and "/" not in text,
-                       "a process name as `ps -o comm` shows it, at most 15 characters")
+def process_name(text: str) -> str:
+    if len(text) > 15 or "/" in text:
+        raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
+    if text and not shutil.which("pgrep"):
+        raise ValueError("expected the command pgrep in PATH (of procps)")
+    return text
+
+
 optional_path = checked(lambda text: ".." not in text.split("/"), "a path without `..`; write it out from /")
 path_name = checked(bool, "a path", optional_path)
 
@@ -1286,7 +1297,7 @@ def set_back(m) -> int:
 
 def one_readme(m, path: str, names: List[str]) -> None:
     """Keep the newest README of a directory; the others go to trash."""
-    if len(names) > 1 and path != m.config.trash:
+    if len(names) > 1 and path not in (m.config.trash, m.config.archive):
         for name in sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))[:-1]:
             trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
 
@@ -1600,15 +1611,15 @@ def watch(job: Job, pids) -> None:
             pass                                     # gone already, or a kernel before 5.3: then the sleep is short
 
 
-def send(job: Job, number: int, roles=("",)) -> int:
-    """Signal every process of a run, found afresh, and return how many there were."""
-    there = [process.pid for process in hold(job) if process.role in roles]
+def send(job: Job, number: int, roles=("",)) -> List[Process]:
+    """Signal every process of a run, found afresh, and return which there were."""
+    there = [process for process in hold(job) if process.role in roles]
     if number == signal.SIGKILL:
         try:                                         # at one stroke, faster than it can fork; before Linux 5.14 one by one
             write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
         except OSError:
             pass
-    for pid in there:
+    for pid, _, _ in there:
         try:
             if pid in job.watched:
                 signal.pidfd_send_signal(job.watched[pid], number)
@@ -1616,7 +1627,7 @@ def send(job: Job, number: int, roles=("",)) -> int:
                 os.kill(pid, number)                 # no pidfd: before Linux 5.3, or one of very many
         except OSError:
             pass                                     # it has ended by itself
-    return len(there)
+    return there
 
 
 def holders_of_output(job: Job) -> List[str]:
@@ -1714,10 +1725,9 @@ def under_way(m, job: Job, now: float) -> str:
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
     if what == "output":
         m.due.append(now + 0.2)
-        if over_for >= min(1, grace / 2) and "held" not in job.told:
-            job.told.add("held")
-            say(m, "%s: the command has ended, but its output is held by %s; waiting %g s at most"
-                % (shown(job.name), ", ".join(holders_of_output(job)) or "nobody that I may see", grace), 4)
+        if over_for >= min(1, grace / 2):
+            flag(m, job, "output", "the command has ended, but its output is held by %s; waiting %g s at most"
+                 % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
     return what
 
 
@@ -1740,7 +1750,11 @@ def keep_killing(m, job: Job, now: float) -> None:
         m.due.append(job.kill_at)
         return
     late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
-    if not send(job, signal.SIGKILL) and late:
+    left = send(job, signal.SIGKILL)
+    if late and left:
+        flag(m, job, "kill", "it is waited for: KILL has not ended %s"
+             % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
+    elif late:
         send(job, signal.SIGKILL, roles=("shell", "tee"))                # a keeper that was stopped
     m.due.append(now + (1 if late else 0.05))
 
@@ -1801,11 +1815,11 @@ def finish(m, job: Job, found) -> None:
         m.due.append(0)                              # a second one under way comes before any new one
 
 
-def flag(m, job: Job, text: str) -> None:
-    """Say once what a job, or an editor, has done to the UOW while it ran."""
-    if text not in job.told:
-        job.told.add(text)
-        say(m, "%s %s" % (shown(job.name), text), 4)
+def flag(m, job: Job, what: str, text: str) -> None:
+    """Say something of a run once; what: that which is not said again."""
+    if what not in job.told:
+        job.told.add(what)
+        say(m, "%s: %s" % (shown(job.name), text), 4)
 
 
 def keep_inode(m, job: Job) -> None:
@@ -1813,23 +1827,23 @@ def keep_inode(m, job: Job) -> None:
     ours, there = os.fstat(job.fd), state_of(job.path)
     if there is None or there[2] != ours.st_ino:
         if there is not None:
-            flag(m, job, "was replaced by another file while it ran: the other one goes to trash")
+            flag(m, job, "inode", "it was replaced by another file while it ran; the other one goes to trash")
             trash(m, job.path, "not the file that was run")
         where = os.readlink("/proc/self/fd/%d" % job.fd)
         if ours.st_nlink and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
-            flag(m, job, "was renamed to %s while it ran: it gets its name back" % base(where))
+            flag(m, job, "name", "it was renamed to %s while it ran, and gets its name back" % base(where))
             mv(m, where, m.config.currently_executing, job.name)
         elif ours.st_nlink:
-            flag(m, job, "was moved to %s while it ran: it is left there" % shown(where))
+            flag(m, job, "name", "it was moved to %s while it ran, and is left there" % shown(where))
             return
         else:
-            flag(m, job, "was deleted while it ran: written again with all its output")
+            flag(m, job, "name", "it was deleted while it ran, and is written again with all its output")
             with closing(reopen(job.fd, os.O_RDONLY)) as rest:
                 write_whole(m, job.path, b"", like=ours, rest=rest)
             with closing(open_regular(job.path, os.O_RDWR)) as fd:
                 os.dup2(fd, job.fd, inheritable=False)
     if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
-        flag(m, job, "has another header than when it was started: it was changed while it ran")
+        flag(m, job, "header", "its header was changed while it ran")
 
 
 def file_uow(m, name: str, uow: Uow, run: str) -> bool:
@@ -2276,106 +2290,70 @@ def start_processes(m, job: Job) -> None:
 
 # ---- Post: pages and numbers, pure ------------------------------------------------------
 # A Snapshot (or a log) goes in, text comes out. Whatever people or jobs wrote passes through
-# esc(), ansi_html() or json on its way.
+# esc(), ansi_html() or json on its way. Times are seconds since 1970, 0 where there is none.
 
-class Entry(NamedTuple):        # a UOW that the pages name; times are seconds since 1970, 0 where there is none
-    queue: str
-    name: str
-    page: str                   # its file under uow/
-    enqueued: float = 0
-    started: float = 0
-    ended: float = 0
-    status: str = ""
-    command: str = ""           # its COMMAND, by which earlier runs are known
-    seconds: Optional[float] = None     # how long it ran, where STATUS says so
-    timeout: float = 0
-    run: str = ""
-
-
-class Snapshot(NamedTuple):     # all that is posted, as of one moment
-    written: float
-    state: str                  # running, idle, paused, waiting or stopped
-    reason: str
-    since: float
-    paused: bool                # also while the last job runs out
-    every: float                # longest time to the next post, seconds
-    root: str
-    running: Optional[Entry]
-    waiting: List[Entry]        # in starting order
-    recent: List[Entry]         # finished, the newest first
-    queues: Dict[str, int]      # directory key -> how many files it holds
-    hours: List[Dict[str, int]]         # how many finished in each of 24 hours, this one last
-    says: List[str]
-    totals: Dict[str, int]      # finished since the Monitor started
-    oldest_wait_seconds: float
-    last_finish: float
-
-
-OUTCOMES = {"done_q": "✓ done", "error_q": "! error", "fail_q": "✕ fail"}     # the sign, so that colour is never alone
-
+# A UOW that the pages name. page: its file under uow/; seconds: how long it ran, where STATUS says so.
+Entry = collections.namedtuple("Entry", "queue name page enqueued started ended status command seconds timeout run",
+                               defaults=(0, 0, 0, "", "", None, 0, ""))
+# All that is posted, as of the moment `written`: what README.md tells of status.json, and the lines of `says`.
+# running is an Entry or None, waiting and recent (what has finished) are Entries in the order of the page,
+# every is `every_seconds`, hours `finished_by_hour`, totals `finished_since_start`.
+Snapshot = SimpleNamespace
+OUTCOMES = {"done_q": "✓ done", "error_q": "! error", "fail_q": "✕ fail"}    # a sign each: colour is never alone
 PAGE_STYLE = """
-:root{color-scheme:light dark;--page:#faf9f6;--card:#fff;--ink:#1c1b19;--soft:#5f5b54;--line:#e6e2da;
- --good:#2f6f5e;--warn:#8f5600;--bad:#b3261e;--busy:#2457a6;--mono:ui-monospace,Menlo,Consolas,"Liberation Mono",monospace}
-@media(prefers-color-scheme:dark){:root{--page:#131416;--card:#1b1d20;--ink:#e9e7e2;--soft:#a5a097;--line:#2e3136;
- --good:#7fc7ad;--warn:#e2b15c;--bad:#ff8f85;--busy:#8fb8ff}}
-.done_q,.idle{--hue:var(--good)}.error_q,.waiting,.paused,.over,.alert{--hue:var(--warn)}.fail_q{--hue:var(--bad)}
-.running,.currently_executing,.card{--hue:var(--busy)}.stopped{--hue:var(--soft)}
-*{box-sizing:border-box;margin:0}
-body{margin:auto;max-width:76rem;padding:clamp(1rem,4vw,3rem);background:var(--page);color:var(--ink);overflow-wrap:anywhere;
- font:1rem/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",sans-serif;font-variant-numeric:tabular-nums}
-h1{font-size:clamp(2.25rem,7vw,3.5rem);line-height:1.2;text-transform:capitalize}
-h1.name{margin:.75rem 0;font-size:1.5rem;text-transform:none}header.uow h1::before{content:none}
-h1::before{content:"";display:inline-block;width:.5em;height:.5em;margin-right:.3em;border-radius:50%;background:var(--hue)}
-.paused h1::before,.stopped h1::before{border-radius:.06em}
-h2{margin-bottom:.75rem;font-size:.8125rem;letter-spacing:.06em;text-transform:uppercase;color:var(--soft)}
-a{color:inherit;text-decoration-color:var(--soft);text-underline-offset:.2em}
-a:hover{text-decoration-thickness:2px}:focus-visible{outline:3px solid var(--busy);outline-offset:2px}
-main{display:grid;gap:clamp(2rem,4vw,3rem);margin:clamp(1.5rem,4vw,3rem) 0}section{min-width:0}
+:root{color-scheme:light dark;--page:light-dark(#faf9f6,#131416);--card:light-dark(#fff,#1b1d20);--hue:var(--soft);
+ --ink:light-dark(#1c1b19,#e9e7e2);--soft:light-dark(#5f5b54,#a5a097);--line:light-dark(#e6e2da,#2e3136)}
+.done_q,.idle{--hue:light-dark(#2f6f5e,#7fc7ad)}.fail_q{--hue:light-dark(#b3261e,#ff8f85)}
+.error_q,.waiting,.paused,.over,.alert{--hue:light-dark(#8f5600,#e2b15c)}
+.running,.currently_executing,.card{--hue:light-dark(#2457a6,#8fb8ff)}*{box-sizing:border-box;margin:0}
+body{margin:auto;max-width:76rem;padding:clamp(1rem,4vw,3rem);background:var(--page);color:var(--ink);
+ overflow-wrap:anywhere;font:1rem/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}
+section{min-width:0}.soft,footer,h2,thead th{color:var(--soft)}.small,footer,td,.meter,.legend{font-size:.875rem}
+a{color:inherit;text-underline-offset:.2em}.name,pre{font-family:ui-monospace,monospace;unicode-bidi:isolate}
+h1{margin:.75rem 0;font-size:1.5rem}.state h1{margin:0;font-size:clamp(2.25rem,7vw,3.5rem);text-transform:capitalize}
+.state h1::before{content:"";display:inline-block;width:.5em;height:.5em;margin-right:.3em;border-radius:50%;
+ background:var(--hue)}.stale h1{text-decoration:line-through}pre,h2,thead th,text{font-size:.8125rem}
+h2{margin-bottom:.75rem;letter-spacing:.06em;text-transform:uppercase}pre{white-space:pre-wrap;tab-size:8}
+main{display:grid;gap:clamp(2rem,4vw,3rem);margin:clamp(1.5rem,4vw,3rem) 0}
 @media(min-width:56rem){main{grid-template-columns:7fr 5fr}.wide{grid-column:1/-1}}
-.soft,footer{color:var(--soft)}.small,footer,td{font-size:.875rem}.name,pre{font-family:var(--mono);unicode-bidi:isolate}
-.outcome{color:var(--hue);font-weight:600}
-.alert{display:none;padding:1rem;margin-bottom:2rem;border-left:.375rem solid var(--hue);background:var(--card)}
-.stale .alert{display:block}.stale h1{text-decoration:line-through}
-.card{padding:clamp(1rem,2.5vw,1.5rem);background:var(--card);border:1px solid var(--line);border-radius:.75rem}
-pre{font-size:.8125rem;line-height:1.55;white-space:pre-wrap;tab-size:8}
-.command{max-height:8em;margin:.5rem 0 1rem;overflow:auto;color:var(--soft)}.elapsed{font-size:2rem;font-weight:600;line-height:1.2}
-.meter{display:flex;flex-wrap:wrap;justify-content:space-between;margin-top:1rem;font-size:.875rem}
-progress{appearance:none;width:100%;height:.5rem;border:0;border-radius:1rem;overflow:hidden;background:var(--line)}
-progress::-webkit-progress-bar{background:var(--line)}progress::-webkit-progress-value{background:var(--hue)}
-progress::-moz-progress-bar{background:var(--hue)}
-table{width:100%;border-collapse:collapse}th,td{padding:.5rem 0 .5rem 1rem;text-align:right;vertical-align:baseline;white-space:nowrap}
-th{font-weight:400}th:first-child{padding-left:0;text-align:left;white-space:normal}
-tr+tr,tbody tr{border-top:1px solid var(--line)}thead th{color:var(--soft);font-size:.8125rem}
-.card tbody tr:first-child{border:0}.card td{font-size:1.125rem;font-weight:600}.card th,.card td{padding-block:.25rem}
-.chart{display:block;width:100%;height:10.5rem;overflow:visible}text{font-size:.8125rem;fill:var(--soft)}line{stroke:var(--line)}
-rect{fill:var(--hue)}rect.error_q{fill:url(#error_q)}rect.fail_q{fill:url(#fail_q)}pattern path{stroke:var(--card);stroke-width:2}
-.legend{display:flex;flex-wrap:wrap;gap:.25rem 1.5rem;margin-top:.75rem}
-.log{display:flex;flex-direction:column;max-height:80vh;overflow:auto;padding:1rem;border-radius:.75rem;background:#15181d;color:#e4e6e9}
-.follow{flex-direction:column-reverse}.left-out{margin:1rem 0;padding:.5rem 1rem;background:#262b33}
+.card,.log,.alert{padding:clamp(1rem,2.5vw,1.5rem);border:1px solid var(--line);border-radius:.75rem}
+.alert{display:none;margin-bottom:2rem;border-left:.375rem solid var(--hue)}.stale .alert{display:block}
+.card,.alert{background:var(--card)}.log{max-height:80vh;overflow:auto;background:#15181d;color:#e4e6e9}
+.follow{display:flex;flex-direction:column-reverse}.left-out{margin:1rem 0;padding:.5rem 1rem;background:#262b33}
+.outcome,.elapsed,.card td{font-weight:600}.card td{font-size:1rem}.outcome{color:var(--hue)}.elapsed{font-size:2rem}
+.command{max-height:8em;margin:.5rem 0 1rem;overflow:auto}progress{width:100%;height:1rem;accent-color:var(--hue)}
+.meter,.legend{display:flex;flex-wrap:wrap;gap:0 1.5rem;margin-top:1rem}.meter .soft{margin-left:auto}
+table{width:100%;border-collapse:collapse}tr+tr,thead+tbody tr{border-top:1px solid var(--line)}
+th,td{padding:.5rem 0 .5rem 1rem;text-align:right;vertical-align:baseline;font-weight:400;white-space:nowrap}
+th:first-child{padding-left:0;text-align:left;white-space:normal}.chart{width:100%;height:10.5rem}svg{overflow:visible}
+text{fill:var(--soft)}line{stroke:var(--line)}rect{fill:var(--hue);stroke:var(--hue)}
+rect.error_q{fill-opacity:.4}rect.fail_q{fill:none;stroke-width:2}
 """
-
 # The page reloads itself. It is stale when reloading has brought nothing new for too long, by the
 # browser's own clock, however that is set. Without script the reader has the time of writing.
 STALE_SCRIPT = """const seen = sessionStorage, page = document.body.dataset
 if (seen.written != page.written) Object.assign(seen, {written: page.written, first: Date.now()})
 const look = () => document.body.classList.toggle("stale", Date.now() - seen.first > page.patience * 1000)
 look(), setInterval(look, 500)"""
-STALE_HASH = "sha256-" + binascii.b2a_base64(hashlib.sha256(STALE_SCRIPT.encode()).digest(), newline=False).decode()
+PAGE_POLICY = ("default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-%s'"
+               % binascii.b2a_base64(hashlib.sha256(STALE_SCRIPT.encode()).digest(), newline=False).decode())
+
 
 def esc(text: str) -> str:
-    """Return text as HTML text or attribute value; what would act on the text around it instead of being seen is replaced."""
+    """Return text as HTML text or attribute value, with a sign for what would act on its surroundings unseen."""
     return html.escape("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n")))
 
 
 def iso(seconds: float) -> str:
-    """Return seconds since 1970 as utc() does; a file time out of all reason is cut to the years 1970 to 9999."""
+    """Return a time as utc() does; a file time out of all reason is cut to the years 1970 to 9999."""
     return utc(int(min(max(seconds, 0), 253402300799) * 1_000_000))
 
 
 def time_html(seconds: float, now: float) -> str:
     """Return a <time>: the time of day, and the date unless it is now's."""
-    text, today = iso(seconds), iso(now)[:10]
-    return f'<time datetime="{text}">{text[11:19] if text[:10] == today else text[:16].replace("T", " ")}</time>'
+    text = iso(seconds)
+    seen = text[11:19] if text[:10] == iso(now)[:10] else text[:16].replace("T", " ")
+    return f'<time datetime="{text}">{seen}</time>'
 
 
 def length_text(seconds: float) -> str:
@@ -2387,216 +2365,185 @@ def length_text(seconds: float) -> str:
     return f"{max(seconds, 0):.1f} s"
 
 
-def document(title: str, body: str, s: Snapshot, reload: bool) -> str:
+def document(s: Snapshot, title: str, body: str, reload: bool) -> str:
     """Return a whole page that loads nothing; reload: whether it follows what the Monitor writes."""
-    again = s.every + 2
+    again, as_of = s.every + 2, time_html(s.written, s.written)
     live = f' data-written="{s.written}" data-patience="{3 * again:g}"' if reload and s.state != "stopped" else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src '{STALE_HASH}'">
-{f'<meta http-equiv="refresh" content="{again:g}">' if reload else ""}<link rel="icon" href="data:,">
+<meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">
+{f'<meta http-equiv="refresh" content="{again:g}">' * reload}<link rel="icon" href="data:,">
 <title>{esc(title)} · simple-job-q</title><style>{PAGE_STYLE}</style></head><body{live}>
-<p class="alert" role="alert"><strong>Stale.</strong> Nothing newer than {time_html(s.written, s.written)} UTC has reached this page:
+<p class="alert" role="alert"><strong>Stale.</strong> Nothing newer than {as_of} UTC has reached this page:
 the Monitor has stopped, or cannot write here. What stands below was true then.</p>
 {body}
-<footer>As of {time_html(s.written, s.written)} UTC, {iso(s.written)[:10]}</footer><script>{STALE_SCRIPT}</script></body></html>
+<footer>As of {as_of} UTC, {iso(s.written)[:10]}</footer><script>{STALE_SCRIPT}</script></body></html>
 """
 
 
-def section(ident: str, title: str, inner: str, kind: str = "") -> str:
-    """Return a part of a page that a screen reader lists by its heading."""
-    return f'<section class="{kind}" aria-labelledby="{ident}"><h2 id="{ident}">{title}</h2>\n{inner}</section>\n'
+def section(ident: str, title: str, inner: str, box: str = "", width: str = "wide") -> str:
+    """Return a part of a page that a screen reader lists by its heading; the box of a log scrolls by key, too."""
+    keys = f' role="group" tabindex="0" aria-labelledby="{ident}"' if "log" in box else ""
+    return (f'<section class="{width}" aria-labelledby="{ident}"><h2 id="{ident}">{title}</h2>\n'
+            f'<div class="{box}"{keys}><div>{inner}</div></div></section>\n')
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of rows of HTML; the first cell of each is its heading."""
+    """Return a table of rows of HTML, each with a heading as its first cell; '' where there is none."""
     head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    lines = "".join(f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>\n' for first, *cells in rows)
-    return f'<table>{f"<thead><tr>{head}</tr></thead>" if heads else ""}<tbody>\n{lines}</tbody></table>'
-
-
-def link(entry: Entry) -> str:
-    name = shown(entry.name)
-    return f'<a class="name" href="uow/{entry.page}">{esc(name if len(name) <= 80 else name[:79] + "…")}</a>'
+    body = "".join(f'<tr><th scope="row">{first}</th><td>{"</td><td>".join(rest)}</td></tr>\n' for first, *rest in rows)
+    head = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    return f"<table>{head}<tbody>\n{body}</tbody></table>" if rows else ""
 
 
 def outcome_html(queue: str, detail: str) -> str:
     """Return what has become of a UOW: sign, word and detail."""
-    return f'<span class="outcome {queue}">{OUTCOMES.get(queue, queue.replace("_", "-"))}</span> <span class="soft">{esc(detail)}</span>'
+    word = OUTCOMES.get(queue, queue.replace("_", "-"))
+    return f'<span class="outcome {queue}">{word}</span> <span class="soft">{esc(detail)}</span>'
+
+
+def uow_html(e: Entry) -> str:
+    """Return the link to a UOW's page, and what has become of it."""
+    name, detail = shown(e.name), re.sub(" after [0-9.]+ s$", "", e.status.partition(": ")[2])
+    name = esc(name if len(name) <= 80 else name[:79] + "…")
+    return f'<a class="name" href="uow/{e.page}">{name}</a><p class="small">{outcome_html(e.queue, detail)}</p>'
 
 
 def page_index(s: Snapshot) -> str:
     """Return the page of the whole queue."""
-    finished = [(f'{link(e)}<br><span class="small">{outcome_html(e.queue, re.sub(" after [0-9.]+ s$", "", e.status.partition(": ")[2]))}</span>', "–" if e.seconds is None else length_text(e.seconds),
-                 time_html(e.ended, s.written)) for e in s.recent]
-    waiting = [(link(e) + ('<br><span class="small">priority</span>' if e.queue == "priority_q" else ""),
-                length_text(s.written - e.enqueued)) for e in s.waiting]
+    finished = [(uow_html(e), "–" if e.seconds is None else length_text(e.seconds), time_html(e.ended, s.written))
+                for e in s.recent]
+    waiting = [(uow_html(e), length_text(s.written - e.enqueued)) for e in s.waiting]
     more = s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0) - len(waiting)
-    queues = table((), [(key.replace("_", "-"), f"{count:,}") for key, count in s.queues.items()])
-    reason = esc(s.reason and s.reason + ", ")
+    more = f'<p class="soft">and {more:,} more</p>' if more > 0 else ""
+    queues = [(key.replace("_", "-"), f"{count:,}") for key, count in s.queues.items()]
     promise = (f"It is written at least every {s.every:g} s while the Monitor lives." if s.state != "stopped" else
                "It is not written again until the Monitor starts.")
-    return document(f"{s.state}{' · ' + shown(s.running.name) if s.running else ''}", f"""<header class="{s.state}">
+    title, reason = f"{s.state} · {shown(s.running.name)}" if s.running else s.state, esc(s.reason and s.reason + ", ")
+    return document(s, title, f"""<header class="state {s.state}">
 <p><strong>simple-job-q</strong> <span class="name small soft">{esc(shown(s.root))}</span></p><h1>{s.state}</h1>
 <p>{reason}since {time_html(s.since, s.written)} UTC, for {length_text(s.written - s.since)}</p>
-<p class="soft small">This page is as of <strong>{time_html(s.written, s.written)} UTC</strong>. {promise}</p></header><main>
-{section("running", "Running job", running_job(s))}{section("queues", "Queues", f'<div class="card">{queues}</div>')}
-{section("day", "Finished in 24 hours", chart(s), "wide")}
-{section("finished", "Finished last", table(("Job", "Took", "Ended, UTC"), finished) if finished else '<p class="soft">Nothing has finished yet.</p>')}
-{section("waits", "Waiting, next first", (table(("Job", "For"), waiting) if waiting else '<p class="soft">Nothing waits.</p>')
-         + (f'<p class="soft">and {more:,} more</p>' if more > 0 else ""))}
-{section("says", "monitor_says", log_box("says", f"<pre>{esc(chr(10).join(s.says))}</pre>"), "wide")}</main>
-<p class="soft small">For programs: <a href="status.json">status.json</a>, <a href="metrics.prom">metrics.prom</a></p>""", s, True)
+<p class="soft small">This page is as of <strong>{time_html(s.written, s.written)} UTC</strong>. {promise}</p></header>
+<main>{section("running", "Running job", running_job(s), "card", "")}
+{section("queues", "Queues", table((), queues), "card", "")}{section("day", "Finished in 24 hours", chart(s), "card")}
+{section("finished", "Finished last", table(("Job", "Took", "Ended, UTC"), finished) or "Nothing yet.", "", "")}
+{section("waits", "Waiting, next first", f"{table(('Job', 'For'), waiting) or 'Nothing waits.'}{more}", "", "")}
+{section("says", "monitor_says", f"<pre>{esc(chr(10).join(s.says))}</pre>", "log")}</main><p class="soft small">
+For programs: <a href="status.json">status.json</a>, <a href="metrics.prom">metrics.prom</a></p>""", True)
 
 
 def running_job(s: Snapshot) -> str:
     """Return the running job and how far along it is, against its timeout and against earlier runs of its command."""
-    job = s.running
+    job, limits = s.running, {}
     if job is None:
-        return f'<p class="card soft">No job is running.{f" The last one ended {time_html(s.last_finish, s.written)} UTC." if s.last_finish else ""}</p>'
-    elapsed, limits = max(s.written - job.started, 0), []
-    earlier = sorted(e.seconds for e in s.recent if e.queue == "done_q" and e.seconds is not None and e.command == job.command)
-    if earlier and job.command:
-        limits.append((f"the median of {len(earlier)} runs" if len(earlier) > 1 else "the last run", earlier[len(earlier) // 2]))
+        last = f" The last one ended {time_html(s.last_finish, s.written)} UTC." if s.last_finish else ""
+        return f'<p class="soft">No job is running.{last}</p>'
+    elapsed = max(s.written - job.started, 0)
+    earlier = sorted(e.seconds for e in s.recent
+                     if e.queue == "done_q" and e.seconds is not None and e.command == job.command != "")
+    if earlier:
+        limits[f"the median of {len(earlier)} runs" if earlier[1:] else "the last run"] = earlier[len(earlier) // 2]
     if job.timeout:
-        limits.append(("the timeout", job.timeout))
-    meters = "".join(f'<label class="meter{" over" if elapsed > limit else ""}"><span>{elapsed / max(limit, 0.1):.0%} of {what}</span>'
-                     f'<span class="soft">{length_text(limit)}</span><progress max="{max(limit, 0.1)}" value="{min(elapsed, limit)}"></progress></label>'
-                     for what, limit in limits)
-    return (f'<div class="card"><p>{link(job)}</p><pre class="command" tabindex="0" aria-label="Command">{esc(job.command)}</pre>'
-            f'<p class="elapsed">{length_text(elapsed)}</p><p class="soft small">since {time_html(job.started, s.written)} UTC</p>{meters}</div>')
+        limits["the timeout"] = job.timeout
+    text = f"""{uow_html(job)}<pre class="command soft" tabindex="0" aria-label="Command">{esc(job.command)}</pre>
+<p class="elapsed">{length_text(elapsed)}</p><p class="soft small">since {time_html(job.started, s.written)} UTC</p>"""
+    for what, limit in limits.items():
+        share = elapsed / max(limit, 0.1)
+        text += f"""<label class="meter{" over" * (share > 1)}">{share:.0%} of {what}
+<span class="soft">{length_text(limit)}</span><progress value="{min(share, 1)}"></progress></label>"""
+    return text
 
 
 def chart(s: Snapshot) -> str:
-    """Return 24 hours as stacked bars: placed in per cent and as high as in pixels, so that it fills any width with letters of one size."""
+    """Return 24 hours as stacked bars, wide in per cent and high in pixels: any width, and letters of one size."""
     first, top = (s.written // 3600 - 23) * 3600, max([sum(hour.values()) for hour in s.hours] + [1])
-    bars, told, labels = "", "", ""
+    drawn, told, legend = "", "", ""
     for i, hour in enumerate(s.hours):
         clock, y = iso(first + i * 3600)[11:16], 140.0
         text = ", ".join(f"{hour[key]:,} {OUTCOMES[key][2:]}" for key in OUTCOMES)
-        bars += f"<g><title>{clock} UTC: {text}</title>"
-        for key in OUTCOMES:
-            height = max(3, hour[key] * 120 / top) if hour[key] else 0
+        told += f" {clock}: {text}." * any(hour.values())
+        drawn += f"<g><title>{clock} UTC: {text}</title>"
+        for key in filter(hour.get, OUTCOMES):
+            height = max(3, hour[key] * 120 / top)
             y -= height
-            bars += f'<rect class="{key}" x="{i / 0.24 + 0.5:.2f}%" width="3.2%" y="{y:.1f}" height="{height:.1f}"/>' if height else ""
-        bars += "</g>"
-        told += f" {clock}: {text}." if any(hour.values()) else ""
-        labels += f'<text x="{i / 0.24:.2f}%" y="160">{clock}</text>' if int(clock[:2]) % 6 == 0 and i < 22 else ""
-    patterns = "".join(f'<pattern id="{key}" class="{key}" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate({turn})">'
-                       '<rect width="5" height="5"/><path d="M0 0V5"/></pattern>' for key, turn in (("error_q", 45), ("fail_q", 90)))
-    legend = "".join(f'<span><svg width="14" height="14" aria-hidden="true"><rect class="{key}" width="14" height="14"/></svg> '
-                     f"{sum(hour[key] for hour in s.hours):,} {OUTCOMES[key][2:]}</span>" for key in OUTCOMES)
-    return (f'<div class="card"><svg class="chart" role="img" aria-label="Finished jobs per hour, UTC.{told}"><defs>{patterns}</defs>'
-            f'<line x2="100%" y1="20" y2="20"/><line x2="100%" y1="140" y2="140"/><text y="14">{top:,} an hour</text>{bars}{labels}</svg>'
-            f'<p class="legend">{legend}</p></div>')
+            drawn += f'<rect class="{key}" x="{i / 0.24 + 0.5:.2f}%" width="3.2%" y="{y:.1f}" height="{height:.1f}"/>'
+        drawn += "</g>" + f'<text x="{i / 0.24:.2f}%" y="160">{clock}</text>' * (i < 22 and int(clock[:2]) % 6 == 0)
+    for key in OUTCOMES:
+        legend += f"""<span><svg width="14" height="14" aria-hidden="true"><rect class="{key}" width="14" height="14"/>
+</svg> {sum(hour[key] for hour in s.hours):,} {OUTCOMES[key][2:]}</span>"""
+    return f"""<svg class="chart" role="img" aria-label="Finished jobs per hour, UTC.{told}">
+<text y="14">{top:,} an hour</text><line x2="100%" y1="20" y2="20"/><line x2="100%" y1="140" y2="140"/>{drawn}</svg>
+<p class="legend">{legend}</p>"""
 
 
 def page_uow(s: Snapshot, entry: Entry, header: str, log: str) -> str:
     """Return one UOW's page; log is HTML. The running one's follows: it opens at the log's end and reloads itself."""
-    running = entry.queue == "currently_executing"
-    facts = " · ".join(f"{word} {time_html(when, s.written)} UTC" for word, when in
-                       (("enqueued", entry.enqueued), ("started", entry.started), ("ended", entry.ended)) if when)
-    return document(shown(entry.name), f"""<header class="uow"><p><a href="../index.html">← queue</a></p>
-<h1 class="name">{esc(shown(entry.name))}</h1><p>{outcome_html(entry.queue, entry.status.partition(": ")[2])}</p><p class="soft small">{facts}</p></header><main>
-{section("header", "Unit of work", f'<div class="card"><pre>{esc(header)}</pre></div>', "wide")}
-{section("log", "Job log", log_box("log", log or "<pre>(no output yet)</pre>", running), "wide")}</main>""", s, running)
+    runs = entry.queue == "currently_executing"
+    facts = " · ".join(f"{word} {time_html(getattr(entry, word), s.written)} UTC"
+                       for word in ("enqueued", "started", "ended") if getattr(entry, word))
+    return document(s, shown(entry.name), f"""<header><p><a href="../index.html">← queue</a></p>
+<h1 class="name">{esc(shown(entry.name))}</h1><p>{outcome_html(entry.queue, entry.status.partition(": ")[2])}</p>
+<p class="soft small">{facts}</p></header><main>{section("header", "Unit of work", f"<pre>{esc(header)}</pre>", "card")}
+{section("log", "Job log", log or "<pre>(no output yet)</pre>", "log" + " follow" * runs)}</main>""", runs)
 
 
-def log_box(ident: str, inner: str, follow: bool = False) -> str:
-    return f'<div class="log{" follow" if follow else ""}" role="region" tabindex="0" aria-labelledby="{ident}"><div>{inner}</div></div>'
-
-
-# A log as HTML. The 16 colours, as text on the log's dark ground, and as grounds.
-COLOURS = "828a94 ff7b72 7fd88f e3b341 79b8ff d2a8ff 6fd3dc d0d4da 9aa3ad ffa198 a5f0b0 f8d878 a5d6ff e2c5ff b3f0f5 ffffff".split()
-GROUNDS = "000000 d1433a 22873e 937015 2f76ca a851bd 208282 c9ced6 757575 d1433a 22873e 937015 2f76ca a851bd 208282 ffffff".split()
+# A log as HTML. A colour is a pair: as text on the log's dark ground, and as the ground of black or white text.
+COLOURS = """828a94 ff7b72 7fd88f e3b341 79b8ff d2a8ff 6fd3dc d0d4da
+             9aa3ad ffa198 a5f0b0 f8d878 a5d6ff e2c5ff b3f0f5 ffffff""".split()
+GROUNDS = """000000 d1433a 22873e 937015 2f76ca a851bd 208282 c9ced6
+             757575 d1433a 22873e 937015 2f76ca a851bd 208282 ffffff""".split()
+STEPS = "00 5f 87 af d7 ff".split()
+CUBE = [red + green + blue for red in STEPS for green in STEPS for blue in STEPS]
+GREYS = ["%02x" % n * 3 for n in range(8, 248, 10)]
+PALETTE = {str(n): pair for n, pair in enumerate(zip(COLOURS + CUBE + GREYS, GROUNDS + CUBE + GREYS))}
+# What each code of a colour sequence such as `1;38;5;208` changes in the look of the text behind it.
+CODE = re.compile(r"(?:([34]8)(?:[;:]5[;:]0*(\d+)|[;:]2[;:]+0*(\d+)[;:]0*(\d+)[;:]0*(\d+)|[;:]2[;:][;:\d]*|[;:]?\d*)"
+                  r"|0*(\d*)(:0)?)(?::\d*)*;")
+SGR = {"1": {"1": "font-weight:bold"}, "2": {"2": "opacity:.72"}, "3": {"3": "font-style:italic"},
+       "4": {"4": "text-decoration:underline"}, "7": {"7": "inverse"}, "": dict.fromkeys("1 2 3 4 7 38 48".split(), ""),
+       "22": {"1": "", "2": ""}, "23": {"3": ""}, "24": {"4": ""}, "27": {"7": ""}, "39": {"38": ""}, "49": {"48": ""},
+       **{str(n + (30 if n < 8 else 82)): {"38": PALETTE[str(n)]} for n in range(16)},
+       **{str(n + (40 if n < 8 else 92)): {"48": PALETTE[str(n)]} for n in range(16)}}
 TERMINAL = re.compile(
-    r"[\r\n]"
-    r"|\x1b\[(?P<sgr>[0-9;:]*)m"
-    r"|\x1b\[(?P<csi>[0-?]*[ -/]*[@-~]?)"                     # the last may be cut off
-    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)"             # window titles, hyperlinks
-    r"|\x1b[ -/]*[0-~]?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-STYLES = {"1": "font-weight:bold", "2": "opacity:.72", "3": "font-style:italic", "4": "text-decoration:underline", "7": "inverse"}
-UNSET = {"22": "12", "23": "3", "24": "4", "27": "7", "39": "f", "49": "b"}
+    r"(?P<text>[^\x00-\x08\x0a-\x1f\x7f-\x9f]+)|(?P<newline>\n)|(?P<back>\r|\x1b\[1?G)|(?P<wipe>\x1b\[2K)"
+    r"|(?P<rest>\x1b\[0?K)|\x1b\[(?P<sgr>[0-9;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]?"             # the last may be cut off
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?|[\x00-\x1f\x7f-\x9f]")     # window titles, hyperlinks
 
 
 def ansi_html(log: bytes) -> str:
     """Return a log as <pre> with its colours; lines that were redrawn show their last state."""
-    lines: List[str] = []
-    line: List[str] = []
-    look: Dict[str, Union[int, str]] = {}           # 1-digit codes that are on, f and b: the colours of text and ground
-    redrawn, at, text = False, 0, log.decode("utf-8", "replace")
-    for token in TERMINAL.finditer(text):
-        if token.start() > at:
-            line = [] if redrawn else line
-            line.append(look_html(text[at:token.start()], look))
-            redrawn = False
-        at = token.end()
-        if token.group() == "\n":
-            lines += line + ["\n"]
-            line, redrawn = [], False
-        elif token.group() == "\r" or token["csi"] in ("G", "1G"):
-            redrawn = True                           # what comes next covers the line
-        elif token["csi"] == "2K" or redrawn and token["csi"] in ("K", "0K"):
+    lines, line, look, redrawn = [], [], {}, False
+    for token in TERMINAL.finditer(log.decode("utf-8", "replace")):
+        kind = token.lastgroup
+        if kind == "wipe" or redrawn and kind in ("text", "rest"):
             line = []
-        elif token["sgr"] is not None:
-            look = sgr(look, token["sgr"])
-    line = [] if redrawn and at < len(text) else line
-    return "<pre>" + "".join(lines + line) + look_html(text[at:], look) + "</pre>"
+        if kind == "text":
+            line.append(look_html(token[0], look))
+        elif kind == "newline":
+            lines += line + ["\n"]
+            line = []
+        elif kind == "sgr":
+            for layer, index, red, green, blue, code, off in CODE.findall(token["sgr"] + ";"):
+                rgb = "".join("%02x" % int(n) for n in (red, green, blue) if n in PALETTE)
+                colour = PALETTE.get(index) or len(rgb) == 6 and (rgb, rgb)
+                look.update({layer: colour} if layer else SGR.get("24" if off else code, {}))
+        redrawn = kind == "back" or redrawn and kind not in ("text", "newline")
+    return "<pre>" + "".join(lines + line) + "</pre>"
 
 
-def look_html(text: str, look: Dict[str, Union[int, str]]) -> str:
+def look_html(text: str, look: dict) -> str:
     """Return text drawn as look says; on a coloured ground it is black or white, whichever can be read."""
-    if not look or not text:
-        return html.escape(text)
-    front, behind = look.get("f"), look.get("b")
-    if "7" in look:
-        front, behind = behind, 7 if front is None else front
-    styles = [STYLES[code] for code in "1234" if code in look]
-    if behind is not None:
-        ground = GROUNDS[behind] if isinstance(behind, int) else behind
-        red, green, blue = bytes.fromhex(ground)
-        styles.append("background:#" + ground)
-        front = "000000" if 299 * red + 587 * green + 114 * blue > 120_000 else "ffffff"
-    if front is not None:
-        styles.append("color:#" + (COLOURS[front] if isinstance(front, int) else front))
-    return f'<span style="{";".join(styles)}">{html.escape(text)}</span>'
-
-
-def sgr(look: Dict[str, Union[int, str]], codes: str) -> Dict[str, Union[int, str]]:
-    """Return look after one colour sequence, such as `1;38;5;208`."""
-    look, fields = dict(look), iter(codes.split(";"))
-    for field in fields:
-        code, *parts = field.split(":")
-        code = "24" if parts == ["0"] else code.lstrip("0")
-        if not code:
-            look = {}
-        elif code in ("38", "48"):
-            colour = extended(iter(parts if len(parts) != 5 else parts[:1] + parts[2:]) if parts else fields)
-            look["f" if code == "38" else "b"] = colour
-        elif code in UNSET:
-            for old in UNSET[code]:
-                look.pop(old, None)
-        elif code in STYLES:
-            look[code] = 1
-        elif re.fullmatch("[34][0-7]|(9|10)[0-7]", code):
-            look["f" if code[0] in "39" else "b"] = int(code[-1]) + (8 if code[0] in "91" else 0)
-    return {key: value for key, value in look.items() if value is not None}
-
-
-def extended(numbers: Iterator[str]) -> Union[int, str, None]:
-    """Return the colour that `5;N` or `2;R;G;B` tells, None where it tells none."""
-    kind = next(numbers, "")
-    rgb = [int(n) if re.fullmatch("[0-9]{1,3}", n) else 0 for n in (next(numbers, "") for _ in range({"5": 1, "2": 3}.get(kind, 0)))]
-    if not rgb or max(rgb) > 255:
-        return None
-    if kind == "5" and rgb[0] < 16:
-        return rgb[0]
-    if kind == "5" and rgb[0] > 231:
-        rgb = [8 + 10 * (rgb[0] - 232)] * 3
-    elif kind == "5":
-        rgb = [step and 55 + 40 * step for step in ((rgb[0] - 16) // 36, (rgb[0] - 16) // 6 % 6, (rgb[0] - 16) % 6)]
-    return "%02x%02x%02x" % tuple(rgb)
+    front, behind = look.get("38"), look.get("48")
+    if look.get("7"):
+        front, behind = behind, front or PALETTE["7"]
+    styles = [look[code] for code in "1234" if look.get(code)]
+    if behind:
+        red, green, blue = bytes.fromhex(behind[1])
+        front = ("000000" if 299 * red + 587 * green + 114 * blue > 120_000 else "ffffff",)
+        styles.append("background:#" + behind[1])
+    if front:
+        styles.append("color:#" + front[0])
+    return f'<span style="{";".join(styles)}">{html.escape(text)}</span>' if styles else html.escape(text)
 
 
 def log_excerpt(head: bytes, tail: bytes, left_out: int, path: str) -> str:
@@ -2605,52 +2552,50 @@ def log_excerpt(head: bytes, tail: bytes, left_out: int, path: str) -> str:
         return ansi_html(head + tail) if head or tail else ""
     cut, skip = len(head) - (head.rfind(b"\n") + 1), tail.find(b"\n") + 1      # whole lines read better,
     cut, skip = (n if n <= 4096 else 0 for n in (cut, skip))                   # unless a line is too long to be spared
-    return (f'{ansi_html(head[:len(head) - cut])}<p class="left-out"><strong>{left_out + cut + skip:,} bytes are left out here.</strong> '
-            f'The whole log is in <span class="name">{esc(shown(path))}</span></p>{ansi_html(tail[skip:])}')
-
-
-def json_text(text: str) -> str:
-    """Return a text as it is where it is UTF-8, else escaped as people see it."""
-    return text if text == text.encode("utf-8", "ignore").decode() else shown(text)
+    return f"""{ansi_html(head[:len(head) - cut])}<p class="left-out">
+<strong>{left_out + cut + skip:,} bytes are left out here.</strong>
+The whole log is in <span class="name">{esc(shown(path))}</span></p>{ansi_html(tail[skip:])}"""
 
 
 def status_json(s: Snapshot) -> str:
-    """Return the Snapshot for programs: times in UTC, lengths in seconds."""
+    """Return the Snapshot for programs: times in UTC, lengths in seconds; a name is as it is where it is UTF-8."""
+    def text(name: str) -> str:
+        return name if name == name.encode("utf-8", "ignore").decode() else shown(name)
     job = s.running
     return json.dumps({
         "written": iso(s.written), "state": s.state, "reason": s.reason, "since": iso(s.since), "paused": s.paused,
-        "running": job and {"name": json_text(job.name), "since": iso(job.started), "run": job.run, "command": json_text(job.command),
-                            "elapsed_seconds": round(max(s.written - job.started, 0), 3), "timeout_seconds": job.timeout},
+        "running": job and {
+            "name": text(job.name), "since": iso(job.started), "run": job.run, "command": text(job.command),
+            "elapsed_seconds": round(max(s.written - job.started, 0), 3), "timeout_seconds": job.timeout},
         "queues": s.queues, "oldest_wait_seconds": round(s.oldest_wait_seconds, 3),
-        "waiting": [{"name": json_text(e.name), "queue": e.queue, "enqueued": iso(e.enqueued)} for e in s.waiting],
-        "finished": [{"name": json_text(e.name), "queue": e.queue, "ended": iso(e.ended), "status": e.status, "seconds": e.seconds} for e in s.recent],
-        "last_finish": iso(s.last_finish) if s.last_finish else None,
-        "finished_since_start": s.totals, "finished_by_hour": s.hours, "every_seconds": s.every, "root": json_text(s.root)}, indent=1) + "\n"
+        "waiting": [{"name": text(e.name), "queue": e.queue, "enqueued": iso(e.enqueued)} for e in s.waiting],
+        "finished": [{"name": text(e.name), "queue": e.queue, "ended": iso(e.ended), "status": e.status,
+                      "seconds": e.seconds} for e in s.recent],
+        "last_finish": iso(s.last_finish) if s.last_finish else None, "finished_since_start": s.totals,
+        "finished_by_hour": s.hours, "every_seconds": s.every, "root": text(s.root)}, indent=1) + "\n"
 
 
 def metrics_prom(s: Snapshot) -> str:
-    """Return the numbers for node_exporter's textfile collector.
-
-    What a directory holds is a gauge, since people move files away; only what the Monitor itself
-    saw finish is a counter.
-    """
-    job = s.running
-    families = (
-        ("up", "gauge", "1 from the Monitor's start to its clean stop; a kill shows in the age of written.", s.state != "stopped"),
-        ("written_timestamp_seconds", "gauge", "When this file was written, as Unix time.", s.written),
-        ("paused", "gauge", "1 while no more jobs are started, by message.", s.paused),
-        ("jobs", "gauge", "Files in each directory.", {f'{{queue="{key}"}}': count for key, count in s.queues.items()}),
-        ("finished_jobs_total", "counter", "Jobs finished since the Monitor started, by outcome.",
-         {f'{{outcome="{key[:-2]}"}}': count for key, count in s.totals.items()}),
-        ("waiting", "gauge", "Jobs that wait, in both waiting queues.", s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0)),
-        ("running", "gauge", "1 while a job runs.", job is not None),
-        ("running_elapsed_seconds", "gauge", "How long the running job has run, 0 without one.", max(s.written - job.started, 0) if job else 0),
-        ("running_timeout_seconds", "gauge", "The running job's limit, 0 without one.", job.timeout if job else 0),
-        ("oldest_waiting_seconds", "gauge", "How long the oldest waiting job has waited, 0 without one.", s.oldest_wait_seconds),
-        ("last_finish_timestamp_seconds", "gauge", "When a job last finished, as Unix time, 0 before the first.", s.last_finish))
-    return "".join(f"# HELP simple_job_q_{name} {told}\n# TYPE simple_job_q_{name} {kind}\n" + "".join(
-        f"simple_job_q_{name}{labels} {float(value):.17g}\n" for labels, value in (values.items() if isinstance(values, dict) else [("", values)]))
-        for name, kind, told, values in families)
+    """Return the numbers for node_exporter. People move files away: only what the Monitor saw finish is a counter."""
+    job, text = s.running, ""
+    for name, told, value in (
+            ("up", "1 from the Monitor's start to its clean stop; a kill leaves it.", s.state != "stopped"),
+            ("written_timestamp_seconds", "When this file was written, as Unix time.", s.written),
+            ("paused", "1 while no more jobs are started, by message.", s.paused),
+            ("jobs", "Files in each directory.", {'{queue="%s"}' % key: n for key, n in s.queues.items()}),
+            ("finished_jobs_total", "Finished since the Monitor started, by outcome.",
+             {'{outcome="%s"}' % key[:-2]: n for key, n in s.totals.items()}),
+            ("waiting", "Jobs in both waiting queues.", s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0)),
+            ("running", "1 while a job runs.", bool(job)),
+            ("running_elapsed_seconds", "How long it has run, or 0.", max(s.written - job.started, 0) if job else 0),
+            ("running_timeout_seconds", "The running job's limit, 0 without one.", job.timeout if job else 0),
+            ("oldest_waiting_seconds", "How long the oldest waiting job has waited, or 0.", s.oldest_wait_seconds),
+            ("last_finish_timestamp_seconds", "When a job last finished, as Unix time, or 0.", s.last_finish)):
+        kind = "counter" if name.endswith("_total") else "gauge"
+        text += f"# HELP simple_job_q_{name} {told}\n# TYPE simple_job_q_{name} {kind}\n"
+        for labels, number in (value if isinstance(value, dict) else {"": value}).items():
+            text += f"simple_job_q_{name}{labels} {float(number):.17g}\n"
+    return text
 
 
 # ---- Post: what is posted, and when -------------------------------------------------------
@@ -2659,19 +2604,20 @@ class Ended:
     """What is known of a directory that only people empty. The Monitor notes what it files there itself."""
 
     def __init__(self):
-        self.listed = None                                 # state_of at the last listing
-        self.again_at = 0.0                                # when the next listing may be made, seconds after boot
+        self.listed = None          # its state at the last listing
+        self.again_at = 0.0         # when the next listing may be made, seconds after boot
         self.count = 0
-        self.newest: List[Tuple[float, str, int]] = []     # (mtime, name, inode), the newest first
+        self.newest = []            # heap of (mtime, name, inode)
         self.hours = collections.Counter()                 # hour since 1970 -> how many ended in it
 
     def note(self, path: str) -> None:
-        """Count a UOW that was just filed here."""
+        """Count a UOW that has ended here."""
         found = state_of(path)
         if found:
             self.count += 1
-            self.newest = heapq.nlargest(RECENT_SHOWN, [(found[0] / 1e9, os.path.basename(path), found[2])] + self.newest)
             self.hours[found[0] // 3_600_000_000_000] += 1
+            push = heapq.heappush if len(self.newest) < RECENT_SHOWN else heapq.heappushpop
+            push(self.newest, (found[0] / 1e9, os.path.basename(path), found[2]))
 
 
 def survey_ended(m) -> None:
@@ -2681,36 +2627,22 @@ def survey_ended(m) -> None:
     by hand shows at once in a small directory, and after minutes in a vast one.
     """
     for key, ended in m.ended.items():
-        path = getattr(m.config, key)
-        state = state_of(path)
-        if state == ended.listed or boot_seconds() < ended.again_at:
+        path, began = getattr(m.config, key), boot_seconds()
+        state, names = state_of(path), []
+        if state == ended.listed or began < ended.again_at:
             continue
-        began, readmes = boot_seconds(), []
-        ended.__init__()
         try:
-            with os.scandir(path) as entries:
-                ended.newest = heapq.nlargest(RECENT_SHOWN, look_at_ended(ended, entries, readmes, key in FINISHED))
+            names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
         except OSError:
             pass                                           # gone between two looks; the next one tells
-        one_readme(m, path, readmes)
-        racy = state and abs(time.time() - state[0] / 1e9) < TICK_SECONDS     # as in list_waiting
-        ended.listed = None if racy else state
+        uows = [name for name in names if not README_NAME.fullmatch(name)]
+        ended.__init__()
+        ended.count = 0 if key in FINISHED else len(uows)
+        for name in uows if key in FINISHED else ():
+            ended.note(os.path.join(path, name))
+        one_readme(m, path, list(set(names).difference(uows)))
+        ended.listed = state if is_still(state) else None
         ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * 500)
-
-
-def look_at_ended(ended: Ended, entries, readmes: List[str], finished: bool) -> Iterator[Tuple[float, str, int]]:
-    """Count the UOWs of a listing and yield when each of them ended."""
-    for entry in entries:
-        if README_NAME.fullmatch(entry.name):
-            readmes.append(entry.name)
-        elif not NEVER_RUN.fullmatch(entry.name):
-            ended.count += 1
-            if finished:
-                found = entry.stat(follow_symlinks=False)
-                hour = int(found.st_mtime // 3600)
-                if hour > time.time() // 3600 - 25:
-                    ended.hours[hour] += 1
-                yield found.st_mtime, entry.name, found.st_ino
 
 
 def counts(m) -> Dict[str, int]:
@@ -2723,47 +2655,63 @@ def counts(m) -> Dict[str, int]:
 def post(m) -> None:
     """Post the state into status_dir: at most once a second, and at least every few seconds while a job runs."""
     now, place = boot_seconds(), m.config.status_dir
-    if not place:
-        return
-    if now < m.post_at and not m.stopping:
+    if place and now < m.post_at and not m.stopping:
         m.due.append(m.post_at)
-        return
-    try:
-        for directory in (place, os.path.join(place, "uow")):
-            os.makedirs(directory, 0o755, exist_ok=True)
-        snapshot = take_snapshot(m)
-        pages = post_uow_pages(m, snapshot, os.path.join(place, "uow"))
-        for name, text in (("index.html", page_index(snapshot)), ("status.json", status_json(snapshot)), ("metrics.prom", metrics_prom(snapshot))):
-            write_whole(m, os.path.join(place, name), text.encode(), lasting=False)
-        for name in os.listdir(os.path.join(place, "uow")):
-            if name not in pages and re.fullmatch(r"\d+\.html|\.new\.\d+", name):      # our own, named no longer
-                os.unlink(os.path.join(place, "uow", name))
-        ends(m, "post")
-    except Exception as problem:                           # even a bug: no page is worth a job
-        begins(m, "post", "the status cannot be posted into %s: %s" % (shown(place), reason_of(problem)))
-    spent = boot_seconds() - now
-    m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * spent))
-    m.due.append(now + (FOLLOW_SECONDS if m.job else IDLE_SECONDS))
+    elif place:
+        try:
+            post_pages(m, take_snapshot(m), place)
+            ends(m, "post")
+        except Exception as problem:                       # even a bug: no page is worth a job
+            begins(m, "post", "the status cannot be posted into %s: %s" % (shown(place), reason_of(problem)))
+        m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * (boot_seconds() - now)))
+        m.due.append(now + (FOLLOW_SECONDS if m.job else IDLE_SECONDS))
+
+
+def post_pages(m, s: Snapshot, place: str) -> None:
+    """Write all that is posted: first a page for each UOW that is named, where it has changed since."""
+    uow = os.path.join(place, "uow")
+    for directory in (place, uow):
+        os.makedirs(directory, 0o755, exist_ok=True)
+    there, before, m.pages = os.listdir(uow), m.pages, {}
+    for entry in s.waiting + s.recent + [s.running] * bool(s.running):
+        path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
+        m.pages[target] = (path, state_of(path))
+        if entry is s.running or entry.page not in there or before.get(target) != m.pages[target]:
+            seen = peek(path, LOG_SHOWN)
+            page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
+            write_whole(m, target, page.encode(), lasting=False)
+    for name, text in (("index.html", page_index), ("status.json", status_json), ("metrics.prom", metrics_prom)):
+        write_whole(m, os.path.join(place, name), text(s).encode(), lasting=False)
+    for name in there:
+        if os.path.join(uow, name) not in m.pages and re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):
+            os.unlink(os.path.join(uow, name))             # our own, named no longer
 
 
 def take_snapshot(m) -> Snapshot:
     """Return all that is posted, as of now."""
-    now, (state, reason), job = time.time(), state_now(m), m.job
-    if (state, reason) != m.state:
-        m.state, m.state_since = (state, reason), now
+    now, state, job, running = time.time(), state_now(m), m.job, None
+    if state != m.state:
+        m.state, m.state_since = state, now
+    if job:
+        found = os.fstat(job.fd)
+        command = job.uow.names.get("UOW_COMMAND", "") if found.st_mode & stat.S_IROTH else ""
+        running = Entry("currently_executing", job.name, "%d.html" % found.st_ino, (job.uow.enqueued or 0) / 1e6,
+                        job.since / 1e6, command=command, timeout=job.limit, run=job.run)
     newest = heapq.nlargest(RECENT_SHOWN, ((*item, key) for key in FINISHED for item in m.ended[key].newest))
     m.finished = {item: m.finished.get(item) or finished_entry(m, *item) for item in newest}
     ready = [(queue, *item) for queue in m.waiting for item in queue.ready[:WAITING_SHOWN]]
-    hour, oldest = int(now // 3600), min([enqueued for _, enqueued, _ in ready], default=now * 1e6) / 1e6
+    says = peek(m.config.monitor_says, 4096)
+    lines = says.tail.partition(b"\n")[2] if says.left_out else says.head + says.tail
     return Snapshot(
-        written=now, state=state, reason=reason, since=m.state_since, paused=m.paused,
-        every=FOLLOW_SECONDS if job else max(POST_SECONDS, min(m.config.sleep_seconds, IDLE_SECONDS)), root=m.config.root,
-        running=job and Entry("currently_executing", job.name, "%d.html" % os.fstat(job.fd).st_ino, (job.uow.enqueued or 0) / 1e6, job.since / 1e6,
-                              command=job.uow.names.get("UOW_COMMAND", "") if os.fstat(job.fd).st_mode & stat.S_IROTH else "", timeout=job.limit, run=job.run),
-        waiting=[Entry(queue.key, name, "%d.html" % queue.known.get(name, 0), enqueued / 1e6) for queue, enqueued, name in ready[:WAITING_SHOWN]],
-        recent=[entry for entry in m.finished.values() if os.path.lexists(path_of(m, entry))], queues=counts(m),
-        hours=[{key: m.ended[key].hours[hour - back] for key in FINISHED} for back in range(23, -1, -1)],
-        says=last_lines(m.config.monitor_says), totals=m.totals, oldest_wait_seconds=max(0, now - oldest), last_finish=newest[0][0] if newest else 0)
+        written=now, state=state[0], reason=state[1], since=m.state_since, paused=m.paused, root=m.config.root,
+        every=FOLLOW_SECONDS if job else max(POST_SECONDS, min(m.config.sleep_seconds, IDLE_SECONDS)), running=running,
+        waiting=[Entry(queue.key, name, "%d.html" % queue.known.get(name, 0), enqueued / 1e6)
+                 for queue, enqueued, name in ready[:WAITING_SHOWN]],
+        recent=[e for e in m.finished.values() if os.path.lexists(os.path.join(getattr(m.config, e.queue), e.name))],
+        queues=counts(m), totals=m.totals, last_finish=newest[0][0] if newest else 0,
+        hours=[{key: m.ended[key].hours[now // 3600 - back] for key in FINISHED} for back in range(23, -1, -1)],
+        says=lines.decode("utf-8", "replace").split("\n")[-SAYS_SHOWN - 1:-1],
+        oldest_wait_seconds=max(0, now - min([enqueued for _, enqueued, _ in ready], default=now * 1e6) / 1e6))
 
 
 def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
@@ -2771,65 +2719,33 @@ def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
     uow = peek(os.path.join(getattr(m.config, key), name)).uow
     took = re.search(r" after ([\d.]+) s", uow.status)
     seconds = float(took.group(1)) if took else None
-    return Entry(key, name, "%d.html" % inode, (uow.enqueued or 0) / 1e6, ended - seconds if seconds is not None else 0, ended,
+    return Entry(key, name, "%d.html" % inode, (uow.enqueued or 0) / 1e6, ended - seconds if took else 0, ended,
                  uow.status, uow.names.get("UOW_COMMAND", ""), seconds)
 
 
-def path_of(m, entry: Entry) -> str:
-    return os.path.join(getattr(m.config, entry.queue), entry.name)
-
-
-def look_only(path: str, _flags: int) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def peek(path: str, log_bytes: int = 0) -> SimpleNamespace:
-    """Return header, Uow and both ends of the log for those who only look; empty for what is gone or no UOW."""
-    seen = SimpleNamespace(header="", uow=Uow(None, {}, None, "", -1, -1, b"", b""), log=b"", tail=b"", left_out=0)
+def peek(path: str, most: int = 0) -> SimpleNamespace:
+    """Return header, Uow and both ends of the log, for everybody to see; of what is no UOW all is log."""
+    seen = SimpleNamespace(header="", uow=NO_UOW, head=b"", tail=b"", left_out=0)
     try:
-        with open(path, "rb", 0, opener=look_only) as file:
-            found = os.fstat(file.fileno())
-            head = os.pread(file.fileno(), HEAD_BYTES + 1, 0)
-            seen.uow = parse_uow(head, ())
-            if not found.st_mode & stat.S_IROTH:           # pages are for everybody
-                seen.header, seen.uow = "Not everybody may read this UOW, so it is not shown here.", seen.uow._replace(names={})
+        with closing(open_regular(path)) as fd:
+            found = os.fstat(fd)
+            try:
+                seen.uow = read_uow(fd)
+            except BadUow:
+                pass
+            if not found.st_mode & stat.S_IROTH:
+                seen.uow = seen.uow._replace(names={})
+                seen.header = "Not everybody may read this UOW, so it is not shown here."
                 return seen
             seen.header = os.fsdecode(seen.uow.header)
-            if seen.uow.log_at >= 0 and log_bytes:
-                seen.log = os.pread(file.fileno(), log_bytes, seen.uow.log_at)
-                end = seen.uow.log_at + len(seen.log)
-                seen.left_out = max(0, found.st_size - log_bytes - end)
-                seen.tail = os.pread(file.fileno(), log_bytes, end + seen.left_out)
+            if seen.uow.log_at >= 0:
+                seen.head = os.pread(fd, most, seen.uow.log_at)
+                end = seen.uow.log_at + len(seen.head)
+                seen.left_out = max(0, found.st_size - most - end)
+                seen.tail = os.pread(fd, most, end + seen.left_out)
     except (OSError, BadUow):
-        pass
+        pass                                               # gone, or no regular file
     return seen
-
-
-def last_lines(path: str) -> List[str]:
-    """Return the end of monitor_says."""
-    try:
-        with open(path, "rb", 0, opener=look_only) as file:
-            found = os.fstat(file.fileno())
-            begin = max(0, found.st_size - 4096)
-            lines = os.pread(file.fileno(), 4096, begin).decode("utf-8", "replace").split("\n") if found.st_mode & stat.S_IROTH else []
-    except OSError:
-        return []
-    return lines[1 if begin else 0:][-SAYS_SHOWN - 1:-1]
-
-
-def post_uow_pages(m, s: Snapshot, place: str) -> Dict[str, Entry]:
-    """Write a page for each UOW that the index names, where it has changed since; return what is named."""
-    named = {entry.page: entry for entry in s.waiting + s.recent + ([s.running] if s.running else [])}
-    there, pages = set(os.listdir(place)), {}
-    for page, entry in named.items():
-        path, target = path_of(m, entry), os.path.join(place, page)
-        pages[target] = state = (path, state_of(path))
-        if entry is s.running or page not in there or m.pages.get(target) != state:
-            seen = peek(path, LOG_SHOWN)
-            text = page_uow(s, entry, seen.header, log_excerpt(seen.log, seen.tail, seen.left_out, path))
-            write_whole(m, target, text.encode(), lasting=False)
-    m.pages = pages
-    return named
 
 
 # ---- Operations: what the messages do --------------------------------------------------
@@ -2849,7 +2765,10 @@ def tell_status(m) -> None:
         say(m, "running: %s run %s since %s" % (shown(m.job.name), m.job.run, utc(m.job.since)))
         pids = [str(process.pid) for process in processes_of(m.job.run, m.job.watched) if not process.role]
         if pids:
-            _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
+            try:
+                _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
+            except OSError as problem:               # without it, still an answer: a message that fails is acted on again
+                text = ("pid %s (%s)" % (", ".join(pids), reason_of(problem))).encode()
             for line in text.decode("utf-8", "replace").splitlines():
                 say(m, "  " + line)
     for name in m.hand:
@@ -3242,7 +3161,7 @@ def check(configs) -> int:
     findings, places, looked = [], {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        for proof in (make_directories, open_to_others, trial, check_hand):
+        for proof in (lacking, make_directories, open_to_others, trial, check_hand):
             try:
                 findings += proof(config) or []
             except Unusable as problem:
@@ -3370,6 +3289,12 @@ def make_directories(config, say_made=None) -> None:
             raise Unusable(named + "cannot be listed and written by %s; mend it with: chown %s %s" % (me, me, shown(path)))
 
 
+def lacking(config) -> List[str]:
+    """Return which commands are missing that every job needs."""
+    missing = [name for name in ("bash", "cat", "grep", "mv", "tee", "timeout") if not shutil.which(name)]
+    return ["no command %s in PATH; expected bash, coreutils and grep" % ", ".join(missing)] if missing else []
+
+
 def is_elsewhere(root: str, path: str) -> bool:
     """Tell whether `mv` between two directories is a copy, by a rename of what is not there; also for a bind mount."""
     try:
@@ -3464,7 +3389,7 @@ def start_up(config, until_empty: bool) -> Monitor:
     """Check what the promises rest on, take the lock, find what is under way; Unusable or BlockingIOError."""
     made: List[str] = []
     make_directories(config, made.append)
-    findings = open_to_others(config)
+    findings = lacking(config) + open_to_others(config)
     if findings:
         raise Unusable("; ".join(findings))
     DOOR.lock = [lock(config, LOCK_SECONDS)]

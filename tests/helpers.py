@@ -268,9 +268,11 @@ class QueueCase(unittest.TestCase):
         with open(self.path("monitor_reads"), "a") as file:
             file.write(line + "\n")
 
-    def drop(self, name, text, queue="wait-q"):
-        """Put a UOW into a queue as people should: written elsewhere, then moved in. Returns its path there."""
+    def drop(self, name, text, queue="wait-q", settled=True):
+        """Put a UOW into a queue as people should: written elsewhere, a while ago, then moved in. Returns its path there."""
         staged = self.write(".staging/" + os.fsdecode(name)[:200].replace("/", "_"), text)
+        if settled:                                      # so that of several none has to wait for its quiet time when the first is taken
+            os.utime(staged, (time.time() - 60, time.time() - 60))
         target = self.path(queue, os.fsdecode(name))
         os.rename(staged, target)
         return target

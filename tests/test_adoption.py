@@ -102,7 +102,7 @@ class TestTheJobGoesOn(AdoptionCase):
         def twice(monitor):
             monitor.terminate()
             monitor.terminate()
-            self.assertEqual(monitor.wait(20), 0)
+            self.assertIn(monitor.wait(20), (0, -signal.SIGTERM))    # where the second comes when it is as good as gone
         self.check_outlives(twice)
 
     def test_shutdown(self):

@@ -152,7 +152,7 @@ class TestEveryKeyActs(QueueCase):
 
     def test_key_settle_seconds(self):
         self.configure("settle_seconds :: 1.5\n")
-        self.drop("early", "2020-01-01T00:00:00Z\n" + uow("date +%s.%N"))
+        self.drop("early", "2020-01-01T00:00:00Z\n" + uow("date +%s.%N"), settled=False)
         dropped = os.stat(self.path("wait-q", "early")).st_mtime
         self.run_until_empty()
         began = float(self.log("early"))

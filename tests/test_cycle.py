@@ -191,7 +191,7 @@ class TestOrder(QueueCase):
                 text = "2020-01-01T00:00:%02d.5Z\n" % order.index(name) + text
             else:
                 text = "ENQUEUED :: 2020-01-01T01:00:%02d.500+01:00 by hand\n" % order.index(name) + text
-            self.write("staged/" + name, text)
+            os.utime(self.write("staged/" + name, text), (1, 1))
         os.system("mv -t '%s' '%s'/*" % (self.path("wait-q"), self.path("staged")))
         self.run_until_empty()
         self.assertEqual(self.started_order(), order)
@@ -226,7 +226,7 @@ class TestOrder(QueueCase):
         self.started()
         self.running("p1")
         self.drop("p3", uow("true"), "priority-q")       # while wait-q is full and a job runs
-        time.sleep(0.3)                                  # it settles; nothing is waited for here
+        self.stamped("p3", "priority-q")
         self.write("go", "")
         self.said(" started p3 run ")
         self.ended("p3")

@@ -230,7 +230,7 @@ class TestDroppedFiles(QueueCase):
         for number in (0, 2, 3, 4):
             self.assertEqual(self.ended("t%d" % number), "done-q")
             self.assertTrue(self.read("done-q", "t%d" % number).startswith("ENQUEUED :: %s\n" % times[number]))
-        self.assertEqual(self.where("t1"), ["trash"], "a date without a time")
+        until(lambda: self.where("t1") == ["trash"], "a date without a time goes to trash")
         self.assertEqual(self.read("order"), "3\n2\n4\n0\n")
         self.stop(monitor)
 

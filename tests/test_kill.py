@@ -28,6 +28,8 @@ time.sleep(600)
 
 
 class KillCase(QueueCase):
+    config = "kill_grace_seconds :: 0.3\n"
+
     def family(self):
         """Return the pids of what has this test's root in its command line or environment, the Monitor left out."""
         return [pid for pid in processes_with(self.root) if pid not in [monitor.pid for monitor in self.monitors]]
@@ -53,7 +55,7 @@ class TestKillingReachesEverything(KillCase):
 
     def check_gone(self, command, others=0, grace="", message=True, **header):
         """Run a job that touches `ready` when all of it is there; kill it and see that nothing is left of it."""
-        self.configure(grace)
+        self.configure(grace or self.config)
         self.started()
         self.drop("one", uow(command, **header))
         self.there("ready")
@@ -96,10 +98,10 @@ class TestKillingReachesEverything(KillCase):
         self.check_gone("touch ready; kill -STOP $$; sleep 600", 0)
 
     def test_a_job_that_stopped_its_own_group(self):
-        self.check_gone("touch ready; kill -STOP 0; sleep 600", -1, "kill_grace_seconds :: 0.2\n")
+        self.check_gone("touch ready; kill -STOP 0; sleep 600", -1)
 
     def test_what_forks_without_end(self):
-        self.check_gone("trap '' TERM; f() { touch ready; sleep 0.005; f & }; f; f; f; while :; do sleep 0.02; done", 0, "kill_grace_seconds :: 0.2\n")
+        self.check_gone("trap '' TERM; f() { touch ready; sleep 0.005; f & }; f; f; f; while :; do sleep 0.02; done", 0)
 
     def test_many(self):
         self.check_gone("for i in $(seq 150); do sleep 600 & done; touch ready; wait", 150)

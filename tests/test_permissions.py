@@ -117,6 +117,7 @@ class RestsCase(QueueCase):
 
     def held(self, hold, release):
         monitor = self.started()
+        self.there("monitor_reads")                  # its own, for which it can tell who holds it open
         self.message("PAUSE")
         self.said("paused:")
         self.drop("held", uow("echo held"))

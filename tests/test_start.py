@@ -170,8 +170,8 @@ class TestUntilEmpty(QueueCase):
 
     def test_what_has_not_settled_yet_is_run_first(self):
         self.configure("settle_seconds :: 1\n")
-        self.drop("x", uow("true"))
-        self.drop("bad", "nonsense\n", "priority-q")
+        self.drop("x", uow("true"), settled=False)
+        self.drop("bad", "nonsense\n", "priority-q", settled=False)
         self.run_until_empty()
         self.assertEqual((self.where("x"), self.where("bad")), (["done-q"], ["trash"]))
 

@@ -179,12 +179,8 @@ class TestPosting(PostCase):
         self.assertEqual([name for name in os.listdir(self.path("status")) if name.startswith(".")], [])
 
     def test_what_not_everybody_may_read_is_not_posted(self):
-        self.write("secret", uow("echo log-secret", PASSWORD="header-secret"))
-        os.chmod(self.path("secret"), 0o600)
-        os.rename(self.path("secret"), self.path("wait-q", "secret"))
-        self.drop("running", uow("echo log-secret; sleep 100"))
-        until(lambda: os.path.exists(self.path("wait-q", "running")), "")
-        os.chmod(self.path("wait-q", "running"), 0o640)
+        os.chmod(self.drop("secret", uow("echo log-secret", PASSWORD="header-secret")), 0o600)
+        os.chmod(self.drop("running", uow("echo log-secret; sleep 100")), 0o640)
         self.started()
         self.ended("secret"), self.running("running")
         until(lambda: os.path.exists(self.path("status", "index.html")) and "sec" in self.index() and self.posted()["running"], "posted")
