@@ -78,7 +78,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 # ---- Defaults; those that people set are in CONFIG below ----------------------
 
@@ -632,7 +632,7 @@ WAITING, FINISHED = DIRECTORIES[:2], DIRECTORIES[3:6]
 def parse_config(text: str, path: str) -> SimpleNamespace:
     """Return the configuration; Unusable names file, line and what is accepted."""
     values, where, root = {}, {}, os.path.dirname(os.path.abspath(path))
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
         line = line.strip()
         if not line or line.startswith("#"):
             continue
@@ -679,7 +679,7 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
         data = b""
     except OSError as problem:
         raise Unusable("%s: %s; expected a readable file" % (shown(path), problem.strerror)) from None
-    return parse_config(os.fsdecode(data[3:] if data.startswith(BOM) else data), path)
+    return parse_config(os.fsdecode(data), path)
 
 
 # ---- Effects: the one door to the shell, files, moves, says -------------------
@@ -1726,7 +1726,7 @@ def under_way(m, job: Job, now: float) -> str:
     if what == "output":
         m.due.append(now + 0.2)
         if over_for >= min(1, grace / 2):
-            flag(m, job, "output", "the command has ended, but its output is held by %s; waiting %g s at most"
+            flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
                  % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
     return what
 
@@ -1752,7 +1752,7 @@ def keep_killing(m, job: Job, now: float) -> None:
     late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
     left = send(job, signal.SIGKILL)
     if late and left:
-        flag(m, job, "kill", "it is waited for: KILL has not ended %s"
+        flag(m, job, "kill", ": it is waited for, KILL has not ended %s"
              % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
     elif late:
         send(job, signal.SIGKILL, roles=("shell", "tee"))                # a keeper that was stopped
@@ -1819,7 +1819,7 @@ def flag(m, job: Job, what: str, text: str) -> None:
     """Say something of a run once; what: that which is not said again."""
     if what not in job.told:
         job.told.add(what)
-        say(m, "%s: %s" % (shown(job.name), text), 4)
+        say(m, "%s%s" % (shown(job.name), text), 4)
 
 
 def keep_inode(m, job: Job) -> None:
@@ -1827,23 +1827,23 @@ def keep_inode(m, job: Job) -> None:
     ours, there = os.fstat(job.fd), state_of(job.path)
     if there is None or there[2] != ours.st_ino:
         if there is not None:
-            flag(m, job, "inode", "it was replaced by another file while it ran; the other one goes to trash")
+            flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
             trash(m, job.path, "not the file that was run")
         where = os.readlink("/proc/self/fd/%d" % job.fd)
         if ours.st_nlink and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
-            flag(m, job, "name", "it was renamed to %s while it ran, and gets its name back" % base(where))
+            flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
             mv(m, where, m.config.currently_executing, job.name)
         elif ours.st_nlink:
-            flag(m, job, "name", "it was moved to %s while it ran, and is left there" % shown(where))
+            flag(m, job, "name", " was moved to %s while it ran: it is left there" % shown(where))
             return
         else:
-            flag(m, job, "name", "it was deleted while it ran, and is written again with all its output")
+            flag(m, job, "name", " was deleted while it ran: written again with all its output")
             with closing(reopen(job.fd, os.O_RDONLY)) as rest:
                 write_whole(m, job.path, b"", like=ours, rest=rest)
             with closing(open_regular(job.path, os.O_RDWR)) as fd:
                 os.dup2(fd, job.fd, inheritable=False)
     if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
-        flag(m, job, "header", "its header was changed while it ran")
+        flag(m, job, "header", ": its header was changed while it ran")
 
 
 def file_uow(m, name: str, uow: Uow, run: str) -> bool:
@@ -1851,6 +1851,9 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
     word = uow.status.partition(":")[0]
     key, target = ("move", name), getattr(m.config, word + "_q")
     path = os.path.join(m.config.currently_executing, name)
+    if not is_usable(m, target):                     # a look costs less than hundreds of `mv` that fail
+        m.move_at = again(m)
+        return False
     try:
         if m.config.after_command:
             run = run or last_run(path)
@@ -3286,7 +3289,8 @@ def make_directories(config, say_made=None) -> None:
                            % shown(config.root))
         if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             me = owner_name(os.geteuid())
-            raise Unusable(named + "cannot be listed and written by %s; mend it with: chown %s %s" % (me, me, shown(path)))
+            mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
+            raise Unusable(named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path)))
 
 
 def lacking(config) -> List[str]:
@@ -3389,7 +3393,7 @@ def start_up(config, until_empty: bool) -> Monitor:
     """Check what the promises rest on, take the lock, find what is under way; Unusable or BlockingIOError."""
     made: List[str] = []
     make_directories(config, made.append)
-    findings = lacking(config) + open_to_others(config)
+    findings = open_to_others(config)
     if findings:
         raise Unusable("; ".join(findings))
     DOOR.lock = [lock(config, LOCK_SECONDS)]
@@ -3407,8 +3411,8 @@ def start_up(config, until_empty: bool) -> Monitor:
     os.chdir(config.root)
     listen(m)
     say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" * m.paused), 5)
-    for text in made:
-        say(m, text, 5)
+    for text in made + lacking(config):
+        say(m, text, 4)
     adopt_by_its_log(m)                              # before the first message is read: it may be KILL JOB
     survey_hand(m)
     return m

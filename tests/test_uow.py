@@ -165,7 +165,7 @@ class TestParse(Table):
             (LEAST + b"TIMEOUT :: 30m\n", dict(true, TIMEOUT="30m"), None, 1800, ""),
             (LEAST + b"Timeout :: 0\n", dict(true, TIMEOUT="0"), None, 0, ""),
             (LEAST + b"X :: \xff\n", dict(true, X="\udcff"), None, None, ""),                      # no UTF-8: passed on as bytes
-            (LEAST + b"X :: \xc2\xa0\xe2\x80\xa8y\n", dict(true, X="y"), None, None, ""),
+            (LEAST + b"X :: \xc2\xa0\xe2\x80\xa8y\n", dict(true, X="\xa0\u2028y"), None, None, ""),
             (LEAST + b"==== STATUS\ndone: exit 0 after 12.3 s\n", true, None, None, "done: exit 0 after 12.3 s"),
             (LEAST + b"==== JOB LOG\n", true, None, None, ""),                                     # no STATUS title
             (FULL + b"==== STATUS\n==== UNIT OF WORK\n\0 no line\n", true, 0, None, ""),           # the log is not parsed
