@@ -78,7 +78,7 @@ import sys
 import time
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 # ---- Defaults; those that people set are in CONFIG below ----------------------
 
@@ -2310,8 +2310,8 @@ PAGE_STYLE = """
 .error_q,.waiting,.paused,.over,.alert{--hue:light-dark(#8f5600,#e2b15c)}
 .running,.currently_executing,.card{--hue:light-dark(#2457a6,#8fb8ff)}*{box-sizing:border-box;margin:0}
 body{margin:auto;max-width:76rem;padding:clamp(1rem,4vw,3rem);background:var(--page);color:var(--ink);
- overflow-wrap:anywhere;font:1rem/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}
-section{min-width:0}.soft,footer,h2,thead th{color:var(--soft)}.small,footer,td,.meter,.legend{font-size:.875rem}
+ overflow-wrap:anywhere;font:1rem/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}section{min-width:0}
+.soft,footer,h2,thead th{color:var(--soft)}.small,footer,td,.meter,.legend{font-size:.875rem}
 a{color:inherit;text-underline-offset:.2em}.name,pre{font-family:ui-monospace,monospace;unicode-bidi:isolate}
 h1{margin:.75rem 0;font-size:1.5rem}.state h1{margin:0;font-size:clamp(2.25rem,7vw,3.5rem);text-transform:capitalize}
 .state h1::before{content:"";display:inline-block;width:.5em;height:.5em;margin-right:.3em;border-radius:50%;
@@ -2329,8 +2329,8 @@ main{display:grid;gap:clamp(2rem,4vw,3rem);margin:clamp(1.5rem,4vw,3rem) 0}
 table{width:100%;border-collapse:collapse}tr+tr,thead+tbody tr{border-top:1px solid var(--line)}
 th,td{padding:.5rem 0 .5rem 1rem;text-align:right;vertical-align:baseline;font-weight:400;white-space:nowrap}
 th:first-child{padding-left:0;text-align:left;white-space:normal}.chart{width:100%;height:10.5rem}svg{overflow:visible}
-text{fill:var(--soft)}line{stroke:var(--line)}rect{fill:var(--hue);stroke:var(--hue)}
-rect.error_q{fill-opacity:.4}rect.fail_q{fill:none;stroke-width:2}
+text{fill:var(--soft)}line{stroke:var(--line)}rect{fill:var(--hue);stroke:var(--hue)}rect.error_q{fill-opacity:.4}
+rect.fail_q{fill:none;stroke-width:2}
 """
 # The page reloads itself. It is stale when reloading has brought nothing new for too long, by the
 # browser's own clock, however that is set. Without script the reader has the time of writing.
@@ -2437,23 +2437,20 @@ For programs: <a href="status.json">status.json</a>, <a href="metrics.prom">metr
 
 def running_job(s: Snapshot) -> str:
     """Return the running job and how far along it is, against its timeout and against earlier runs of its command."""
-    job, limits = s.running, {}
+    job = s.running
     if job is None:
         last = f" The last one ended {time_html(s.last_finish, s.written)} UTC." if s.last_finish else ""
         return f'<p class="soft">No job is running.{last}</p>'
     elapsed = max(s.written - job.started, 0)
-    earlier = sorted(e.seconds for e in s.recent
-                     if e.queue == "done_q" and e.seconds is not None and e.command == job.command != "")
-    if earlier:
-        limits[f"the median of {len(earlier)} runs" if earlier[1:] else "the last run"] = earlier[len(earlier) // 2]
-    if job.timeout:
-        limits["the timeout"] = job.timeout
+    runs = sorted(e.seconds for e in s.recent
+                  if e.queue == "done_q" and e.seconds is not None and e.command == job.command != "")
+    known = f"the median of {len(runs)} runs" if runs[1:] else "the last run"
     text = f"""{uow_html(job)}<pre class="command soft" tabindex="0" aria-label="Command">{esc(job.command)}</pre>
 <p class="elapsed">{length_text(elapsed)}</p><p class="soft small">since {time_html(job.started, s.written)} UTC</p>"""
-    for what, limit in limits.items():
+    for what, limit in ((known, runs[len(runs) // 2] if runs else 0), ("the timeout", job.timeout)):
         share = elapsed / max(limit, 0.1)
         text += f"""<label class="meter{" over" * (share > 1)}">{share:.0%} of {what}
-<span class="soft">{length_text(limit)}</span><progress value="{min(share, 1)}"></progress></label>"""
+<span class="soft">{length_text(limit)}</span><progress value="{min(share, 1)}"></progress></label>""" if limit else ""
     return text
 
 
@@ -2580,7 +2577,7 @@ def status_json(s: Snapshot) -> str:
 
 def metrics_prom(s: Snapshot) -> str:
     """Return the numbers for node_exporter. People move files away: only what the Monitor saw finish is a counter."""
-    job, text = s.running, ""
+    job, waits, text = s.running, s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0), ""
     for name, told, value in (
             ("up", "1 from the Monitor's start to its clean stop; a kill leaves it.", s.state != "stopped"),
             ("written_timestamp_seconds", "When this file was written, as Unix time.", s.written),
@@ -2588,7 +2585,7 @@ def metrics_prom(s: Snapshot) -> str:
             ("jobs", "Files in each directory.", {'{queue="%s"}' % key: n for key, n in s.queues.items()}),
             ("finished_jobs_total", "Finished since the Monitor started, by outcome.",
              {'{outcome="%s"}' % key[:-2]: n for key, n in s.totals.items()}),
-            ("waiting", "Jobs in both waiting queues.", s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0)),
+            ("waiting", "Jobs in both waiting queues.", waits),
             ("running", "1 while a job runs.", bool(job)),
             ("running_elapsed_seconds", "How long it has run, or 0.", max(s.written - job.started, 0) if job else 0),
             ("running_timeout_seconds", "The running job's limit, 0 without one.", job.timeout if job else 0),

@@ -15,7 +15,7 @@ import unittest
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MONITOR = os.path.join(CHECKOUT, "monitor.py")
 README = os.path.join(CHECKOUT, "README.md")
-PYTHON = (sys.executable, "-S", "-B")        # monitor.py needs no installed package, and looking for them is half of a start
+PYTHON = (sys.executable, "-S", "-B")    # monitor.py needs no installed package, and looking for them is half of a start
 IN_CI = bool(os.environ.get("SJQ_CI"))
 HEAVY = IN_CI or bool(os.environ.get("SJQ_HEAVY"))     # run.py sets it where files are named
 QUEUES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash"]
@@ -68,7 +68,8 @@ def uow(command, **header):
 
 def stamped_uow(text, status="", log=""):
     """Return a UOW as a Monitor would have written it: with a first line, STATUS and its log."""
-    return "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody\n\n%s\n==== STATUS\n%-78s\n\n==== JOB LOG\n%s" % (text, status, log)
+    line_1 = "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody"
+    return "%s\n\n%s\n==== STATUS\n%-78s\n\n==== JOB LOG\n%s" % (line_1, text, status, log)
 
 
 def read_text(path):
@@ -114,6 +115,15 @@ def processes_with(text):
     return found
 
 
+def kill_all(pids):
+    """Kill processes; one that has ended meanwhile is no matter."""
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
 def children_of(pid):
     """Return the pids of a process's children, in the order of their start."""
     return [int(child) for child in read_text("/proc/%d/task/%d/children" % (pid, pid)).split()]
@@ -145,16 +155,17 @@ def peak_kb(pid):
 
 @functools.lru_cache(None)
 def compiled():
-    """Return monitor.py as this Python compiles it, which it otherwise does at every start: most of what a short test costs."""
+    """Return monitor.py as this Python compiles it, which it otherwise does anew at every start."""
     place = tempfile.mkdtemp(prefix="sjq-compiled-")
+    os.chmod(place, 0o755)                               # some tests start it as another user
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     return py_compile.compile(MONITOR, os.path.join(place, "monitor.pyc"), doraise=True)
 
 
 def ran(*arguments, python=PYTHON, program=None, **options):
     """Run the Monitor to its end and return exit code, what stdout had, what stderr had."""
-    answer = subprocess.run([*python, program or compiled(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-                            timeout=60, **options)
+    answer = subprocess.run([*python, program or compiled(), *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                            text=True, errors="replace", timeout=60, **options)
     return answer.returncode, answer.stdout, answer.stderr
 
 
@@ -183,11 +194,7 @@ class QueueCase(unittest.TestCase):
             monitor.stdout.close()
         for _ in range(100):
             left = processes_with(self.root)
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
+            kill_all(left)
             if not left:
                 break
             time.sleep(0.02)
@@ -214,8 +221,8 @@ class QueueCase(unittest.TestCase):
     def start(self, *flags, config="config.txt", env=None, python=PYTHON, prefix=(), program=None):
         """Start the real Monitor on this root and return its process; its output goes to .output."""
         output = open(self.path(".output"), "ab")
-        monitor = subprocess.Popen([*prefix, *python, program or compiled(), self.path(config), *flags], stdin=subprocess.DEVNULL,
-                                   stdout=output, stderr=subprocess.STDOUT, cwd="/", env=env)
+        argv = [*prefix, *python, program or compiled(), self.path(config), *flags]
+        monitor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", env=env)
         monitor.stdout = output
         self.monitors.append(monitor)
         return monitor
@@ -254,11 +261,13 @@ class QueueCase(unittest.TestCase):
 
     def said(self, text, seconds=30, count=1):
         """Wait until monitor_says contains this text."""
-        until(lambda: self.says().count(text) >= count, lambda: "%r in monitor_says:\n%s" % (text, self.says()), seconds)
+        until(lambda: self.says().count(text) >= count,
+              lambda: "%r in monitor_says:\n%s" % (text, self.says()), seconds)
 
     def there(self, *parts, seconds=30):
         """Wait until a file is there."""
-        until(lambda: os.path.exists(self.path(*parts)), lambda: "%s is there\n%s" % (self.path(*parts), self.output()), seconds)
+        until(lambda: os.path.exists(self.path(*parts)),
+              lambda: "%s is there\n%s" % (self.path(*parts), self.output()), seconds)
 
     def ledger(self):
         """Return the words that jobs have appended to `ledger`: what really ran, whatever the queue says."""
@@ -269,9 +278,9 @@ class QueueCase(unittest.TestCase):
             file.write(line + "\n")
 
     def drop(self, name, text, queue="wait-q", settled=True):
-        """Put a UOW into a queue as people should: written elsewhere, a while ago, then moved in. Returns its path there."""
+        """Put a UOW into a queue as people should: written elsewhere a while ago, then moved in. Returns its path."""
         staged = self.write(".staging/" + os.fsdecode(name)[:200].replace("/", "_"), text)
-        if settled:                                      # so that of several none has to wait for its quiet time when the first is taken
+        if settled:                                      # of several none must wait when the first is taken
             os.utime(staged, (time.time() - 60, time.time() - 60))
         target = self.path(queue, os.fsdecode(name))
         os.rename(staged, target)
@@ -288,7 +297,10 @@ class QueueCase(unittest.TestCase):
 
     def running(self, name, seconds=30):
         """Wait until the job of a UOW has started: its START line is there."""
-        return until(lambda: os.path.exists(self.path("currently-executing", name)) and "==== JOB START" in self.read("currently-executing", name),
+        def look():
+            there = os.path.exists(self.path("currently-executing", name))
+            return there and "==== JOB START" in self.read("currently-executing", name)
+        return until(look,
                      lambda: "%r runs; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
 
     def begun(self, name):
@@ -327,3 +339,33 @@ class QueueCase(unittest.TestCase):
             text = file.read()
         runs = re.findall(rb"==== JOB START \S+ run \S+\n(.*?)\n==== JOB END \S* run \S+ exit \d+[^\n]*\n", text, re.S)
         return runs[run]
+
+
+class MountedCase(QueueCase):
+    """A root on a file system of its own, which `mount` makes; what the Monitor writes and the ledger lie outside of it."""
+
+    def make_root(self):
+        need_root()
+        need("mount", "umount")
+        self.outside = tempfile.mkdtemp(prefix="sjq-outside-")
+        self.addCleanup(shutil.rmtree, self.outside)
+        self.ledger_path = os.path.join(self.outside, "ledger")
+        root = tempfile.mkdtemp(prefix="sjq-")
+        self.addCleanup(os.rmdir, root)
+        self.mount(root)
+        self.addCleanup(self.unmount, root)
+        return root
+
+    def mount(self, root):
+        raise NotImplementedError
+
+    def unmount(self, root):
+        until(lambda: subprocess.run(["umount", root], stderr=subprocess.DEVNULL).returncode == 0, "umount " + root)
+
+    def setUp(self):
+        super().setUp()
+        open(os.path.join(self.outside, "output"), "w").close()
+        os.symlink(os.path.join(self.outside, "output"), self.path(".output"))
+
+    def ledger(self):
+        return read_text(self.ledger_path).split() if os.path.exists(self.ledger_path) else []

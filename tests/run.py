@@ -20,7 +20,8 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # The long ones first, so that none is left alone at the end.
-LONG = ["test_crash_sweep", "test_crash_helpers", "test_many_monitors", "test_systemd", "test_fuzz", "test_status_page", "test_full_disk", "test_recipes"]
+LONG = ["test_crash_sweep", "test_crash_helpers", "test_many_monitors", "test_systemd", "test_fuzz", "test_adoption",
+        "test_kill", "test_status_page", "test_recipes", "test_full_disk"]
 
 
 class Result(unittest.TextTestResult):
@@ -41,16 +42,17 @@ class Result(unittest.TextTestResult):
 def run_here(name):
     """Run one file, or one class or test of it, in this process; the counts are its last line."""
     sys.path.insert(0, os.path.dirname(HERE))
-    result = unittest.TextTestRunner(resultclass=Result).run(unittest.defaultTestLoader.loadTestsFromName("tests." + name))
+    tests = unittest.defaultTestLoader.loadTestsFromName("tests." + name)
+    result = unittest.TextTestRunner(resultclass=Result).run(tests)
     sys.stderr.flush()
     print(json.dumps([result.passed, len(result.failed()), [reason for _, reason in result.skipped]]), flush=True)
 
 
 def run(name):
-    """Run one file in a process of its own; return its name, what it wrote, its seconds, and what passed, failed and was skipped."""
+    """Run one file in a process of its own; return its name, what it wrote, its seconds, and its counts."""
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-B", __file__, "--here", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace")
+    done = subprocess.run([sys.executable, "-B", __file__, "--here", name], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     output, _, last = done.stdout.rstrip("\n").rpartition("\n")
     try:
         counts = json.loads(last)
@@ -65,7 +67,9 @@ def main(names):
     names = names or sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
     names.sort(key=lambda name: LONG.index(name) if name in LONG else len(LONG))
     passed, failed, skipped = 0, 0, collections.Counter()
-    with concurrent.futures.ThreadPoolExecutor(3 * (os.cpu_count() or 1)) as workers:
+    cpus = os.cpu_count() or 1
+    side_by_side = cpus + 2 if os.environ.get("SJQ_CI") else 3 * cpus      # each of the heavy ones keeps several busy
+    with concurrent.futures.ThreadPoolExecutor(side_by_side) as workers:
         for future in concurrent.futures.as_completed([workers.submit(run, name) for name in names]):
             name, output, seconds, (good, bad, reasons) = future.result()
             passed, failed = passed + good, failed + bad

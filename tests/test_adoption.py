@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, need, need_root, processes_with, stamped_uow, until, uow
+from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, kill_all, need, need_root, processes_with, stamped_uow, until, uow
 
 
 class AdoptionCase(QueueCase):
@@ -31,11 +31,7 @@ class AdoptionCase(QueueCase):
     def crash(self, name):
         """Kill everything of a run, as a power cut does."""
         def left():
-            for pid in self.marked(name):
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            kill_all(self.marked(name))
             return self.marked(name)
         until(lambda: not left(), lambda: "gone: %s" % self.marked(name))
 
@@ -113,14 +109,16 @@ class TestTheJobGoesOn(AdoptionCase):
 
     def test_a_crash_for_every_tenth_of_a_second(self):
         monitor = self.started()
-        self.drop("long", uow("echo ran >> ledger; for i in $(seq 1 100); do echo line $i; sleep 0.02; done"))
+        self.drop("long", uow("echo ran >> ledger; until [ -e go ]; do i=$((i + 1)); echo line $i; sleep 0.02; done"))
         self.begun("long")
         for number in range(2, 8):
             self.kill9(monitor)
             monitor = self.started()
             self.said("adopted long", count=number - 1)
+        self.go()
         self.assertEqual(self.ended("long"), "done-q")
-        self.assertEqual(self.log("long").count(b"\n"), 100)
+        lines = self.log("long").splitlines()
+        self.assertEqual(lines, [b"line %d" % number for number in range(1, len(lines) + 1)])
         self.assertEqual(self.ledger(), ["ran"])
 
     def test_sighup_in_the_middle_of_a_job_harms_nothing(self):
@@ -273,8 +271,7 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         until(lambda: "first" in self.ledger(), "the job itself")
         self.kill9(monitor)
         for role in (b"shell", b"tee"):
-            for pid in self.marked("first", role):
-                os.kill(pid, signal.SIGKILL)
+            kill_all(self.marked("first", role))
         until(lambda: not self.marked("first", b"shell") + self.marked("first", b"tee"), "the keepers gone")
         self.drop("second", uow(self.ALONE % ("second", ":")))
         self.started()
@@ -482,9 +479,27 @@ class TestEndOfEverything(AdoptionCase):
 
 
 class TestSignalsAtAnyMoment(AdoptionCase):
+    """Moments here and there; test_crash_sweep takes every line of the Monitor."""
+
+    config = "settle_seconds :: 0\ndurable :: yes\n"
+
+    def test_kill_9_loses_nothing_and_nothing_runs_twice(self):
+        names = ["job-%d" % step for step in range(16)]
+        for step, name in enumerate(names):
+            self.drop(name, uow("echo %s >> ledger; sleep 0.05; echo output" % name))
+            monitor = self.started()
+            time.sleep(0.006 * step)                     # the moment of the kill
+            self.kill9(monitor)
+        self.run_until_empty()
+        for name in names:
+            with self.subTest(name):
+                interrupted = self.where(name) == ["fail-q"]     # killed between its START line and its launch
+                self.assertEqual(self.where(name), ["fail-q" if interrupted else "done-q"], self.output())
+                self.assertEqual(self.ledger().count(name), 0 if interrupted else 1)
+                self.assertEqual(self.status(name) if interrupted else self.log(name), "fail: interrupted" if interrupted else b"output\n")
+
     def test_what_runs_is_run_once_whenever_the_signals_come(self):
         """Signals at another moment each time, through start-up, stamp, claim, launch and filing."""
-        self.configure("settle_seconds :: 0\ndurable :: yes\n")
         for step in range(16):
             name = "job-%d" % step
             self.drop(name, uow("echo %s >> ledger; echo output" % name))

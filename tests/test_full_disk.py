@@ -8,46 +8,21 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
-from tests.helpers import QueueCase, children_of, cpu_of, heavy, need, need_root, read_text, stamped_uow, until, uow
+from tests.helpers import MountedCase, QueueCase, children_of, cpu_of, heavy, need, stamped_uow, until, uow
 
 
-class SmallDisk(QueueCase):
-    """A root on a small file system of its own, with the Monitor's journal and the ledger outside of it."""
+class SmallDisk(MountedCase):
+    """A root on a small file system of its own."""
 
-    size = "1m"
     base = QueueCase.base.replace("sleep_seconds :: 5", "sleep_seconds :: 0.3")
 
-    def make_root(self):
-        need_root()
-        need("mount", "umount")
-        self.outside = tempfile.mkdtemp(prefix="sjq-outside-")
-        self.addCleanup(shutil.rmtree, self.outside)
-        root = tempfile.mkdtemp(prefix="sjq-")
-        self.addCleanup(os.rmdir, root)
-        self.mount(root)
-        self.addCleanup(self.unmount, root)
-        return root
-
     def mount(self, root):
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=" + self.size, "none", root], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755,size=1m", "none", root], check=True)
 
-    def unmount(self, root):
-        until(lambda: subprocess.run(["umount", root], stderr=subprocess.DEVNULL).returncode == 0, "umount " + root)
-
-    def setUp(self):
-        super().setUp()
-        self.ledger_path = os.path.join(self.outside, "ledger")
-        open(os.path.join(self.outside, "output"), "w").close()
-        os.symlink(os.path.join(self.outside, "output"), self.path(".output"))
-
-    def ledger(self):
-        return read_text(self.ledger_path).split() if os.path.exists(self.ledger_path) else []
-
-    def fill(self, leave=0):
-        """Write until no byte is left, then give some back."""
+    def fill(self):
+        """Write until no byte is left."""
         with open(self.path("filler"), "ab", buffering=0) as file:
             for size in (65536, 4096, 1):
                 try:
@@ -55,7 +30,6 @@ class SmallDisk(QueueCase):
                         file.write(b"x" * size)
                 except OSError:
                     pass
-            os.ftruncate(file.fileno(), os.fstat(file.fileno()).st_size - leave)
 
     def free(self):
         os.unlink(self.path("filler"))
@@ -200,7 +174,6 @@ class TestFullStatusPage(SmallDisk):
         until(lambda: os.path.exists(self.path("page", "status.json")) and os.path.getsize(self.path("page", "status.json")), self.output)
 
 
-@heavy
 class TestReadOnly(SmallDisk):
     def remount(self, how):
         until(lambda: subprocess.run(["mount", "-o", "remount," + how, self.root], stderr=subprocess.DEVNULL).returncode == 0, "remount " + how)
@@ -221,6 +194,7 @@ class TestReadOnly(SmallDisk):
         self.remount("rw")
         self.done_once("a", "b", "c")
 
+    @heavy
     def test_read_only_before_anything_was_taken(self):
         monitor = self.started()
         self.message("STATUS")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import HOLD, QueueCase, children_of, environment_of, need, processes_with, until, uow
+from tests.helpers import HOLD, QueueCase, children_of, environment_of, kill_all, need, processes_with, until, uow
 
 DAEMON = r"""
 import os, signal, sys, time
@@ -261,20 +261,12 @@ class TestPiecesOfARun(KillCase):
 
     def test_everything_but_the_monitor(self):
         self.start_one()
-        for pid in self.family():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill_all(self.family())
         self.check("fail-q", "^fail: killed by SIGKILL after")
 
     def test_everything_and_the_monitor(self):
         monitor = self.start_one()
-        for pid in [monitor.pid] + self.family():
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        kill_all([monitor.pid] + self.family())
         monitor.wait()
         self.started()
         self.check("fail-q", "^fail: interrupted$")

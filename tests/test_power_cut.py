@@ -20,7 +20,7 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import FINISHED, QUEUES, QueueCase, heavy, need, need_root, processes_with, until, uow
+from tests.helpers import FINISHED, IN_CI, QUEUES, MountedCase, heavy, need, processes_with, until, uow
 
 CALLS = "rename,renameat,renameat2,fsync,fdatasync,pwrite64,ftruncate,unlink,link,execve"
 JOBS = ("job-a", "job-b", "job-c")
@@ -33,46 +33,28 @@ class Cut:
         self.number, self.call, self.image, self.ledger = number, call, image, ledger
 
 
-class PowerCutCase(QueueCase):
+class PowerCutCase(MountedCase):
     durable = "yes"
 
     def make_root(self):
-        need_root()
-        need("mkfs.ext4", "mount", "umount", "losetup", "strace")
-        self.outside = tempfile.mkdtemp(prefix="sjq-cut-")
-        self.addCleanup(shutil.rmtree, self.outside)
-        self.ledger_path = os.path.join(self.outside, "ledger")
-        image = os.path.join(self.outside, "disk")
-        with open(image, "wb") as file:
-            file.truncate(8 << 20)
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^metadata_csum_seed", image], check=True)
-        root = tempfile.mkdtemp(prefix="sjq-")
-        self.addCleanup(os.rmdir, root)
-        self.mount(image, root)
-        self.addCleanup(self.unmount, root)
-        return root
+        need("mkfs.ext4", "losetup", "strace")
+        return super().make_root()
 
-    def mount(self, image, root):
+    def mount(self, root, image=None):
+        if image is None:
+            image = os.path.join(self.outside, "disk")
+            with open(image, "wb") as file:
+                file.truncate(8 << 20)
+            subprocess.run(["mkfs.ext4", "-q", "-F", "-O", "^metadata_csum_seed", image], check=True)
         # A long commit interval: what is not synced is not on disk by chance within the test.
-        done = subprocess.run(["mount", "-o", "loop,commit=3600", image, root], stderr=subprocess.PIPE, universal_newlines=True)
-        if done.returncode and "loop" in done.stderr and not os.environ.get("SJQ_CI"):
+        done = subprocess.run(["mount", "-o", "loop,commit=3600", image, root], stderr=subprocess.PIPE, text=True)
+        if done.returncode and "loop" in done.stderr and not IN_CI:
             raise unittest.SkipTest("no loop devices: " + done.stderr.strip())
         self.assertEqual(done.returncode, 0, done.stderr)
 
-    def unmount(self, root):
-        until(lambda: subprocess.run(["umount", root], stderr=subprocess.DEVNULL).returncode == 0, "umount " + root)
-
     def setUp(self):
         super().setUp()
-        open(os.path.join(self.outside, "output"), "w").close()
-        os.symlink(os.path.join(self.outside, "output"), self.path(".output"))
         self.configure("durable :: %s\nsettle_seconds :: 0\n" % self.durable)
-
-    def ledger(self):
-        if not os.path.exists(self.ledger_path):
-            return ""
-        with open(self.ledger_path) as file:
-            return file.read()
 
     def jobs(self):
         """Return the text of each UOW; the ledger is written first and last, so that a half run shows."""
@@ -89,7 +71,7 @@ class PowerCutCase(QueueCase):
             if digest == last:
                 break
             last = digest
-        ledger = self.ledger()
+        ledger = tuple(self.ledger())
         if (digest, ledger) in known:
             os.unlink(target)
         else:
@@ -123,8 +105,8 @@ class PowerCutCase(QueueCase):
         """Mount what a cut left, let a Monitor recover on it, and return what is wrong with the result."""
         root = tempfile.mkdtemp(prefix="sjq-after-")
         with open(self.ledger_path, "w") as file:
-            file.write(cut.ledger)
-        self.mount(cut.image, root)
+            file.write("".join(word + "\n" for word in cut.ledger))
+        self.mount(root, cut.image)
         before, self.root = self.root, root
         try:
             self.run_until_empty(seconds=60)
@@ -139,7 +121,7 @@ class PowerCutCase(QueueCase):
         found = []
         for name, text in jobs.items():
             places = [queue for queue in QUEUES if os.path.lexists(self.path(queue, name))]
-            ran = self.ledger().split().count(name)
+            ran = self.ledger().count(name)
             if len(places) != 1:
                 found.append("%s is in %s" % (name, places or "no directory"))
                 continue

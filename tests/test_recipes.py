@@ -435,7 +435,7 @@ class TestColour(RecipeCase):
         until(lambda: [pid for pid in processes_with("sleep\0" + "98765") if self.root in str(os.readlink("/proc/%d/cwd" % pid))], "sleeps")
         self.message("KILL JOB")
         self.assertEqual(self.ended("long"), "fail-q")
-        self.assertEqual(processes_with("SJQ_NAME=long"), [])
+        self.assertEqual(processes_with("SJQ_FILE=" + self.path("currently-executing", "long")), [])
 
 
 class TestLimits(RecipeCase):

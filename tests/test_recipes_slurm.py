@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from tests.helpers import CHECKOUT, MONITOR, children_of, environment_of, heavy, need, need_root, processes_with, read_text, until, uow
+from tests.helpers import CHECKOUT, MONITOR, children_of, environment_of, heavy, kill_all, need, need_root, processes_with, read_text, until, uow
 from tests.test_recipes import RecipeCase
 
 
@@ -91,9 +91,8 @@ class TestSlurm(RecipeCase):
         self.running("long")
         self.far_job("long")
         # All that runs here dies at once; what runs there carries no mark and goes on.
-        for pid in self.monitor_pids() + processes_with("SJQ_NAME=long"):
-            if b"SLURM_JOB_ID=" not in environment_of(pid):
-                os.kill(pid, signal.SIGKILL)
+        here = self.monitor_pids() + processes_with("SJQ_FILE=" + self.path("currently-executing", "long"))
+        kill_all(pid for pid in here if b"SLURM_JOB_ID=" not in environment_of(pid))
         for monitor in self.monitors:
             monitor.wait(30)
         self.started()
