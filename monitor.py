@@ -1379,7 +1379,7 @@ def survey_hand(m) -> None:
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
     m.hand, m.over, m.unclear, left, place = [], [], False, set(), m.config.currently_executing
-    if not is_usable(m, place) or not is_the_locked_one(m, place):
+    if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
         return
     for name in sorted(os.listdir(place)):
@@ -1422,15 +1422,22 @@ def survey_hand(m) -> None:
         ends(m, key)
 
 
-def is_the_locked_one(m, path: str) -> bool:
-    """Tell whether currently-executing is the directory that this Monitor has locked; in another, another may be at work."""
-    ours, there = os.fstat(m.lock), state_of(path)
-    if there and there[2] == ours.st_ino:
-        ends(m, ("locked", path))
+def has_lock(m, path: str) -> bool:
+    """Tell whether currently-executing is this Monitor's; where another directory has taken its place, lock that."""
+    there = state_of(path)
+    if there and there[2] == os.fstat(m.lock).st_ino:
         return True
-    begins(m, ("locked", path), "%s is not the directory that it was at the start: nothing is started. Put the old one "
-           "back, or restart the Monitor" % shown(path), 3)
-    return False
+    try:
+        fresh = lock(m.config)
+    except BlockingIOError:
+        begins(m, "lock", "%s is another directory than before, and another Monitor has it: nothing is started"
+               % shown(path), 3)
+        return False
+    os.close(m.lock)
+    m.lock, DOOR.lock = fresh, [fresh]
+    ends(m, "lock")
+    say(m, "%s is another directory than before: locked anew" % shown(path), 4)
+    return True
 
 
 def last_run(path: str) -> str:
@@ -3061,7 +3068,7 @@ def state_now(m) -> Tuple[str, str]:
     elif word == "paused":
         why = "until RESUME"
     elif word == "waiting":
-        held = [text for key, text in m.conditions.items() if key == "launch" or key[0] in ("ready", "locked")]
+        held = [text for key, text in m.conditions.items() if key in ("launch", "lock", "turn") or key[0] == "ready"]
         held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready)
         if held:
             why = held[0].replace("waiting: ", "because ")
