@@ -46,6 +46,10 @@ guessed; what is no UOW goes to trash. A UOW in a waiting queue with `running`
 in STATUS was not begun (a power cut took its claim back), or is there again
 because somebody moved it: it waits.
 
+A UOW is stamped (line 1, titles, blank STATUS) in a private directory in
+currently-executing, where nobody can swap it, and put back with `mv -n`. Who
+stamps, or claims, has the turn among the Monitors of this root: a lock.
+
 Assumed: all directories on one local file system; /proc mounted; nobody but
 the Monitor's user (and root) can write to the root, config.txt, monitor.py
 and currently-executing, which start-up checks.
@@ -53,6 +57,7 @@ and currently-executing, which start-up checks.
 import binascii
 import bisect
 import collections
+import contextlib
 import errno
 import fcntl
 import grp
@@ -73,24 +78,28 @@ import sys
 import time
 from datetime import datetime, timezone
 from types import SimpleNamespace
-from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-# ---- Defaults ---------------------------------------------------------------
+# ---- Defaults; those that people set are in CONFIG below ----------------------
 
 HEAD_BYTES = 64 * 1024        # a UOW's header ends within this
 READS_BYTES = 1024 * 1024     # a longer monitor_reads is no message file
-MESSAGE_SHOWN = 80            # characters of a wrong message that are repeated
+COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
 STATUS_WIDTH = 78             # STATUS is padded to this, so that it is changed in place
+MESSAGE_SHOWN = 80            # characters of something wrong that are repeated
+STATUS_SHOWN = 50             # waiting UOWs that the message STATUS names per queue
 TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
 ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
-COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
-LOOK_SECONDS = 0.4            # time for judging new files between two looks at the messages
-LISTING_SHARE = 20            # a listing may take a twentieth of the time, so 100,000 files stay cheap
+LOOK_SECONDS = 0.4            # for judging new files between two looks at the messages
+LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
-TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn
+TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn, at first,
+TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
+LINK_SECONDS = 2              # until a second link of the message file is taken for somebody's: FUSE remembers for a second
+RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS = 1              # at most one post a second,
 FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in three while a job runs, in fifteen otherwise,
@@ -98,30 +107,41 @@ POST_SHARE = 40               # and a fortieth of the time at most
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12
 LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
 WATCHED = 400                 # processes of a run that are held by a pidfd
-STATUS_SHOWN = 50             # waiting UOWs that STATUS names per queue
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
 EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
 NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
 README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 
-# The keeper. fd 3 reads what its own stderr says: bash writes a note there only
-# when a signal killed the command, which tells `exit 137` from a SIGKILL. The
-# traps are reset in the command; the keeper has to outlive a TERM to write END.
-# $? is kept before `date` can change it.
+# The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads
+# what the keeper's own stderr says: bash writes a note there only when a signal killed the command, which
+# tells `exit 137` from a SIGKILL. The traps are reset in the command; the keeper has to outlive a TERM to
+# write END. $? is kept before anything can change it. The time is bash's own: a `date` is a process of the run, and
+# a KILL of the job meets it; only before bash 5 there is no other, and END may lack its time.
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
 ({ [ -z "$3" ] || echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
 rc=$?
 echo >&2; read -r note <&3
-printf '\n==== JOB END %s run %s exit %s%s\n' "$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null)" "$2" "$rc" "${note:+ killed}" 2>/dev/null
+at=${EPOCHREALTIME/,/.} TZ=UTC0
+if [ "$at" ]; then printf -v at '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${at%.*}" "${at#*.}"
+else at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null); fi
+printf '\n==== JOB END %s run %s exit %s%s\n' "$at" "$2" "$rc" "${note:+ killed}" 2>/dev/null
 exit "$rc"
 """
 
 # What Python ignores or handles, and what `nohup` or a shell's `&` may have had ignored: a job starts with none of it.
-AS_AT_LOGIN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGIO, signal.SIGCHLD]
+AS_AT_LOGIN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ,
+               signal.SIGIO, signal.SIGCHLD]
+
+# What systemd tells the Monitor alone.
+NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID",
+                "SYSTEMD_EXEC_PID")
 
 # A pattern is looked for in this run's own output only: bytes $1 to $2 of file $3.
 SEARCH = 'tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"'
+
+# What the next try may bring; anything else that keeps a job from being started keeps it for ever.
+PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 # ---- Types ------------------------------------------------------------------
@@ -147,32 +167,100 @@ class Uow(NamedTuple):
     status: str                 # the STATUS line without its padding, '' when waiting
     status_at: int              # byte offset of the STATUS line, -1 when it is not padded as it should be
     log_at: int                 # byte offset behind the `==== JOB LOG` line, -1 when that line is missing
-    header: Tuple[int, int]     # byte offsets from `==== UNIT OF WORK` to the end of the header lines
+    header: bytes               # from `==== UNIT OF WORK` to the end of the header lines, as written
     line_1: bytes               # as written, b'' when it is missing
 
 
-class Outcome(NamedTuple):
-    queue: str                  # 'done_q', 'error_q' or 'fail_q'
-    status: str
+NO_UOW = Uow(None, {}, None, "", -1, 0, b"", b"")        # of a file that is none, or is gone: all of it is log
 
 
-class End(NamedTuple):
+class Running(NamedTuple):      # what a `running` STATUS says
+    run: str
+    at: int                     # byte offset of its START line
+    reason: str                 # why it is being killed, '' if it is not
+
+
+class End(NamedTuple):          # what an END line says
     exit: int
-    killed: bool
+    killed: bool                # the keeper saw that a signal killed the command
     time: Optional[int]         # microseconds since 1970
 
 
-class Job(SimpleNamespace):
-    """The run in hand: what memory adds to its UOW. Times are seconds after boot.
+class Process(NamedTuple):
+    pid: int
+    role: str                   # 'shell' or 'tee' for the keepers, '' for the job's own
+    name: str
 
-    name, path, fd (its inode, whoever renames it), head, uow, run, out (where its output
-    begins), since (microseconds since 1970), began, limit (seconds, 0 is none),
-    keepers ('shell' and 'tee' -> pid), statuses (the same -> wait status, of our own
-    children only), child (whether they are), watched (pid -> pidfd), over_at (when the
-    command ended, None before), named (whether holders of its output were named), reason
-    (why it is being killed, '' if it is not), kill_at (when TERM becomes KILL), searches
-    (patterns still to be looked for), hits (those found).
-    """
+
+class Job:
+    """The run in hand: what memory adds to its UOW. Times are seconds after boot."""
+
+    def __init__(self, m, path: str, fd: int, uow: Uow, running: Running, out: int, since: int):
+        self.name, self.path = os.path.basename(path), path
+        self.fd = fd                             # its inode, whoever renames it
+        self.uow, self.run = uow, running.run
+        self.start_at, self.out = running.at, out        # byte offsets of its START line and of its output
+        self.since = since                       # microseconds since 1970
+        self.began = int(running.run.partition("-")[2]) / 1e9 if re.fullmatch(r"\w+-\d+", running.run) else boot_seconds()
+        self.limit = m.config.timeout_seconds if uow.timeout is None else uow.timeout
+        self.reason = running.reason             # why it is being killed, '' if it is not
+        self.kill_at: Optional[float] = None     # when TERM becomes KILL
+        self.keepers: Dict[str, int] = {}        # 'shell' and 'tee' -> pid
+        self.statuses: Dict[str, int] = {}       # the same -> wait status, of our own children only
+        self.child = False                       # whether they are
+        self.watched: Dict[int, int] = {}        # pid -> pidfd
+        self.over_at: Optional[float] = None     # when the command ended
+        self.told: Set[str] = set()              # what was said of it and is not said again
+        self.searches: Optional[List[Tuple[str, str]]] = None      # (word, pattern) still to be looked for
+        self.hits: List[str] = []                # the words of those found
+
+
+class Monitor:
+    """What memory holds. Whatever is not the job's handle can be found again on disk."""
+
+    def __init__(self, config, until_empty: bool = False):
+        self.config, self.until_empty = config, until_empty
+        self.uid, self.device, self.boot = os.geteuid(), os.stat(config.root).st_dev, boot_mark()
+        self.lock, self.turn = -1, -1            # open files: currently-executing, locked, and `.turn`
+        self.turn_since = 0.0                    # since when the turn is waited for, 0 if it is not
+        self.turn_seen = 0                       # the mtime of `.turn` when the waiting queues were last looked at
+        # From people: what messages and signals have set.
+        self.paused = os.path.lexists(pause_mark(config))
+        self.finishing = self.stopping = False
+        self.reads_state = None                  # state_of(monitor_reads) when it was last read to its end
+        self.reads_like = None                   # whose owner and mode a fresh one gets
+        self.taken = True                        # whether a renamed message file may be there still
+        # From the survey.
+        self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
+        self.ended = {key: Ended() for key in DIRECTORIES[3:]}
+        self.hand: List[str] = []                # claimed, not begun: the next to start
+        self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
+        self.unclear = False                     # something in currently-executing is, or may be, under way besides the job
+        self.job: Optional[Job] = None
+        self.search: Optional[Hook] = None       # the search for a pattern in its log
+        self.clock = -1e18                       # the most that the wall clock was ahead of the time since boot, seconds
+        # From moves and launches. Times are seconds after boot.
+        self.after: List[Tuple[str, Dict[str, str]]] = []          # UOWs whose after_command is to be run: name, environment
+        self.hook: Optional[Hook] = None         # the after_command that runs
+        self.ready: Optional[Hook] = None        # the ready_command that runs
+        self.ready_passed = False                # it allowed the next launch
+        self.ready_at = self.launch_at = self.move_at = 0.0        # nothing is asked, launched, moved before
+        self.totals = dict.fromkeys(FINISHED, 0)         # ended since the start
+        # For posting.
+        self.post_at = 0.0                       # no post before
+        self.pages: Dict[str, tuple] = {}        # page -> what it shows
+        self.finished: Dict[tuple, Entry] = {}   # the newest that ended
+        self.state, self.state_since = None, time.time()
+        self.told, self.told_at = "", 0.0        # what systemd was told last, and when
+        # For saying things once.
+        self.conditions: Dict[object, str] = {}  # what lasts -> what was said of it
+        self.says_broken = False                 # monitor_says cannot be written
+        self.half_line = False                   # its last line was cut by a full disk
+        # For sleeping.
+        self.due: List[float] = []               # when the next wake is wanted
+        self.wakeup = -1                         # the pipe that signals are read from
+        self.notified: Dict[str, Tuple[int, int]] = {}   # directory -> (fd, inode) that F_NOTIFY was asked for
+        self.notices, self.notices_at = float(NOTICES_AT_ONCE), 0.0        # how many more may wake, as of when
 
 
 # ---- UOW text: parse and format, pure ---------------------------------------
@@ -186,8 +274,8 @@ def utc(microseconds: int) -> str:
 def read_time(text: str) -> int:
     """Return microseconds since 1970 of an ISO 8601 time; without a zone it is UTC. ValueError if it is none."""
     text = re.sub(r"[zZ]$", "+00:00", text.strip().replace(",", "."))
-    text = re.sub(r"(:\d\d(?:\.\d+)?[+-]\d\d):?(\d\d)?$", lambda found: found.group(1) + ":" + (found.group(2) or "00"), text)    # `date +%z`
-    text = re.sub(r"(\.\d{1,6})\d*", lambda found: found.group(1).ljust(7, "0"), text)   # Python 3.9 wants 3 or 6
+    text = re.sub(r"(:\d\d(?:\.\d+)?[+-]\d\d):?(\d\d)?$", lambda found: found[1] + ":" + (found[2] or "00"), text)   # `date +%z`
+    text = re.sub(r"(\.\d{1,6})\d*", lambda found: found[1].ljust(7, "0"), text)      # Python 3.9 wants 3 or 6
     if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
         raise ValueError(text)
     moment = datetime.fromisoformat(text)
@@ -200,7 +288,7 @@ def read_seconds(text: str) -> float:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", text.strip().lower())
     if not found:
         raise ValueError("expected a number of seconds, or 90s, 30m, 2h, 1d")
-    return float(found.group(1)) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found.group(2)]
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 def shown(name) -> str:
@@ -217,6 +305,11 @@ def shown(name) -> str:
         return ascii(text)
 
 
+def base(path: str) -> str:
+    """Return the last part of a path, as it is shown."""
+    return shown(os.path.basename(path))
+
+
 def variable(name: str) -> str:
     """Return the environment variable that carries the header NAME to the job."""
     return "UOW_" + re.sub(r"[^A-Z0-9_]", "_", name.upper())
@@ -225,78 +318,83 @@ def variable(name: str) -> str:
 def split_line(line: str) -> Optional[Tuple[str, str]]:
     """Return NAME and CONTENT of a `NAME :: CONTENT` line, or None."""
     name, mark, content = line.partition("::")
-    name = name.strip()
-    return (name, content.strip()) if mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name) else None
+    name = name.strip(BLANKS)
+    return (name, content.strip(BLANKS)) if mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name) else None
+
+
+BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
+TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
+BOM = b"\xef\xbb\xbf"
 
 
 def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
     """Return the Uow that begins with these bytes (its first 64 KiB are enough); BadUow names the line."""
     section, number, at = "", 0, 0
     enqueued, line_1, names, timeout = None, b"", {}, None
-    status, status_at, log_at, header_at, header_end = "", -1, -1, -1, -1
-    titles = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
-    for raw in re.findall(rb"[^\n]*\n|[^\n]+", head[:HEAD_BYTES]):
-        number, start, at = number + 1, at, at + len(raw)
-        if b"\0" in raw:
-            raise BadUow("line %d: a NUL byte; expected text" % number)
-        line = os.fsdecode(raw[3:] if raw.startswith(b"\xef\xbb\xbf") else raw).strip()
+    status, status_at, log_at, header_at, header_end = "", -1, -1, 0, 0
+
+    def bad(what: str, expected: str) -> BadUow:
+        return BadUow("line %d: %s; expected %s" % (max(number, 1), what, expected))
+
+    for found in re.finditer(rb"[^\n]*\n|[^\n]+", head[:HEAD_BYTES]):
+        raw, number, start, at = found[0], number + 1, at, found.end()
+        line = os.fsdecode(raw[3:] if raw.startswith(BOM) else raw).strip(BLANKS)
         title = " ".join(line.split()).upper()
+        if b"\0" in raw:
+            raise bad("a NUL byte", "text")
         if not line:
-            if section == "==== STATUS" and status_at < 0 and raw == b" " * STATUS_WIDTH + b"\n":
+            if section == TITLES[1] and status_at < 0 and raw == b" " * STATUS_WIDTH + b"\n":
                 status_at = start
         elif line.startswith("===="):
-            if title not in titles:
-                raise BadUow("line %d: %s; expected `==== UNIT OF WORK`, `==== STATUS` or `==== JOB LOG`"
-                             % (number, shown(line[:MESSAGE_SHOWN])))
-            if section and titles.index(title) <= titles.index(section):
-                raise BadUow("line %d: `%s` stands twice or out of order; expected UNIT OF WORK, STATUS, JOB LOG" % (number, title))
-            if not section and title != titles[0]:
-                raise BadUow("line %d: `%s` first; expected `==== UNIT OF WORK` before it" % (number, title))
+            if title not in TITLES:
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK`, `==== STATUS` or `==== JOB LOG`")
+            if section and TITLES.index(title) <= TITLES.index(section):
+                raise bad("`%s` stands twice or out of order" % title, "UNIT OF WORK, STATUS, JOB LOG")
+            if not section and title != TITLES[0]:
+                raise bad("`%s` first" % title, "`==== UNIT OF WORK` before it")
             section = title
-            if title == titles[0]:
-                header_at, header_end = start, at
-            if title == titles[2]:
+            if title == TITLES[0]:
+                header_at, header_end = start + 3 * raw.startswith(BOM), at
+            if title == TITLES[2]:
                 log_at = at if raw.endswith(b"\n") else -1
                 break
         elif not section:
-            name, mark, content = line.partition("::")
             if line_1:
-                raise BadUow("line %d: %s; expected `==== UNIT OF WORK` behind line 1" % (number, shown(line[:MESSAGE_SHOWN])))
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK` behind line 1")
+            name, mark, content = line.partition("::")
             try:
-                if (mark and name.strip().upper() != "ENQUEUED"):
+                if mark and name.strip().upper() != "ENQUEUED":
                     raise ValueError
                 enqueued = read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
             except (ValueError, OverflowError):
-                raise BadUow("line %d: %s; expected `ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`"
-                             % (number, shown(line[:MESSAGE_SHOWN]))) from None
-            line_1 = raw[3:] if raw.startswith(b"\xef\xbb\xbf") else raw
-        elif section == "==== STATUS":
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
+            line_1 = raw[3:] if raw.startswith(BOM) else raw
+        elif section == TITLES[1]:
             if status:
-                raise BadUow("line %d: a second line below STATUS; expected one, then `==== JOB LOG`" % number)
+                raise bad("a second line below STATUS", "one, then `==== JOB LOG`")
             status, status_at = line, start if len(raw) == STATUS_WIDTH + 1 and raw.endswith(b"\n") else -1
         else:
             pair = split_line(line)
             if not pair:
-                raise BadUow("line %d: %s; expected `NAME :: CONTENT`" % (number, shown(line[:MESSAGE_SHOWN])))
-            key = variable(pair[0])
+                raise bad(shown(line[:MESSAGE_SHOWN]), "`NAME :: CONTENT`")
+            key, header_end = variable(pair[0]), at
             names[key] = names[key] + "\n" + pair[1] if key in names else pair[1]
-            header_end = at
             if key == "UOW_TIMEOUT":
                 try:
                     timeout = read_seconds(pair[1])
                 except ValueError as problem:
                     raise BadUow("line %d: TIMEOUT %s; %s" % (number, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
     if log_at < 0 and len(head) > HEAD_BYTES:
-        raise BadUow("line %d: the header does not end within %d KiB; expected `==== JOB LOG` before that"
-                     % (number, HEAD_BYTES // 1024))
+        raise bad("the header does not end within %d KiB" % (HEAD_BYTES // 1024), "`==== JOB LOG` before that")
     if not section:
-        raise BadUow("line %d: %s; expected `==== UNIT OF WORK`" % (max(number, 1), "the end of the file" if number else "an empty file"))
+        raise bad("the end of the file" if number else "an empty file", "`==== UNIT OF WORK`")
     if not names:
-        raise BadUow("line %d: no header line; expected `NAME :: CONTENT` below `==== UNIT OF WORK`" % number)
+        raise bad("no header line", "`NAME :: CONTENT` below `==== UNIT OF WORK`")
     for name in required:
         if not names.get(variable(name)):
-            raise BadUow("line %d: the header ends with%s; expected `%s :: ...`" % (number, " an empty " + name if variable(name) in names else "out " + name, name))
-    return Uow(enqueued, names, timeout, status, status_at, log_at, (header_at, header_end), line_1)
+            how = " an empty " if variable(name) in names else "out "
+            raise bad("the header ends with%s%s" % (how, name), "`%s :: ...`" % name)
+    return Uow(enqueued, names, timeout, status, status_at, log_at, head[header_at:header_end], line_1)
 
 
 def is_stamped(uow: Uow) -> bool:
@@ -304,13 +402,10 @@ def is_stamped(uow: Uow) -> bool:
     return uow.enqueued is not None and uow.log_at >= 0 and uow.status_at >= 0 and not uow.status
 
 
-def stamped_head(head: bytes, uow: Uow, enqueued: int, owner: str) -> bytes:
+def stamped_head(uow: Uow, owner: str) -> bytes:
     """Return what a waiting UOW has before its log: line 1, the header as written, blank STATUS, the titles."""
-    line_1 = uow.line_1.rstrip() or os.fsencode("ENQUEUED :: %s by %s" % (utc(enqueued), owner))
-    header = head[uow.header[0]:uow.header[1]].rstrip(b"\r\n")
-    if header.startswith(b"\xef\xbb\xbf"):
-        header = header[3:]
-    return b"%s\n\n%s\n\n==== STATUS\n%s\n\n==== JOB LOG\n" % (line_1, header, b" " * STATUS_WIDTH)
+    line_1 = uow.line_1.rstrip() or os.fsencode("ENQUEUED :: %s by %s" % (utc(uow.enqueued), owner))
+    return b"%s\n\n%s\n\n==== STATUS\n%s\n\n==== JOB LOG\n" % (line_1, uow.header.rstrip(b"\r\n"), b" " * STATUS_WIDTH)
 
 
 def status_line(text: str) -> bytes:
@@ -318,21 +413,15 @@ def status_line(text: str) -> bytes:
     return text.encode("ascii", "backslashreplace").replace(b"\n", b" ")[:STATUS_WIDTH].ljust(STATUS_WIDTH) + b"\n"
 
 
-class Running(NamedTuple):      # what a `running` STATUS says
-    run: str
-    at: int
-    reason: str
-
-
-def running_status(run: str, at: int, reason: str = "") -> str:
+def running_status(running: Running) -> str:
     """Return the STATUS of a run: its mark, where its START stands, and why it is being killed."""
-    return "running: %s at %d%s" % (run, at, reason and ", " + reason)
+    return "running: %s at %d%s" % (running.run, running.at, running.reason and ", " + running.reason)
 
 
 def read_running(status: str) -> Optional[Running]:
     """Return what a `running` STATUS says, or None if it is no such line."""
     found = re.fullmatch(r"running: ([\w-]{1,40}) at (\d{1,15})(?:, (.*))?", status, re.A)
-    return Running(found.group(1), int(found.group(2)), found.group(3) or "") if found else None
+    return Running(found[1], int(found[2]), found[3] or "") if found else None
 
 
 def start_line(now: int, run: str) -> bytes:
@@ -343,16 +432,15 @@ def start_line(now: int, run: str) -> bytes:
 def find_end(tail: bytes, run: str) -> Optional[Tuple[int, End]]:
     """Return the last JOB END line of this run and its offset (of the newline before it), or None."""
     # One pattern for all runs: one for each would have to be compiled for each, which takes longer than the search.
-    ends_found = [found for found in re.finditer(rb"\n==== JOB END (\S*) run (\S+) exit (\d{1,3})( killed)?(?=\n)", tail)
-                  if found.group(2) == run.encode()]
-    if not ends_found:
+    found = [found for found in re.finditer(rb"\n==== JOB END (\S*) run (\S+) exit (\d{1,3})( killed)?(?=\n)", tail)
+             if found[2] == run.encode()]
+    if not found:
         return None
-    found = ends_found[-1]
     try:
-        ended = read_time(found.group(1).decode())
+        ended = read_time(found[-1][1].decode())
     except ValueError:
         ended = None                                # `date` failed: the exit code counts, not the time
-    return found.start(), End(int(found.group(3)), bool(found.group(4)), ended)
+    return found[-1].start(), End(int(found[-1][3]), bool(found[-1][4]), ended)
 
 
 # ---- Decisions: what to do, and why. No clock, file or global ----------------
@@ -382,12 +470,13 @@ def died_by_signal(end: End, last_output: bytes) -> int:
         word = re.escape((signal.strsignal(number) or "").encode())
     except ValueError:
         return 0
-    return number if word and re.search(rb"[^\n:]*\d+[^\n:]*: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b", last_output) else 0
+    said = rb"[^\n:]*\d+[^\n:]*: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b"
+    return number if word and re.search(said, last_output) else 0
 
 
-def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: int = 0, exit_known: Optional[int] = None,
-            hits=(), fail_exit_codes=()) -> Outcome:
-    """Return the queue and the STATUS of a run that is over.
+def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: int = 0,
+            exit_known: Optional[int] = None, hits=(), fail_exit_codes=()) -> str:
+    """Return the STATUS of a run that is over; its first word is the queue.
 
     end: its END line, or None. reason: why the Monitor killed it. killed_by: the signal that
     killed the command, or the keeper where there is no END. exit_known: the exit code as a
@@ -395,21 +484,19 @@ def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: 
     """
     after = " after %.1f s" % seconds
     if reason:
-        return Outcome("fail_q", "fail: " + reason)
+        return "fail: " + reason
     if killed_by:
-        return Outcome("fail_q", "fail: killed by %s%s" % (signal_name(killed_by), after))
+        return "fail: killed by %s%s" % (signal_name(killed_by), after)
     if end is None and exit_known is None:
-        return Outcome("fail_q", "fail: interrupted")
+        return "fail: interrupted"
     if end is None:
-        return Outcome("fail_q", "fail: exit %d, log incomplete" % exit_known)
-    code = end.exit
-    if code in fail_exit_codes:
-        return Outcome("fail_q", "fail: exit %d%s" % (code, after))
+        return "fail: exit %d, log incomplete" % exit_known
+    if end.exit in fail_exit_codes:
+        return "fail: exit %d%s" % (end.exit, after)
     for word in ("fail", "error"):
         if word in hits:
-            return Outcome(word + "_q", "%s: exit %d%s, %s_pattern found" % (word, code, after, word))
-    word = "error" if code else "done"
-    return Outcome(word + "_q", "%s: exit %d%s" % (word, code, after))
+            return "%s: exit %d%s, %s_pattern found" % (word, end.exit, after, word)
+    return "%s: exit %d%s" % ("error" if end.exit else "done", end.exit, after)
 
 
 def row(status: str, started: bool) -> str:
@@ -423,6 +510,27 @@ def row(status: str, started: bool) -> str:
     if status and not read_running(status):
         return "strange"
     return "adopt" if started else "next"
+
+
+def goes_on(shell: bool, tee: bool, remains: bool, over_for: float, grace: float) -> str:
+    """Return what of a run goes on: the "job", "output" on its way to the log, or "" when it is over.
+
+    shell, tee: whether the keepers live. remains: whether processes of a job live that was killed, or
+    whose keeper was: they count as the job. over_for: seconds since the command ended. Output that
+    somebody still holds is waited for `grace` seconds.
+    """
+    if shell or remains:
+        return "job"
+    return "output" if tee and over_for < grace else ""
+
+
+def state_word(*, stopping: bool, running: bool, paused: bool, waits: bool) -> str:
+    """Return the state that is posted."""
+    if stopping:
+        return "stopped"
+    if running:
+        return "running"
+    return "paused" if paused else "waiting" if waits else "idle"
 
 
 def settles_in(now: float, seen_for: float, changed: float, quiet: float) -> float:
@@ -451,62 +559,52 @@ def positive(text: str) -> float:
     return value
 
 
-def yes_no(text: str) -> bool:
-    if text.lower() not in ("yes", "no"):
-        raise ValueError("expected yes or no")
-    return text.lower() == "yes"
+def checked(accepts, expected: str, convert=str):
+    """Return a reader that converts what `accepts` is true for, and says what was expected otherwise."""
+    def read(text: str):
+        if not accepts(text):
+            raise ValueError("expected " + expected)
+        return convert(text)
+    return read
 
 
-def needed(text: str) -> str:
-    if not text:
-        raise ValueError("expected a bash command line")
-    return text
-
-
-def name_list(text: str) -> List[str]:
-    names = [name for name in re.split(r"[,\s]+", text) if name]
-    if not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names):
-        raise ValueError("expected header names, such as COMMAND TICKET")
-    return names
-
-
-def exit_codes(text: str) -> List[int]:
-    words = [word for word in re.split(r"[,\s]+", text) if word]
-    if not all(word.isdecimal() and int(word) <= 255 for word in words):
-        raise ValueError("expected exit codes from 0 to 255, such as 4 255")
-    return [int(word) for word in words]
-
-
-def process_name(text: str) -> str:
-    if len(text) > 15 or "/" in text:
-        raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
-    return text
+def words(text: str) -> List[str]:
+    return [word for word in re.split(r"[,\s]+", text) if word]
 
 
 def pattern(text: str) -> str:
+    if text and not shutil.which("grep"):
+        raise ValueError("expected the command grep in PATH")
     if text and run(["grep", "-qaE", "-e", text]) not in (0, 1):
         raise ValueError("expected a pattern that `grep -E` accepts, which says: " + complaint())
     return text
 
 
-def path_name(text: str) -> str:
-    if not text:
-        raise ValueError("expected a path")
-    return optional_path(text)
-
-
-def optional_path(text: str) -> str:
-    if ".." in text.split("/"):
-        raise ValueError("expected a path without `..`; write it out from /")
+needed = checked(bool, "a bash command line")
+yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no", lambda text: text.lower() == "yes")
+name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in words(text)),
+                    "header names, such as COMMAND TICKET", words)
+exit_codes = checked(lambda text: all(word.isdecimal() and int(word) <= 255 for word in words(text)),
+                     "exit codes from 0 to 255, such as 4 255", lambda text: [int(word) for word in words(text)])
+def process_name(text: str) -> str:
+    if len(text) > 15 or "/" in text:
+        raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
+    if text and not shutil.which("pgrep"):
+        raise ValueError("expected the command pgrep in PATH (of procps)")
     return text
 
+
+optional_path = checked(lambda text: ".." not in text.split("/"), "a path without `..`; write it out from /")
+path_name = checked(bool, "a path", optional_path)
 
 CONFIG = {   # key: (default, reader, meaning)
     "sleep_seconds": ("15", positive, "longest sleep between wakes"),
     "settle_seconds": ("1", read_seconds, "quiet time before a file is taken"),
     "timeout_seconds": ("86400", read_seconds, "a job's limit; 0 is none"),
-    "kill_grace_seconds": ("10", read_seconds, "from TERM to KILL; also how long output that a background process holds is waited for"),
-    "job_command": ('eval "$UOW_COMMAND"', needed, "the configured job: one bash command line, header values are in its environment"),
+    "kill_grace_seconds": ("10", read_seconds,
+                           "from TERM to KILL; also how long output that a background process holds is waited for"),
+    "job_command": ('eval "$UOW_COMMAND"', needed,
+                    "the configured job: one bash command line, header values are in its environment"),
     "required_names": ("COMMAND", name_list, "header names that a UOW must have, separated by spaces"),
     "job_process": ("", process_name, "nothing is launched while a process of this name runs anywhere on the machine"),
     "ready_command": ("", str, "a launch waits until this exits 0"),
@@ -531,15 +629,6 @@ DIRECTORIES = ["wait_q", "priority_q", "currently_executing", "done_q", "error_q
 WAITING, FINISHED = DIRECTORIES[:2], DIRECTORIES[3:6]
 
 
-def shipped_config() -> str:
-    """Return config.txt as it is shipped: every key with its default, commented out."""
-    lines = ["# simple-job-q: NAME :: CONTENT, one a line. Every key is optional; these are the defaults.",
-             "# RELOAD in monitor_reads (or systemctl reload) reads this file again.", ""]
-    for key, (default, _, meaning) in CONFIG.items():
-        lines += ["# " + meaning, ("#%s :: %s" % (key, default)).rstrip(), ""]
-    return "\n".join(lines)
-
-
 def parse_config(text: str, path: str) -> SimpleNamespace:
     """Return the configuration; Unusable names file, line and what is accepted."""
     values, where, root = {}, {}, os.path.dirname(os.path.abspath(path))
@@ -548,8 +637,10 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
         if not line or line.startswith("#"):
             continue
         place, pair = "%s line %d: " % (shown(path), number), split_line(line)
-        if not pair or "\0" in line:
-            raise Unusable(place + ("a NUL byte; expected text" if pair else "%s; expected `NAME :: CONTENT` or a # comment" % shown(line[:MESSAGE_SHOWN])))
+        if not pair:
+            raise Unusable(place + shown(line[:MESSAGE_SHOWN]) + "; expected `NAME :: CONTENT` or a # comment")
+        if "\0" in line:
+            raise Unusable(place + "a NUL byte; expected text")
         key = pair[0].lower()
         if key not in CONFIG:
             raise Unusable(place + "unknown key %s; expected one of %s" % (shown(pair[0]), ", ".join(CONFIG)))
@@ -565,11 +656,13 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
     for key in keys:
         values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
     places = [(key, values[key]) for key in sorted(keys, key=lambda key: key not in where) if values[key]]     # who has a line is named
+    own = [("this file", os.path.abspath(path)), ("monitor.py", os.path.abspath(__file__))]
     for key, place in places:
         named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
-        for other, other_place in places + [("this file", os.path.abspath(path)), ("monitor.py", os.path.abspath(__file__))]:
-            if other != key and (place + "/").startswith(other_place + "/"):
-                raise Unusable(named + "%s is %s %s; expected a place of its own" % (key, "the same as" if place == other_place else "inside", other))
+        for other, there in places + own:
+            if other != key and (place + "/").startswith(there + "/"):
+                how = "the same as" if place == there else "inside"
+                raise Unusable(named + "%s is %s %s; expected a place of its own" % (key, how, other))
         if (root + "/").startswith(os.path.join(place, "")):
             raise Unusable(named + "%s is the root itself or above it; expected a place of its own" % key)
     return SimpleNamespace(**values, root=root, path=os.path.abspath(path))
@@ -579,30 +672,30 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
     """Read a configuration file; Unusable when it cannot be read or is wrong, or is missing and not optional."""
     try:
         with open(path, "rb") as file:
-            text = file.read(READS_BYTES).decode("utf-8", "surrogateescape")
+            data = file.read(READS_BYTES)
     except FileNotFoundError:
         if not optional:
             raise Unusable("%s: no such file; expected a configuration (an empty one will do)" % shown(path)) from None
-        text = ""
+        data = b""
     except OSError as problem:
         raise Unusable("%s: %s; expected a readable file" % (shown(path), problem.strerror)) from None
-    return parse_config(text, path)
+    return parse_config(os.fsdecode(data), path)
 
 
 # ---- Effects: the one door to the shell, files, moves, says -------------------
 
-# Where tools are, a place for what they complain, the delegated cgroup, and the environment: os.environ would encode it anew for each command.
-DOOR = SimpleNamespace(paths={}, note=None, lock=[], cgroup="", environment=dict(os.environ))
+# A place for what tools complain, what they inherit so that they hold the Monitor's lock, the delegated cgroup,
+# and the environment: os.environ would encode it anew for each command.
+DOOR = SimpleNamespace(note=-1, lock=[], cgroup="", environment=dict(os.environ))
 
 
-def tool(name: str) -> str:
-    """Return the path of a command, looked up once; OSError when there is none."""
-    if name not in DOOR.paths:
-        found = shutil.which(name)
-        if not found:
-            raise OSError(errno.ENOENT, "no command %s in PATH" % name)
-        DOOR.paths[name] = found
-    return DOOR.paths[name]
+@contextlib.contextmanager
+def closing(fd: int) -> Iterator[int]:
+    """Close an open file at the end of a `with`, also when it ends in an error."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), env=None, session=False) -> int:
@@ -613,13 +706,15 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
     """
     actions = []
     for number, fd in enumerate((stdin, stdout, stderr)):
-        if fd is None:
-            actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDONLY if number == 0 else os.O_WRONLY, 0))
-        else:
-            actions.append((os.POSIX_SPAWN_DUP2, fd, number))
+        mode = os.O_RDONLY if number == 0 else os.O_WRONLY
+        actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", mode, 0) if fd is None else
+                       (os.POSIX_SPAWN_DUP2, fd, number))
     actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(extra)]
-    return os.posix_spawn(tool(argv[0]), argv, DOOR.environment if env is None else env, file_actions=actions,
-                          setsigmask=[], setsigdef=AS_AT_LOGIN, setsid=session)
+    try:
+        return os.posix_spawnp(argv[0], argv, DOOR.environment if env is None else env, file_actions=actions,
+                               setsigmask=[], setsigdef=AS_AT_LOGIN, setsid=session)
+    except FileNotFoundError:
+        raise OSError(errno.ENOENT, "no command %s in PATH" % argv[0]) from None
 
 
 def run(argv: List[str], stdin=None, stdout=None) -> int:
@@ -627,15 +722,15 @@ def run(argv: List[str], stdin=None, stdout=None) -> int:
 
     It holds the Monitor's lock, too: a `mv` that outlives its Monitor must be over before the next one looks.
     """
-    if DOOR.note is None:
+    if DOOR.note < 0:
         DOOR.note = os.memfd_create("note")
-    return os.waitstatus_to_exitcode(os.waitpid(spawn(argv, stdin=stdin, stdout=stdout, stderr=DOOR.note, extra=DOOR.lock), 0)[1])
+    pid = spawn(argv, stdin=stdin, stdout=stdout, stderr=DOOR.note, extra=DOOR.lock)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def complaint() -> str:
     """Return what the last failed command wrote on stderr, and forget it."""
-    size = os.fstat(DOOR.note).st_size
-    text = os.pread(DOOR.note, 400, 0).decode("utf-8", "replace").strip() if size else ""
+    text = os.pread(DOOR.note, 400, 0).decode("utf-8", "replace").strip()
     os.ftruncate(DOOR.note, 0)
     os.lseek(DOOR.note, 0, os.SEEK_SET)
     return shown(text.splitlines()[0]) if text else "no reason given"
@@ -643,11 +738,8 @@ def complaint() -> str:
 
 def output_of(argv: List[str]) -> Tuple[int, bytes]:
     """Run a command and return its exit code and the first mebibyte of what it wrote."""
-    fd = os.memfd_create("output")
-    try:
+    with closing(os.memfd_create("output")) as fd:
         return run(argv, stdout=fd), os.pread(fd, READS_BYTES, 0)
-    finally:
-        os.close(fd)
 
 
 def boot_seconds() -> float:
@@ -665,20 +757,6 @@ def boot_mark() -> str:
         return file.read()[:8]
 
 
-def sync(m, *targets) -> None:
-    """Make files (fds) and directories (paths) survive a power cut; OSError when that is not sure."""
-    if m.config.durable:
-        for target in targets:
-            if isinstance(target, int):
-                os.fdatasync(target)                 # content and size; a new mtime alone is not worth a write of the journal
-                continue
-            fd = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-
-
 def say(m, text: str, level: int = 6) -> None:
     """Write one line to monitor_says and to standard output; a failure is no reason to stop.
 
@@ -692,20 +770,19 @@ def say(m, text: str, level: int = 6) -> None:
         os.write(1, os.fsencode(journal + "\n"))
     except (OSError, UnicodeError):
         pass                                        # the journal is away; the file still has it
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        fd = os.open(m.config.monitor_says, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
-        try:
+        with closing(os.open(m.config.monitor_says, flags, 0o644)) as fd:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
                 raise OSError(errno.EINVAL, "not a regular file of its own")
-            data = os.fsencode(("\n" if m.half_line else "") + line + "\n")
+            data = os.fsencode("\n" * m.half_line + line + "\n")
             m.half_line = os.write(fd, data) != len(data)
-        finally:
-            os.close(fd)
     except (OSError, UnicodeError) as problem:
         if not m.says_broken:                        # said on standard output alone, once
             m.says_broken = True
-            say(m, "%s cannot be written (%s): what is said goes to standard output only" % (shown(m.config.monitor_says), reason_of(problem)), 4)
+            say(m, "%s cannot be written (%s): what is said goes to standard output only"
+                % (shown(m.config.monitor_says), reason_of(problem)), 4)
     else:
         if m.says_broken:
             m.says_broken = False
@@ -731,18 +808,26 @@ def ends(m, key) -> None:
         say(m, "over: " + text, 5)
 
 
+def again(m, seconds: float = RETRY_SECONDS) -> float:
+    """Wake when it is time for another try, no later than after sleep_seconds; return when, in seconds after boot."""
+    m.due.append(boot_seconds() + min(seconds, m.config.sleep_seconds))
+    return m.due[-1]
+
+
 def is_directory(m, path: str) -> bool:
     """Tell whether a directory of ours is there, no link, on the root's file system; say it once if not."""
+    what = "is no longer a directory on this file system: it rests until it is one again"
     try:
         found = os.lstat(path)
-        good = stat.S_ISDIR(found.st_mode) and found.st_dev == m.device
-    except OSError:
-        good = False
-    if good:
-        ends(m, ("directory", path))
-    else:
-        begins(m, ("directory", path), "%s is no longer a directory on this file system: it rests until it is one again" % shown(path))
-    return good
+        if stat.S_ISDIR(found.st_mode) and found.st_dev == m.device:
+            ends(m, ("directory", path))
+            return True
+    except FileNotFoundError:
+        pass
+    except OSError as problem:
+        what = "cannot be reached (%s): it rests until it can" % reason_of(problem)
+    begins(m, ("directory", path), "%s %s" % (shown(path), what))
+    return False
 
 
 def is_usable(m, path: str) -> bool:
@@ -752,12 +837,30 @@ def is_usable(m, path: str) -> bool:
     if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         ends(m, ("access", path))
         return True
-    begins(m, ("access", path), "%s cannot be read and written by %s: it rests until it can" % (shown(path), owner_name(os.geteuid())))
+    begins(m, ("access", path), "%s cannot be read and written by %s: it rests until it can"
+           % (shown(path), owner_name(m.uid)))
     return False
 
 
-def move(m, source: str, directory: str, name: Optional[str] = None, lasting: bool = True) -> Optional[str]:
-    """Move a file with `mv`, never over another: under the next free name where the name is taken.
+def state_of(path: str) -> Optional[Tuple[int, int, int]]:
+    """Return what changes when a file, or the names in a directory, change: mtime, size, inode; None if it is not there."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def is_still(state: Optional[Tuple[int, int, int]]) -> bool:
+    """Tell whether a later change would show in a directory's time: one within the same clock tick would leave no trace.
+
+    A time far ahead is no better: a clock was set back.
+    """
+    return state is not None and abs(time.time() - state[0] / 1e9) >= TICK_SECONDS
+
+
+def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool = True) -> Optional[str]:
+    """Move a file, never over another: under the next free name where the name is taken.
 
     Return the path it has then, or None when somebody else took the source away. OSError when it
     could not be moved. By version, `mv -n` exits 0 or 1 when it declines, and it may be killed
@@ -783,7 +886,7 @@ def move(m, source: str, directory: str, name: Optional[str] = None, lasting: bo
             if lasting:
                 sync(m, directory, os.path.dirname(source))
             if number > 1:
-                say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), shown(os.path.basename(directory)), shown(os.path.basename(target))), 5)
+                say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), base(directory), base(target)), 5)
             return target
         if not os.path.lexists(source):
             return None
@@ -792,7 +895,7 @@ def move(m, source: str, directory: str, name: Optional[str] = None, lasting: bo
     raise OSError(errno.EEXIST, "no free name")
 
 
-def move_all(m, source: str, names: List[str], directory: str) -> None:
+def mv_all(m, source: str, names: List[str], directory: str) -> None:
     """Move hundreds of files for the price of one `mv`; what stays behind is for the caller to look at."""
     if names and is_directory(m, directory) and is_directory(m, source):
         if run(["mv", "-n", "-t", directory, "--"] + [os.path.join(source, name) for name in names]):
@@ -800,7 +903,29 @@ def move_all(m, source: str, names: List[str], directory: str) -> None:
         sync(m, directory, source)
 
 
-def open_regular(path: str, flags: int) -> int:
+def trash(m, path: str, why: str, place: str = "", moved: bool = False) -> None:
+    """Move what is no UOW to trash, and say why; place: where people know it from; moved: it is there already."""
+    try:
+        if moved or mv(m, path, m.config.trash):
+            ends(m, ("trash", path))
+            say(m, "%s in %s goes to trash: %s" % (base(path), base(place or os.path.dirname(path)), why), 4)
+    except OSError as problem:
+        begins(m, ("trash", path), "%s is no UOW (%s), but cannot be moved to trash: %s"
+               % (shown(path), why, reason_of(problem)))
+
+
+def sync(m, *targets) -> None:
+    """Make files (fds) and directories (paths) survive a power cut; OSError when that is not sure."""
+    if m.config.durable:
+        for target in targets:
+            if isinstance(target, int):
+                os.fdatasync(target)                 # content and size; a new mtime alone is not worth a write of the journal
+            else:
+                with closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+                    os.fsync(fd)
+
+
+def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
     """Open a file without following or waiting; Busy, OSError, or BadUow where it is no regular file."""
     if not stat.S_ISREG(os.lstat(path).st_mode):      # a device is not even opened
         raise BadUow("not a regular file; expected a text file")
@@ -814,25 +939,16 @@ def open_regular(path: str, flags: int) -> int:
         raise
 
 
-def to_write(fd: int) -> int:
-    """Open the very inode of an open file for writing; Busy while somebody has a lease on it, which an open would wait for."""
-    try:
-        return os.open("/proc/self/fd/%d" % fd, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-    except BlockingIOError:
-        raise Busy() from None
-
-
 def open_still(path: str) -> int:
     """Open a file that nobody is writing for reading, without following or waiting; Busy, BadUow or OSError.
 
     A read lease is granted only while no process has the file open for writing. The kernel
     refuses it for other people's files (EACCES): those rest on the quiet time alone.
     """
-    fd = open_regular(path, os.O_RDONLY)
+    fd = open_regular(path)
     try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as problem:
         if problem.errno == errno.EAGAIN:
             os.close(fd)
@@ -840,15 +956,29 @@ def open_still(path: str) -> int:
     return fd
 
 
-def read_uow(fd: int, required) -> Tuple[bytes, Uow]:
-    """Return the first bytes of an open file and the Uow that they are; BadUow says what is wrong."""
+def reopen(fd: int, flags: int = os.O_RDWR) -> int:
+    """Open the very inode of an open file again; Busy while somebody has a lease on it, which an open would wait for."""
+    try:
+        return os.open("/proc/self/fd/%d" % fd, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    except BlockingIOError:
+        raise Busy() from None
+
+
+def read_uow(fd: int, required=()) -> Uow:
+    """Return the Uow in an open file; BadUow says what is wrong."""
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         raise BadUow("not a regular file; expected a text file")
-    if found.st_nlink != 1:
+    if found.st_nlink > 1:
         raise BadUow("%d hard links; expected a file of its own (use cp)" % found.st_nlink)
-    head = os.pread(fd, HEAD_BYTES + 1, 0)
-    return head, parse_uow(head, required)
+    return parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), required)
+
+
+def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
+    """Write every byte or raise OSError; in place from `at` where given."""
+    while data:
+        done = os.write(fd, data) if at is None else os.pwrite(fd, data, at)
+        data, at = data[done:], at if at is None else at + done
 
 
 def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=None, lasting=True) -> None:
@@ -861,35 +991,38 @@ def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=No
     new = os.path.join(os.path.dirname(path), os.fsdecode(b".new." + os.fsencode(os.path.basename(path))[:240]))
     if os.path.lexists(new):
         os.unlink(new)                               # never written into: it may be a link that somebody planted
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        write_all(fd, data)
-        if rest is not None and run(["cat"], stdin=rest, stdout=fd):
-            raise OSError(errno.EIO, "cat: " + complaint())
-        if like is not None:
-            for owner, group in ((like.st_uid, like.st_gid), (-1, like.st_gid)):
-                try:                                 # only root gives files away; the name stands in line 1
-                    os.fchown(fd, owner, group)
-                    break
-                except PermissionError:
-                    pass
-            mode = stat.S_IMODE(like.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
-        os.fchmod(fd, mode)
-        if lasting:
-            sync(m, fd)
-        os.replace(new, path)
-    except BaseException:
-        os.unlink(new)
-        raise
-    finally:
-        os.close(fd)
+    with closing(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)) as fd:
+        try:
+            write_all(fd, data)
+            if rest is not None and run(["cat"], stdin=rest, stdout=fd):
+                raise OSError(errno.EIO, "cat: " + complaint())
+            if like is not None:
+                for owner in (like.st_uid, -1):
+                    try:                             # only root gives files away; the name stands in line 1
+                        os.fchown(fd, owner, like.st_gid)
+                        break
+                    except PermissionError:
+                        pass
+                mode = stat.S_IMODE(like.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
+            os.fchmod(fd, mode)
+            if lasting:
+                sync(m, fd)
+            os.replace(new, path)
+        except BaseException:
+            os.unlink(new)
+            raise
 
 
-def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
-    """Write every byte or raise OSError; in place from `at` where given."""
-    while data:
-        done = os.write(fd, data) if at is None else os.pwrite(fd, data, at)
-        data, at = data[done:], at if at is None else at + done
+def set_status(m, fd: int, text: str) -> None:
+    """Change the STATUS of a UOW in place: one write of a fixed width, whatever the size of the log.
+
+    BadUow where it has no padded STATUS any more: somebody has saved another header over it.
+    """
+    at = read_uow(fd).status_at
+    if at < 0:
+        raise BadUow("its padded STATUS line is gone")
+    write_all(fd, status_line(text), at)
+    sync(m, fd)
 
 
 def is_ours(m, found: os.stat_result) -> bool:
@@ -919,22 +1052,18 @@ def notify(text: str) -> None:
 
 
 def tell_systemd(m) -> None:
-    """Tell systemd that the Monitor is ready, what it does (once a second at most), and that it does not hang.
+    """Tell systemd that the Monitor is ready, what it does, and that it does not hang: once a second at most.
 
     Called by the cycle and by nothing else, so that a cycle that hangs is noticed.
     """
     if "NOTIFY_SOCKET" not in os.environ:
         return
-    now, text, told = boot_seconds(), status_text(m), m.told
-    quarter = int(os.environ.get("WATCHDOG_USEC", 0)) / 4e6
-    if told.ready and text != told.text and now < told.at + 1:
-        m.due.append(told.at + 1)
-        text = told.text
-    if text != told.text or quarter and now >= told.fed + quarter:
-        notify("WATCHDOG=1\nSTATUS=" + text + ("" if told.ready else "\nREADY=1"))
-        m.told = SimpleNamespace(ready=True, text=text, at=now if text != told.text else told.at, fed=now)
-    if quarter:
-        m.due.append(m.told.fed + quarter)
+    now, text = boot_seconds(), status_text(m)
+    feed_at = m.told_at + int(os.environ.get("WATCHDOG_USEC", 0)) / 4e6 if "WATCHDOG_USEC" in os.environ else float("inf")
+    if not m.told or now >= (m.told_at + 1 if text != m.told else feed_at):
+        notify("READY=1\n" * (not m.told) + "WATCHDOG=1\nSTATUS=" + text)
+        m.told, m.told_at = text, now
+    m.due.append(m.told_at + 1 if text != m.told else feed_at)
 
 
 def status_text(m) -> str:
@@ -978,11 +1107,8 @@ def divide_cgroup() -> None:
 
 def write_cgroup(path: str, text: str) -> None:
     """Write to a file that the kernel offers; OSError where it does not, and no file is made."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
+    with closing(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as fd:
         os.write(fd, text.encode())
-    finally:
-        os.close(fd)
 
 
 def cgroup_of(run: str) -> str:
@@ -1022,8 +1148,8 @@ def append_used(job: Job, end_at: int) -> None:
             with open(place + "/memory.peak") as file:
                 text += ", memory peak %.1f MiB" % (int(file.read()) / 1048576)
         if b"\n==== JOB USED cpu " not in os.pread(job.fd, HEAD_BYTES, end_at):
-            with open("/proc/self/fd/%d" % job.fd, "ab", buffering=0) as log:    # appends, like a tee whose input is still held
-                log.write((text + "\n").encode())
+            with closing(reopen(job.fd, os.O_WRONLY | os.O_APPEND)) as log:      # appends, like a tee whose input is still held
+                os.write(log, (text + "\n").encode())
     except OSError:
         pass
 
@@ -1041,23 +1167,23 @@ def remove_cgroups() -> None:
 # ---- Survey: what is there ------------------------------------------------------
 
 class Waiting:
-    """What is known of one waiting directory. All of it can be read again from disk."""
+    """What is known of one waiting directory. All of it can be read again from disk. Times are seconds after boot."""
 
     def __init__(self, key: str, path: str):
         self.key, self.path = key, path
-        self.listed = None          # the directory's mtime and inode at the last listing
-        self.again_at = 0.0         # when the next listing may be made, seconds after boot
-        self.racy_seconds = TICK_SECONDS                   # until the look after one that came too soon to be sure
-        self.known: Dict[str, int] = {}                    # name -> inode
-        self.ready: List[Tuple[int, str]] = []             # (enqueued, name), in starting order
-        self.fresh: List[tuple] = []                       # heap of (look at, changed, name): not judged yet
-        self.seen: Dict[str, tuple] = {}                   # name -> (size, mtime, first seen so)
-        self.arrived: Dict[str, int] = {}                  # name -> ctime when first seen, microseconds
-        self.take: List[str] = []                          # to be stamped
-        self.bad: List[str] = []                           # to be trashed, after what is to be stamped
-        self.stuck: Dict[str, float] = {}                  # name -> when to try again
-        self.left = TAKEN_PER_WAKE                         # how many could not leave the private directory: at start-up nobody knows
-        self.edit_at = 0.0                                 # when that is tried again, seconds after boot
+        self.listed = None                       # state_of(path) at the last listing, None when that may have missed a change
+        self.again_at = 0.0                      # when the next listing may be made
+        self.racy_seconds = TICK_SECONDS         # until the look after one that came too soon to be sure
+        self.known: Dict[str, int] = {}          # name -> inode
+        self.fresh: List[tuple] = []             # heap of (look at, changed, name): not judged yet
+        self.seen: Dict[str, tuple] = {}         # name -> (size, mtime, first seen so)
+        self.arrived: Dict[str, int] = {}        # name -> ctime when first seen, microseconds since 1970
+        self.stuck: Dict[str, float] = {}        # name -> seconds until the next try
+        self.ready: List[Tuple[int, str]] = []   # (enqueued, name), in starting order
+        self.take: List[str] = []                # to be stamped
+        self.bad: List[str] = []                 # to be trashed, after what is to be stamped
+        self.left = TAKEN_PER_WAKE               # how many could not leave the private directory: at start-up nobody knows
+        self.edit_at = 0.0                       # when that is tried again
 
     def to_take(self) -> List[str]:
         """Return the names that are to be taken in hand next: not many, and fewer while some cannot leave it again."""
@@ -1072,6 +1198,16 @@ class Waiting:
         for memory in (self.known, self.seen, self.arrived, self.stuck):
             memory.pop(name, None)
 
+    def drop(self, names: Set[str]) -> None:
+        """Forget files that are gone, wherever they stood."""
+        for name in names:
+            self.forget(name)
+        self.fresh = [item for item in self.fresh if item[2] not in names]
+        heapq.heapify(self.fresh)
+        self.ready = [item for item in self.ready if item[1] not in names]
+        self.take = [name for name in self.take if name not in names]
+        self.bad = [name for name in self.bad if name not in names]
+
     def may_run(self) -> bool:
         """Tell whether there are files that may turn out to be the next to run."""
         return bool(self.ready or self.take or len(self.fresh) > len(self.stuck))
@@ -1081,22 +1217,24 @@ class Waiting:
         return bool(self.bad or self.may_run())
 
 
-def state_of_directory(path: str):
-    """Return what changes when names in a directory change, None when it is no directory."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return (found.st_mtime_ns, found.st_ino) if stat.S_ISDIR(found.st_mode) else None
+def survey(m) -> None:
+    """Bring what is known of the directories up to date. One survey serves the whole cycle: moves keep it so."""
+    now = boot_seconds()
+    for queue in m.waiting:
+        list_waiting(m, queue, now)
+        look_at_fresh(m, queue, now)
+    survey_hand(m)
+    survey_ended(m)
 
 
 def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
-    """Bring the names up to date, if the directory has changed and a listing is due; stamped: because another Monitor stamped some.
+    """Bring the names up to date, if the directory has changed and a listing is due.
 
-    A kept listing is what makes the cost per job flat. Listings may take a twentieth of the time, however
-    fast names come and go; in a directory of some hundred files that is at once.
+    stamped: another Monitor has stamped some, so at once. A kept listing is what makes the cost per job
+    flat. Listings may take a twentieth of the time, however fast names come and go; in a directory of some
+    hundred files that is at once.
     """
-    state = state_of_directory(queue.path)
+    state = state_of(queue.path)
     if state is not None and state == queue.listed:
         return
     if now < queue.again_at and not stamped:
@@ -1106,7 +1244,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         return
     if not is_usable(m, queue.path):
         for name in queue.stuck:
-            ends(m, ("file", queue.path, name))
+            is_gone(m, queue, name)
         queue.__init__(queue.key, queue.path)
         return
     began, readmes, there, back = boot_seconds(), [], {}, set_back(m)
@@ -1116,17 +1254,11 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
                 readmes.append(entry.name)
             elif not NEVER_RUN.fullmatch(entry.name):
                 there[entry.name] = entry.inode()
-    gone = [name for name, inode in queue.known.items() if there.get(name) != inode]
-    for name in gone:
-        queue.forget(name)
-        ends(m, ("file", queue.path, name))
+    gone = {name for name, inode in queue.known.items() if there.get(name) != inode}
     if gone:
-        left = set(gone)
-        queue.ready = [item for item in queue.ready if item[1] not in left]
-        queue.fresh = [item for item in queue.fresh if item[2] not in left]
-        queue.take = [name for name in queue.take if name not in left]
-        queue.bad = [name for name in queue.bad if name not in left]
-        heapq.heapify(queue.fresh)
+        queue.drop(gone)
+        for name in gone:
+            is_gone(m, queue, name)
     for name, inode in there.items():
         if name not in queue.known:
             try:
@@ -1139,35 +1271,35 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
     one_readme(m, queue.path, readmes)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
-    # A change within the file system's clock tick after this listing would leave no trace in the time.
-    racy = abs(time.time() - state[0] / 1e9) < TICK_SECONDS if state else True     # far ahead, too: a clock was set back
-    queue.listed = None if racy else state
-    if racy:
+    if is_still(state):
+        queue.listed, queue.racy_seconds = state, TICK_SECONDS
+    else:                                            # where names come and go without end, less and less often
+        queue.listed = None
         m.due.append(ended + queue.racy_seconds)
-    queue.racy_seconds = min(0.5, 2 * queue.racy_seconds) if racy else TICK_SECONDS     # where names come and go without end, less and less often
+        queue.racy_seconds = min(0.5, 2 * queue.racy_seconds)
 
 
 def set_back(m) -> int:
-    """Return by how many microseconds the clock was set back since the start; what arrives then is stamped as if it had not been, and keeps its turn."""
-    offset = time.time() - boot_seconds()
-    m.clock_ahead = max(m.clock_ahead, offset)
-    back = m.clock_ahead - offset
-    if abs(back - m.clock_back) >= 1:
-        m.clock_back = back
-        say(m, "the clock was set %s: new UOWs are stamped %g s ahead of it, so that they keep their turn" % ("back" if back >= 1 else "right", round(back)), 5)
-    return int(back * 1e6) if back >= 1 else 0
+    """Return by how many microseconds the clock was set back since the start, 0 if it was not.
+
+    What arrives then is stamped as if it had not been, and keeps its turn.
+    """
+    ahead = time.time() - boot_seconds()
+    m.clock = max(m.clock, ahead)
+    back = m.clock - ahead
+    if back < 1:
+        ends(m, "clock")
+        return 0
+    begins(m, "clock", "the clock was set back by %.0f s: new UOWs are stamped ahead of it, so that they keep their turn"
+           % back, 5)
+    return int(back * 1e6)
 
 
 def one_readme(m, path: str, names: List[str]) -> None:
     """Keep the newest README of a directory; the others go to trash."""
-    if len(names) > 1 and path != m.config.trash:
-        def age(name):
-            try:
-                return os.lstat(os.path.join(path, name)).st_mtime_ns, name
-            except OSError:
-                return 0, name
-        for name in sorted(names, key=age)[:-1]:
-            trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % shown(os.path.basename(path)))
+    if len(names) > 1 and path not in (m.config.trash, m.config.archive):
+        for name in sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))[:-1]:
+            trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
 
 
 def look_at_fresh(m, queue: Waiting, now: float) -> None:
@@ -1176,49 +1308,44 @@ def look_at_fresh(m, queue: Waiting, now: float) -> None:
     while queue.fresh and queue.fresh[0][0] <= now and boot_seconds() < until:
         _, changed, name = heapq.heappop(queue.fresh)
         if name in queue.known:
-            again = look_at_file(m, queue, name, now)
-            if again:
-                heapq.heappush(queue.fresh, (now + again, changed, name))
+            later = look_at_file(m, queue, name, now)
+            if later:
+                heapq.heappush(queue.fresh, (now + later, changed, name))
     if queue.fresh:
         m.due.append(queue.fresh[0][0])
 
 
 def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     """Judge one file; return in how many seconds to look again, 0 when that is settled."""
-    path, quiet = os.path.join(queue.path, name), m.config.settle_seconds
+    path, quiet, key = os.path.join(queue.path, name), m.config.settle_seconds, ("file", queue.path, name)
     try:
         found = os.lstat(path)
         stamp = (found.st_size, found.st_mtime_ns)
         if queue.seen.get(name, (None,))[0] != stamp:
             queue.seen[name] = (stamp, now)
-        regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-        # What cannot be a UOW is given its quiet time from the last change of anything: a drop by link and unlink is one for a moment.
-        wait = settles_in(time.time(), now - queue.seen[name][1], found.st_mtime if regular else max(found.st_mtime, found.st_ctime), quiet)
+        seen_for = now - queue.seen[name][1]
+        wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
         if wait > 0:
             return max(wait, 0.001)
-        if not regular:
-            queue.bad.append(name)
-            return 0
-        fd = open_still(path)
-        try:
-            _, uow = read_uow(fd, m.config.required_names)
-        finally:
-            os.close(fd)
+        with closing(open_still(path)) as fd:
+            uow = read_uow(fd, m.config.required_names)
         if is_stamped(uow) and is_ours(m, found):
             bisect.insort(queue.ready, (uow.enqueued, name))
-            ends(m, ("file", queue.path, name))
+            ends(m, key)
         else:
             queue.take.append(name)                  # what was said of it ends when it is put back
     except FileNotFoundError:
         queue.forget(name)
-        ends(m, ("file", queue.path, name))
+        is_gone(m, queue, name)
     except Busy as problem:                          # the longer it is held, the less often it is looked at
-        if now - queue.seen[name][1] > 5 + 5 * quiet:
-            begins(m, ("file", queue.path, name), "%s in %s waits: %s" % (shown(name), shown(os.path.basename(queue.path)), problem.strerror))
-        return min(max(quiet, 0.1, (now - queue.seen[name][1]) / 10), m.config.sleep_seconds)
+        if seen_for > 5 + 5 * quiet:
+            begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), problem.strerror))
+        return min(max(quiet, 0.1, seen_for / 10), m.config.sleep_seconds)
     except BadUow:
-        if time.time() - found.st_ctime < quiet and now - queue.seen[name][1] < quiet:
-            return max(quiet, 0.001)
+        # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
+        wait = settles_in(time.time(), seen_for, found.st_ctime, quiet)
+        if wait > 0:
+            return max(wait, 0.001)
         queue.bad.append(name)
     except OSError as problem:
         return rest(m, queue, name, problem)
@@ -1226,103 +1353,175 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     return 0
 
 
-def give_back(m, queue: Waiting, path: str, problem: OSError) -> None:
-    """Put a claimed UOW that cannot be opened back where it waits, so that it does not keep the others waiting."""
-    target = move(m, path, queue.path)
-    if target:
-        name = os.path.basename(target)
-        queue.known[name] = os.lstat(target).st_ino
-        heapq.heappush(queue.fresh, (boot_seconds() + rest(m, queue, name, problem), 0, name))
-
-
-def rest(m, queue: Waiting, name: str, problem: OSError) -> float:
+def rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
     """Leave a file alone that cannot be handled now, say so once, and return when to look again: soon the first time."""
-    if ("file", queue.path, name) in m.conditions:   # what failed once may have failed in passing: --until-empty waits for it
+    key = (kind, queue.path, name)
+    if key in m.conditions:                          # what failed once may have failed in passing: --until-empty waits for it
         queue.stuck[name] = m.config.sleep_seconds
-    begins(m, ("file", queue.path, name), "%s in %s: %s; it is left there and tried again"
-           % (shown(name), shown(os.path.basename(queue.path)), reason_of(problem)))
-    return queue.stuck.get(name, min(1, m.config.sleep_seconds))
+    begins(m, key, "%s in %s: %s; it is left there and tried again" % (shown(name), base(queue.path), reason_of(problem)))
+    return queue.stuck.get(name, min(RETRY_SECONDS, m.config.sleep_seconds))
 
 
-def survey(m) -> None:
-    """Bring what is known of the waiting directories, of currently-executing and of the job up to date."""
-    now = boot_seconds()
-    for queue in m.waiting:
-        list_waiting(m, queue, now)
-        look_at_fresh(m, queue, now)
-    survey_hand(m)
-    survey_ended(m)
-    if m.job:
-        look_at_job(m, m.job)
-        if not m.job:
-            survey_hand(m)                           # a second one under way comes before any new one
+def look_later(m, queue: Waiting, name: str, problem: OSError) -> None:
+    """Let a file rest that is known and valid, but could not be taken."""
+    heapq.heappush(queue.fresh, (boot_seconds() + rest(m, queue, name, problem, "take"), 0, name))
+
+
+def is_gone(m, queue: Waiting, name: str) -> None:
+    """What was said of a file that waited is over."""
+    ends(m, ("file", queue.path, name))
+    ends(m, ("take", queue.path, name))
 
 
 def survey_hand(m) -> None:
-    """Find the row of each UOW in currently-executing that is not the job known: the table at the top."""
-    m.hand, config, left = [], m.config, set()
-    for name in sorted(os.listdir(config.currently_executing)):
-        path = os.path.join(config.currently_executing, name)
-        if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or (m.job and name == m.job.name):
+    """Find the row of each UOW in currently-executing that is not the job known: the table at the top.
+
+    The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
+    """
+    m.hand, m.over, m.unclear, left, place = [], [], False, set(), m.config.currently_executing
+    if not is_usable(m, place) or not has_lock(m, place):
+        m.unclear = True
+        return
+    for name in sorted(os.listdir(place)):
+        path = os.path.join(place, name)
+        if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
         try:
-            fd = open_uow(path)
-            try:
-                head, uow = read_uow(fd, m.config.required_names)
-                running = read_running(uow.status)
-                found = row(uow.status, bool(running) and has_start(fd, running))
+            with closing(open_regular(path, os.O_RDWR)) as fd:
+                uow = read_uow(fd, m.config.required_names)
+                running = trace_of_run(m, fd, uow)
+                found = row(uow.status, bool(running))
                 if found == "adopt" and not m.job:
-                    m.job, fd = adopt(m, name, fd, head, uow, running), -1
-            finally:
-                if fd >= 0:
-                    os.close(fd)
+                    m.job = adopt(m, path, fd, uow, running)
+                elif found == "adopt":
+                    m.unclear = True
             if found == "next":
                 m.hand.append(name)
             elif found == "ended":
-                file_uow(m, name, uow, last_run(path))
+                m.over.append((name, uow, ""))
             elif found == "strange":
                 left.add(("hand", name))
-                begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left there. "
-                       "mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
+                begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
+                       "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
         except BadUow as problem:
-            quiet = m.config.settle_seconds          # a job's `sed -i` makes its copy here, too
-            state = state_of_file(path)
+            state, quiet = state_of(path), m.config.settle_seconds
             if state and 0 <= time.time() - state[0] / 1e9 < quiet:
-                m.due.append(boot_seconds() + quiet)
+                m.due.append(boot_seconds() + quiet)         # a job's `sed -i` makes its copy here, too
             else:
                 trash(m, path, str(problem))
         except FileNotFoundError:
             pass
         except OSError as problem:
             left.add(("hand", name))
-            begins(m, ("hand", name), "%s in currently-executing: %s; it is left there and tried again" % (shown(name), reason_of(problem)))
+            begins(m, ("hand", name), "%s in currently-executing: %s; it is left there and tried again"
+                   % (shown(name), reason_of(problem)))
             if not isinstance(problem, PermissionError):
-                m.launch_at = boot_seconds() + min(1, config.sleep_seconds)      # it may be under way: nothing is started beside it
+                m.unclear = True                     # it may be under way: nothing is started beside it
+                again(m)
     for key in [key for key in m.conditions if key[0] == "hand" and key not in left]:
         ends(m, key)
 
 
+def has_lock(m, path: str) -> bool:
+    """Tell whether currently-executing is this Monitor's; where another directory has taken its place, lock that."""
+    there = state_of(path)
+    if there and there[2] == os.fstat(m.lock).st_ino:
+        return True
+    try:
+        fresh = lock(m.config)
+    except BlockingIOError:
+        begins(m, "lock", "%s is another directory than before, and another Monitor has it: nothing is started"
+               % shown(path), 3)
+        return False
+    os.close(m.lock)
+    m.lock, DOOR.lock = fresh, [fresh]
+    ends(m, "lock")
+    say(m, "%s is another directory than before: locked anew" % shown(path), 4)
+    return True
+
+
 def last_run(path: str) -> str:
     """Return the mark in the last JOB END line near the end of a UOW, '' where there is none."""
-    with open(path, "rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-        return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", file.read()) or [b""])[-1].decode()
+    with closing(open_regular(path)) as fd:
+        tail = os.pread(fd, 4096, max(0, os.fstat(fd).st_size - 4096))
+    return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
 
 
-def has_start(fd: int, running: Running) -> bool:
-    """Tell whether the START line of this run stands where its STATUS says."""
-    line = os.pread(fd, 200, running.at)
-    found = re.match(rb"==== JOB START \S+ run (\S+)\n", line)
-    return found is not None and found.group(1) == running.run.encode()
+def trace_of_run(m, fd: int, uow: Uow) -> Optional[Running]:
+    """Return the run that has begun according to a UOW: its START line is there, or else its END line; None if none has.
+
+    START stands where STATUS says, as a rule. An editor that saved an older or a longer header over a running
+    UOW has moved it, or taken it away together with STATUS: then it is searched for.
+    """
+    running = read_running(uow.status)
+    size = os.fstat(fd).st_size
+    if running:
+        found = re.match(rb"==== JOB START \S+ run (\S+)\n", os.pread(fd, 200, running.at))
+        if found and found[1] == running.run.encode():
+            return running
+    elif uow.status or not 0 <= uow.log_at < size:
+        return None
+    tail = os.pread(fd, 4096, max(uow.log_at, size - 4096))
+    last = (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
+    if not (running or last):
+        return None
+    at = find_start(m, fd, running.run if running else last)
+    if at >= 0:                                      # of a run that STATUS does not name: an earlier one
+        return running and running._replace(at=at)
+    return running if running and running.run == last else None if running else Running(last, uow.log_at, "")
 
 
-# ---- Processes of a run -----------------------------------------------------------
+def find_start(m, fd: int, run: str) -> int:
+    """Return the byte offset of a run's START line, -1 if there is none; OSError where that cannot be told."""
+    wanted = "^==== JOB START [^ ]+ run %s$" % re.escape(run)
+    code, found = output_of(["grep", "-obaE", "-m", "1", "-e", wanted, "/proc/%d/fd/%d" % (os.getpid(), fd)])
+    if code > 1 or code < 0:
+        raise OSError(errno.EIO, "grep exit %d: %s" % (code, complaint()))
+    return int(found.split(b":")[0]) if code == 0 else -1
 
-class Process(NamedTuple):
-    pid: int
-    role: str                   # 'shell' or 'tee' for the keepers, '' for the job's own
-    name: str
 
+def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
+    """Take up a run that another Monitor started: its processes are found by the run's mark."""
+    start = re.match(rb"==== JOB START (\S+) run \S+\n", os.pread(fd, 200, running.at))
+    try:
+        since = read_time(start[1].decode()) if start else wall_microseconds()
+    except ValueError:
+        since = wall_microseconds()                  # somebody edited the START line
+    job = Job(m, path, os.dup(fd), uow, running, running.at + (start.end() if start else 0), since)
+    job.keepers = {process.role: process.pid for process in hold(job) if process.role}
+    if job.keepers:
+        say(m, "adopted %s run %s, started %s" % (shown(job.name), job.run, utc(since)))
+    return job
+
+
+def adopt_by_its_log(m) -> None:
+    """Adopt at start-up what still writes a log, by the very file that it writes.
+
+    The job, or somebody with an editor, may have changed, moved or deleted it.
+    """
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
+        path, run_of_tee = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
+        if facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing or m.job:
+            continue
+        try:
+            if os.stat("/proc/%d" % pid).st_uid != m.uid:
+                continue                             # nobody else's process offers us a file
+            with closing(os.open("/proc/%d/fd/3" % pid, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
+                try:
+                    uow = read_uow(fd)
+                except BadUow:
+                    uow = NO_UOW
+                running = read_running(uow.status)
+                if not running or running.run != run_of_tee:
+                    running = Running(run_of_tee, 0, "")
+                at = find_start(m, fd, run_of_tee)
+                m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
+        except OSError:
+            pass                                     # it has ended meanwhile
+
+
+# ---- Survey: the processes of a run -----------------------------------------------
 
 def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
     """Return the processes that carry this run's mark, those in its cgroup, those held (pid -> pidfd), and what belongs to them."""
@@ -1336,7 +1535,8 @@ def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
             found[pid] = Process(pid, "", name)
         elif mark_of(run) in environment:
             # A keeper leads its session; a fork of it that is not yet `bash` or `date` still has its environment.
-            role = next((line.split(b"=")[1].decode() for line in environment if line.startswith(KEEPER_MARK + b"=") and session == pid), "")
+            role = next((line.split(b"=")[1].decode() for line in environment
+                         if line.startswith(KEEPER_MARK + b"=") and session == pid), "")
             found[pid] = Process(pid, role, name)
             if role == "shell":
                 sessions.add(session)                # its session lives as long as it, so the number is not used again
@@ -1349,13 +1549,17 @@ def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
     related = [process for _, _, process in others if process.pid in held and held[process.pid] not in ended]
     found.update({process.pid: process for process in related})
     # sudo, `env -i`: a child of the run, a child of that, ...
-    while related := [process for parent, session, process in others if process.pid not in found and (session in sessions or parent in found)]:
+    while related := [process for parent, session, process in others
+                      if process.pid not in found and (session in sessions or parent in found)]:
         found.update({process.pid: process for process in related})
     return list(found.values())
 
 
 def every_pid() -> Iterator[int]:
-    """Yield the numbers of all processes but this one; also of those that began meanwhile, or what forks and ends, forks and ends, would slip through."""
+    """Yield the numbers of all processes but this one.
+
+    Also of those that began meanwhile, or what forks and ends, forks and ends, would slip through.
+    """
     seen = {os.getpid()}
     for _ in range(20):
         new = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()} - seen
@@ -1366,7 +1570,10 @@ def every_pid() -> Iterator[int]:
 
 
 def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
-    """Return a process's environment, its stat fields from the state on, and its name; all empty when it is gone, the first when it is not ours."""
+    """Return a process's environment, its stat fields from the state on, and its name.
+
+    All are empty when it is gone, the first when it is not ours.
+    """
     environment: List[bytes] = []
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
@@ -1386,7 +1593,7 @@ def mark_of(run: str) -> bytes:
 
 
 def hold(job: Job) -> List[Process]:
-    """Return the processes of a run, each held by a pidfd from now on, so that one which then loses its parent is not lost.
+    """Return the processes of a run, each held by a pidfd from now on: one that loses its parent is not lost.
 
     They are looked at again behind the pidfds: a number that has passed to somebody else's process
     meanwhile is not held, and never signalled.
@@ -1402,42 +1609,6 @@ def hold(job: Job) -> List[Process]:
     return there
 
 
-def send(job: Job, number: int, roles=("",)) -> int:
-    """Signal every process of a run, found afresh, and return how many there were."""
-    there = [process.pid for process in hold(job) if process.role in roles]
-    if number == signal.SIGKILL:
-        try:                                         # at one stroke, faster than it can fork; before Linux 5.14 one by one
-            write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
-        except OSError:
-            pass
-    for pid in there:
-        try:
-            if pid in job.watched:
-                signal.pidfd_send_signal(job.watched[pid], number)
-            elif mark_of(job.run) in proc_facts(pid)[0]:
-                os.kill(pid, number)                 # no pidfd: before Linux 5.3, or one of very many
-        except OSError:
-            pass                                     # it has ended by itself
-    return len(there)
-
-
-def holders_of_output(job: Job) -> List[str]:
-    """Return `pid (name)` of the processes that hold the pipe to tee open though the command has ended."""
-    found = []
-    try:
-        pipe = os.readlink("/proc/%d/fd/0" % job.keepers["tee"])
-    except (OSError, KeyError):
-        return found
-    for entry in os.listdir("/proc"):
-        try:
-            if entry.isdigit() and int(entry) != job.keepers["tee"] and any(
-                    os.readlink("/proc/%s/fd/%s" % (entry, fd)) == pipe for fd in os.listdir("/proc/%s/fd" % entry)):
-                found.append("%s (%s)" % (entry, proc_facts(int(entry))[2]))
-        except OSError:
-            continue
-    return found
-
-
 def watch(job: Job, pids) -> None:
     """Hold a pidfd of each process, so that the sleep ends when it does."""
     for pid in list(set(pids) - set(job.watched))[:WATCHED - len(job.watched)]:
@@ -1445,6 +1616,39 @@ def watch(job: Job, pids) -> None:
             job.watched[pid] = os.pidfd_open(pid)
         except OSError:
             pass                                     # gone already, or a kernel before 5.3: then the sleep is short
+
+
+def send(job: Job, number: int, roles=("",)) -> List[Process]:
+    """Signal every process of a run, found afresh, and return which there were."""
+    there = [process for process in hold(job) if process.role in roles]
+    if number == signal.SIGKILL:
+        try:                                         # at one stroke, faster than it can fork; before Linux 5.14 one by one
+            write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
+        except OSError:
+            pass
+    for pid, _, _ in there:
+        try:
+            if pid in job.watched:
+                signal.pidfd_send_signal(job.watched[pid], number)
+            elif mark_of(job.run) in proc_facts(pid)[0]:
+                os.kill(pid, number)                 # no pidfd: before Linux 5.3, or one of very many
+        except OSError:
+            pass                                     # it has ended by itself
+    return there
+
+
+def holders_of_output(job: Job) -> List[str]:
+    """Return `pid (name)` of the processes that hold the pipe to tee open though the command has ended."""
+    found, tee = [], job.keepers.get("tee", 0)
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            pipe = os.readlink("/proc/%d/fd/0" % tee)
+            files = "/proc/%d/fd/" % pid
+            if pid != tee and any(os.readlink(files + fd) == pipe for fd in os.listdir(files)):
+                found.append("%d (%s)" % (pid, proc_facts(pid)[2]))
+        except OSError:
+            continue
+    return found
 
 
 def is_alive(job: Job, role: str) -> bool:
@@ -1473,107 +1677,65 @@ def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
     return None
 
 
-# ---- The job in hand: adopt, kill, file ---------------------------------------------
+# ---- Move: what has ended goes to its queue ------------------------------------------
 
-def open_uow(path: str) -> int:
-    return open_regular(path, os.O_RDWR)
-
-
-def set_status(m, fd: int, uow: Uow, text: str) -> None:
-    """Change the STATUS of a UOW in place: one write of a fixed width, whatever the size of the log."""
-    write_all(fd, status_line(text), uow.status_at)
-    sync(m, fd)
-
-
-def new_job(m, name: str, fd: int, head: bytes, uow: Uow, run: str, at: int, since: int, reason: str = "") -> Job:
-    began = int(run.partition("-")[2]) / 1e9 if re.fullmatch(r"\w+-\d+", run) else boot_seconds()
-    limit = m.config.timeout_seconds if uow.timeout is None else uow.timeout
-    return Job(name=name, path=os.path.join(m.config.currently_executing, name), fd=fd, head=head, uow=uow, run=run,
-               out=at + len(start_line(since, run)), since=since, began=began, limit=limit, keepers={}, statuses={}, child=False,
-               watched={}, over_at=None, named=False, reason=reason, kill_at=None, searches=None, hits=[])
-
-
-def adopt(m, name: str, fd: int, head: bytes, uow: Uow, running: Running) -> Job:
-    """Take up a run that another Monitor started: its processes are found by the run's mark."""
-    try:
-        since = read_time(os.pread(fd, 200, running.at).split()[3].decode())
-    except ValueError:
-        since = wall_microseconds()                  # somebody edited the START line
-    job = new_job(m, name, fd, head, uow, running.run, running.at, since, running.reason)
-    job.keepers = {process.role: process.pid for process in hold(job) if process.role}
-    if job.keepers:
-        say(m, "adopted %s run %s, started %s" % (shown(name), job.run, utc(since)))
-    return job
-
-
-def adopt_by_its_log(m) -> None:
-    """Adopt at start-up what still writes a log, by the very file that it writes: the job may have edited, moved or deleted its name."""
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
-        place, name = os.path.split(os.fsdecode(facts.get(b"SJQ_FILE", b"")))
-        if facts.get(KEEPER_MARK) != b"tee" or place != m.config.currently_executing or m.job:
-            continue
-        fd = -1
-        try:
-            if os.stat("/proc/%d" % pid).st_uid == m.uid:        # nobody else's process offers us a file
-                fd = os.open("/proc/%d/fd/3" % pid, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
-                head = os.pread(fd, HEAD_BYTES + 1, 0)
-                uow = parse_uow(head, ())
-                running = read_running(uow.status)
-                if running and running.run.encode() == facts.get(MARK) and has_start(fd, running):
-                    m.job, fd = adopt(m, name, fd, head, uow, running), -1
-        except (OSError, BadUow):
-            pass                                     # it has ended, or its log is no UOW any more
-        if fd >= 0:
-            os.close(fd)
+def move(m) -> None:
+    """See how far the job is, and move what has ended to the queue that its STATUS names."""
+    if m.job:
+        look_at_job(m, m.job)
+    if m.over and boot_seconds() < m.move_at:
+        m.due.append(m.move_at)
+    else:
+        m.over = [ended for ended in m.over if not file_uow(m, *ended)]
+    after_commands(m)
 
 
 def look_at_job(m, job: Job) -> None:
-    """See how far the job is: within its limit, being killed, over, judged; file it at its end."""
+    """See how far the job is: within its limit, being killed, over, judged; write its STATUS at its end."""
     now = boot_seconds()
     if job.searches is None:
-        limit_at = job.began + job.limit if job.limit else None
-        goes_on = under_way(m, job, now)
-        if goes_on == "job" and not job.reason and limit_at:
+        what = under_way(m, job, now)
+        if what == "job":
+            limit_at = job.began + job.limit if job.limit and not job.reason else float("inf")
             m.due.append(limit_at)
             if now >= limit_at:
                 kill(m, job, "timed out after %s s" % ("%.9g" % job.limit))
-        elif goes_on and job.reason and job.kill_at is None:
-            kill(m, job, job.reason)                 # an earlier Monitor had decided so
-        if goes_on:
+            elif job.reason and job.kill_at is None:
+                kill(m, job, job.reason)             # an earlier Monitor had decided so
+            elif job.reason:
+                keep_killing(m, job, now)
+        if what:
             return
-        job.searches = [(word, text) for word, text in (("fail", m.config.fail_pattern), ("error", m.config.error_pattern)) if text]
+        patterns = [("fail", m.config.fail_pattern), ("error", m.config.error_pattern)]
+        job.searches = [(word, text) for word, text in patterns if text]
     found = end_on_disk(job)
     if search_patterns(m, job, found):
         finish(m, job, found)
 
 
 def under_way(m, job: Job, now: float) -> str:
-    """Return what of the run goes on: the "job" itself, or "output" that is still on its way to the log; '' when it is over."""
-    if is_alive(job, "shell"):
-        return keep_killing(m, job, now)
-    tee = is_alive(job, "tee")
+    """Find out what of the run goes on, and say who holds its output (`goes_on`)."""
+    shell = is_alive(job, "shell")
+    if shell:
+        return "job"
+    tee, grace = is_alive(job, "tee"), m.config.kill_grace_seconds
     if tee and job.over_at is None and job.keepers["tee"] in job.watched:
         select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once, as a rule: one wake for both
         tee = is_alive(job, "tee")
     if job.over_at is None and job.keepers:
         job.over_at = now
+    over_for = now - job.over_at if job.over_at is not None else 0
     clean = os.WIFEXITED(job.statuses["shell"]) if "shell" in job.statuses else end_on_disk(job) is not None
-    if job.reason or not clean:
-        # Killed, or its keeper was: what is left of the job counts as the job, until it is gone or timed out.
-        if any(not process.role for process in hold(job)):
-            return keep_killing(m, job, now)
-    if not tee:
-        return ""
-    if not job.named and now >= job.over_at + min(1, m.config.kill_grace_seconds / 2):
-        job.named = True
-        say(m, "%s: the command has ended, but its output is held by %s; waiting %g s at most"
-            % (shown(job.name), ", ".join(holders_of_output(job)) or "nobody that I may see", m.config.kill_grace_seconds), 4)
-    if now >= job.over_at + m.config.kill_grace_seconds:
+    remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
+    what = goes_on(shell, tee, remains, over_for, grace)
+    if tee and not remains and what != "output":
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
-        return ""
-    m.due.append(now + 0.2)
-    return "output"
+    if what == "output":
+        m.due.append(now + 0.2)
+        if over_for >= min(1, grace / 2):
+            flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
+                 % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
+    return what
 
 
 def kill(m, job: Job, reason: str) -> None:
@@ -1581,24 +1743,27 @@ def kill(m, job: Job, reason: str) -> None:
     job.reason, job.kill_at = reason, boot_seconds() + m.config.kill_grace_seconds
     m.due.append(job.kill_at)
     try:
-        set_status(m, job.fd, job.uow, running_status(job.run, job.out - len(start_line(job.since, job.run)), reason))
-    except OSError as problem:
+        set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
+    except (OSError, BadUow) as problem:
         say(m, "%s: STATUS cannot be written (%s); it is killed all the same" % (shown(job.name), reason_of(problem)), 3)
     say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
     send(job, signal.SIGTERM)
-    send(job, signal.SIGCONT)                    # a stopped process would not see the TERM
+    send(job, signal.SIGCONT)                        # a stopped process would not see the TERM
 
 
-def keep_killing(m, job: Job, now: float) -> str:
+def keep_killing(m, job: Job, now: float) -> None:
     """After the grace, KILL everything of the run again and again: what forks meanwhile is found by the next look."""
-    if job.reason and job.kill_at is not None and now >= job.kill_at:
-        late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
-        if not send(job, signal.SIGKILL) and late:
-            send(job, signal.SIGKILL, roles=("shell", "tee"))            # a keeper that was stopped
-        m.due.append(now + (1 if late else 0.05))
-    elif job.kill_at is not None:
+    if now < job.kill_at:
         m.due.append(job.kill_at)
-    return "job"
+        return
+    late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
+    left = send(job, signal.SIGKILL)
+    if late and left:
+        flag(m, job, "kill", ": it is waited for, KILL has not ended %s"
+             % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
+    elif late:
+        send(job, signal.SIGKILL, roles=("shell", "tee"))                # a keeper that was stopped
+    m.due.append(now + (1 if late else 0.05))
 
 
 def search_patterns(m, job: Job, found) -> bool:
@@ -1607,291 +1772,140 @@ def search_patterns(m, job: Job, found) -> bool:
         code = m.search.poll()
         if code is None:
             return False
-        word = job.searches.pop(0)[0]
+        m.search, word = None, job.searches.pop(0)[0]
         if code == 0:
             job.hits.append(word)
         elif code != 1:
             say(m, "%s: %s_pattern could not be looked for (exit %d)" % (shown(job.name), word, code), 3)
-        m.search = None
     if not job.searches:
         return True
     size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
-    m.search = Hook("pattern", ["bash", "-c", SEARCH, "search", str(job.out + 1), str(size), "/proc/%d/fd/%d" % (os.getpid(), job.fd),
-                                   job.searches[0][1]])
+    m.search = Hook(["bash", "-c", SEARCH, "search", str(job.out + 1), str(size),
+                     "/proc/%d/fd/%d" % (os.getpid(), job.fd), job.searches[0][1]])
     return False
 
 
 def finish(m, job: Job, found) -> None:
-    """Write the STATUS of a run that is over, then move its UOW to the queue that the STATUS names."""
+    """Write the STATUS of a run that is over; `move` then moves its UOW to the queue that the STATUS names."""
     end = found[1] if found else None
-    last = os.pread(job.fd, 4096, max(job.out, found[0] - 4096))[:max(0, min(4096, found[0] - job.out))] if found else b""
+    last = os.pread(job.fd, min(4096, found[0] - job.out), max(job.out, found[0] - 4096)) if found else b""
     if job.over_at is None and end and end.time:
         seconds = max(0, end.time - job.since) / 1e6
     else:
         seconds = (job.over_at or boot_seconds()) - job.began
     shell = job.statuses.get("shell")
-    result = outcome(end, seconds, reason=job.reason, hits=job.hits, fail_exit_codes=m.config.fail_exit_codes,
-                     killed_by=died_by_signal(end, last) if end else os.WTERMSIG(shell) if shell is not None and os.WIFSIGNALED(shell) else 0,
-                     exit_known=os.WEXITSTATUS(shell) if shell is not None and os.WIFEXITED(shell) else None)
+    killed_by = os.WTERMSIG(shell) if shell is not None and os.WIFSIGNALED(shell) else 0
+    exit_known = os.WEXITSTATUS(shell) if shell is not None and os.WIFEXITED(shell) else None
+    status = outcome(end, seconds, reason=job.reason, hits=job.hits, fail_exit_codes=m.config.fail_exit_codes,
+                     killed_by=died_by_signal(end, last) if end else killed_by, exit_known=exit_known)
     key = ("finish", job.name)
     try:
         keep_inode(m, job)
         if found:
             append_used(job, found[0])
         sync(m, job.fd)                              # all of the log, before a STATUS that says so
-        set_status(m, job.fd, job.uow, result.status)
+        set_status(m, job.fd, status)
+    except BadUow as problem:                        # flagged already: its header was changed
+        say(m, "%s: STATUS cannot be written (%s); it is filed all the same" % (shown(job.name), problem), 4)
     except OSError as problem:                       # read-only, an I/O error: the END line keeps the outcome meanwhile
         begins(m, key, "%s: STATUS cannot be written (%s); tried again" % (shown(job.name), reason_of(problem)), 3)
-        m.due.append(boot_seconds() + 1)
+        again(m)
         return
     ends(m, key)
     m.job = None
     remove_cgroups()
-    for fd in job.watched.values():
+    for fd in [job.fd, *job.watched.values()]:
         os.close(fd)
-    os.close(job.fd)
     if os.path.lexists(job.path):
-        file_uow(m, job.name, job.uow._replace(status=result.status), job.run)
+        m.over.append((job.name, job.uow._replace(status=status), job.run))
+    if m.unclear:
+        m.due.append(0)                              # a second one under way comes before any new one
+
+
+def flag(m, job: Job, what: str, text: str) -> None:
+    """Say something of a run once; what: that which is not said again."""
+    if what not in job.told:
+        job.told.add(what)
+        say(m, "%s%s" % (shown(job.name), text), 4)
 
 
 def keep_inode(m, job: Job) -> None:
-    """See that what is filed is the file that was run: a job may have edited, moved or deleted its own UOW."""
-    ours = os.fstat(job.fd)
-    try:
-        there = os.lstat(job.path)
-    except FileNotFoundError:
-        there = None
-    if there is None or there.st_ino != ours.st_ino:
+    """See that what is filed is the file that was run: a job or an editor may have edited, moved or deleted it."""
+    ours, there = os.fstat(job.fd), state_of(job.path)
+    if there is None or there[2] != ours.st_ino:
         if there is not None:
-            say(m, "%s was replaced by another file while it ran: the other one goes to trash" % shown(job.name), 4)
+            flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
             trash(m, job.path, "not the file that was run")
-        if ours.st_nlink:
-            where = os.readlink("/proc/self/fd/%d" % job.fd)
-            say(m, "%s was moved to %s while it ran: it is left there" % (shown(job.name), shown(where)), 4)
+        where = os.readlink("/proc/self/fd/%d" % job.fd)
+        if ours.st_nlink and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
+            flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
+            mv(m, where, m.config.currently_executing, job.name)
+        elif ours.st_nlink:
+            flag(m, job, "name", " was moved to %s while it ran: it is left there" % shown(where))
             return
-        say(m, "%s was deleted while it ran: written again with all its output" % shown(job.name), 4)
-        rest = os.open("/proc/self/fd/%d" % job.fd, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            write_whole(m, job.path, b"", like=ours, rest=rest)
-        finally:
-            os.close(rest)
-        fd = open_uow(job.path)
-        os.dup2(fd, job.fd, inheritable=False)
-        os.close(fd)
-    begin, end = job.uow.header
-    if os.pread(job.fd, end, 0)[begin:] != job.head[begin:end]:
-        say(m, "%s: its header was changed while it ran" % shown(job.name), 4)
+        else:
+            flag(m, job, "name", " was deleted while it ran: written again with all its output")
+            with closing(reopen(job.fd, os.O_RDONLY)) as rest:
+                write_whole(m, job.path, b"", like=ours, rest=rest)
+            with closing(open_regular(job.path, os.O_RDWR)) as fd:
+                os.dup2(fd, job.fd, inheritable=False)
+    if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
+        flag(m, job, "header", ": its header was changed while it ran")
 
 
-def file_uow(m, name: str, uow: Uow, run: str = "") -> None:
-    """Move a UOW whose STATUS is final out of currently-executing, and run after_command."""
+def file_uow(m, name: str, uow: Uow, run: str) -> bool:
+    """Move a UOW whose STATUS is final to its queue, and have after_command run; False when it is to be tried again."""
     word = uow.status.partition(":")[0]
     key, target = ("move", name), getattr(m.config, word + "_q")
     path = os.path.join(m.config.currently_executing, name)
-    if m.retry_at.get(path, 0) > boot_seconds():
-        m.due.append(m.retry_at[path])
-        return
+    if not is_usable(m, target):                     # a look costs less than hundreds of `mv` that fail
+        m.move_at = again(m)
+        return False
     try:
+        if m.config.after_command:
+            run = run or last_run(path)
         # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
-        filed = move(m, path, target, lasting=bool(m.config.after_command))
-    except OSError as problem:
+        filed = mv(m, path, target, lasting=bool(m.config.after_command))
+    except FileNotFoundError:
+        return True
+    except (OSError, BadUow) as problem:
         begins(m, key, "%s stays in currently-executing: %s; tried again" % (shown(name), reason_of(problem)))
-        m.retry_at[path] = boot_seconds() + min(1, m.config.sleep_seconds)
-        m.due.append(m.retry_at[path])
-        return
+        m.move_at = again(m)
+        return False
     ends(m, key)
-    m.retry_at.pop(path, None)
-    say(m, "%s: %s -> %s" % (shown(name), uow.status, shown(os.path.basename(target))), 6 if word == "done" else 4)
+    say(m, "%s: %s -> %s" % (shown(name), uow.status, base(target)), 6 if word == "done" else 4)
     m.totals[word + "_q"] += 1
     if filed:
         m.ended[word + "_q"].note(filed)
-    if filed and m.config.after_command:
-        environment = job_environment(m, uow, os.path.basename(filed), filed, run)
-        environment["SJQ_STATUS"] = uow.status
-        m.after.append((shown(name), environment))
-
-
-def trash(m, path: str, why: str, place: str = "", moved: bool = False) -> None:
-    """Move what is no UOW to trash, and say why; place: where people know it from; moved: it is there already."""
-    try:
-        if moved or move(m, path, m.config.trash):
-            ends(m, ("trash", path))
-            say(m, "%s in %s goes to trash: %s" % (shown(os.path.basename(path)), shown(place or os.path.basename(os.path.dirname(path))), why), 4)
-    except OSError as problem:
-        begins(m, ("trash", path), "%s is no UOW (%s), but cannot be moved to trash: %s" % (shown(path), why, reason_of(problem)))
-
-
-# ---- Edit: stamp what waits ------------------------------------------------------------
-
-def private(m, queue: Waiting) -> str:
-    """Return the directory in currently-executing where UOWs of a queue are edited: nobody else can reach them there."""
-    return os.path.join(m.config.currently_executing, "." + queue.key)
-
-
-def edit(m) -> None:
-    """Take new files in hand, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
-    for queue in m.waiting:
-        now = boot_seconds()
-        failed = ("edit", queue.path) in m.conditions
-        if now < queue.edit_at if failed else not queue.to_take() and not (queue.left and now >= queue.edit_at):
-            m.due += [queue.edit_at] if failed else []
-            continue
-        if not is_usable(m, queue.path):
-            continue
-        if not take_turn(m):
-            return
-        try:
-            take_in_hand(m, queue, now)
-            put_back(m, queue)
-            ends(m, ("edit", queue.path))
-        except OSError as problem:
-            begins(m, ("edit", queue.path), "what is new in %s cannot be stamped: %s; tried again" % (shown(os.path.basename(queue.path)), reason_of(problem)), 3)
-            queue.left, queue.edit_at = max(1, queue.left), now + min(1, m.config.sleep_seconds)
-        finally:
-            end_turn(m, stamped=True)
-        if queue.left:
-            m.due.append(queue.edit_at)
-        if queue.to_take():
-            m.due.append(0)
-
-
-def take_turn(m) -> bool:
-    """Take the turn among the Monitors of this root; False while another has it.
-
-    Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while another Monitor
-    has it in hand for its stamp. What others have stamped since the last turn is looked at first.
-    """
-    try:
-        fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        m.due.append(boot_seconds() + TURN_SECONDS)
-        return False
-    last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
-    if last != m.turn_seen:
-        for queue in m.waiting:
-            list_waiting(m, queue, boot_seconds(), stamped=True)
-            look_at_fresh(m, queue, boot_seconds())
+        if m.config.after_command:
+            environment = job_environment(uow, os.path.basename(filed), filed, run)
+            m.after.append((name, dict(environment, SJQ_STATUS=uow.status)))
     return True
 
 
-def end_turn(m, stamped: bool = False) -> None:
-    """Leave the turn to the other Monitors; stamped: tell them to look again."""
-    if stamped:
-        m.turn_seen = time.time_ns()
+def after_commands(m) -> None:
+    """Look after after_command: one at a time, its failure reported, no job beside it."""
+    if m.hook:
+        code = m.hook.poll()
+        if code is None:
+            return
+        if code:
+            say(m, "after_command for %s: %s" % (shown(m.after[0][0]), ended_how(code)), 4)
+        m.hook = None
+        del m.after[0]
+    while m.after and not m.hook:
+        name, environment = m.after[0]
         try:
-            os.utime(m.turn, ns=(m.turn_seen, m.turn_seen))
-        except OSError:
-            pass                                     # read-only: nothing was stamped either
-    fcntl.flock(m.turn, fcntl.LOCK_UN)
-
-
-def take_in_hand(m, queue: Waiting, now: float) -> None:
-    """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
-    names, place = queue.to_take(), private(m, queue)
-    move_all(m, queue.path, names, place)
-    for name in names:
-        path = os.path.join(queue.path, name)
-        if os.path.lexists(path) and not os.path.lexists(os.path.join(place, name)):
-            try:
-                move(m, path, place)
-            except OSError as problem:
-                heapq.heappush(queue.fresh, (now + rest(m, queue, name, problem), 0, name))
-    queue.taken(names)
-
-
-def put_back(m, queue: Waiting) -> None:
-    """Judge and stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
-    place, stamped, bad = private(m, queue), [], []
-    queue.left, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
-    for name in os.listdir(place):
-        path = os.path.join(place, name)
-        if name.startswith(".new."):
-            if os.path.lexists(path):                # half an edit: the whole UOW is beside it, and its next edit may have replaced it by now
-                os.unlink(path)
-            continue
-        try:
-            uow = stamp(m, path, queue.arrived.get(name))
-            stamped.append((uow.enqueued, name))
-            ends(m, ("file", queue.path, name))
-        except BadUow as problem:
-            bad.append((name, str(problem)))
-            ends(m, ("file", queue.path, name))
+            m.hook = Hook(bounded(m.config.after_command), environment)
         except OSError as problem:
-            if not isinstance(problem, Busy):
-                rest(m, queue, name, problem)
-            stamped.append((None, name))
-    for _, name in stamped:
-        queue.known.pop(name, None)                  # should anything fail from here on, the next listing finds it as new
-    sync(m, place)
-    move_all(m, place, [name for _, name in stamped], queue.path)
-    move_all(m, place, [name for name, _ in bad if not os.path.lexists(os.path.join(m.config.trash, name))], m.config.trash)
-    for name, why in bad:
-        path = os.path.join(place, name)
-        trash(m, path, why, os.path.basename(queue.path), moved=not os.path.lexists(path))
-        queue.left += os.path.lexists(path)
-    for enqueued, name in stamped:
-        target, inode = os.path.join(queue.path, name), None
-        try:
-            if os.path.lexists(os.path.join(place, name)):
-                target = move(m, os.path.join(place, name), queue.path)
-            inode = os.lstat(target).st_ino if target else None
-            ends(m, ("back", name))
-        except OSError as problem:
-            if os.path.lexists(os.path.join(place, name)):
-                queue.left += 1
-                begins(m, ("back", name), "%s cannot be put back into %s: %s" % (shown(name), shown(os.path.basename(queue.path)), reason_of(problem)))
-        if inode and os.path.basename(target) == name:
-            queue.known[name] = inode
-            if enqueued is None:
-                heapq.heappush(queue.fresh, (boot_seconds() + queue.stuck.get(name, max(0.1, m.config.settle_seconds)), 0, name))
-            else:
-                queue.seen.pop(name, None)
-                bisect.insort(queue.ready, (enqueued, name))
+            say(m, "after_command for %s could not be started: %s" % (shown(name), reason_of(problem)), 4)
+            del m.after[0]
 
-
-def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
-    """Give a UOW that nobody else can reach its time, titles and blank STATUS; BadUow, Busy or OSError.
-
-    Where only a STATUS is to be blanked, that is done in place, however long the log. Anything
-    else is written anew beside it and renamed over it, with the log copied by `cat`.
-    """
-    fd = open_still(path)
-    try:
-        head, uow = read_uow(fd, m.config.required_names)
-        found = os.fstat(fd)
-        if is_stamped(uow._replace(status="")) and is_ours(m, found):
-            if uow.status:
-                writer = to_write(fd)
-                try:
-                    set_status(m, writer, uow, "")
-                finally:
-                    os.close(writer)
-                os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))
-            return uow._replace(status="")
-        if uow.enqueued is None:
-            uow = uow._replace(enqueued=found.st_ctime_ns // 1000 if arrived is None else arrived)
-        data = stamped_head(head, uow, uow.enqueued, owner_name(found.st_uid))
-        if len(data) > HEAD_BYTES:
-            raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
-        if uow.log_at >= 0:
-            os.lseek(fd, uow.log_at, os.SEEK_SET)
-            if found.st_size - uow.log_at > COPY_BYTES:
-                raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer than %d MiB; "
-                             "expected a shorter one" % (COPY_BYTES >> 20))
-        write_whole(m, path, data, like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
-        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
-        return uow._replace(status="")
-    finally:
-        os.close(fd)
-
-
-# ---- Launch ---------------------------------------------------------------------------
 
 class Hook:
-    """A command that runs beside the cycle; one of the configuration is bounded by `timeout`, also when the Monitor is gone."""
+    """A command that runs beside the cycle; one of the configuration is `bounded`, also when the Monitor is gone."""
 
-    def __init__(self, name: str, argv: List[str], environment=None):
-        self.name = name
+    def __init__(self, argv: List[str], environment=None):
         self.pid = spawn(argv, stderr=2, env=environment, session=True)
         try:
             self.pidfd = os.pidfd_open(self.pid)
@@ -1917,66 +1931,197 @@ def ended_how(code: int) -> str:
     return "ran longer than %d s" % HOOK_SECONDS if code in (124, 137, -9) else "exit %d" % code
 
 
-def job_environment(m, uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
-    """Return the environment of a job: the Monitor's own without what is meant for it alone, the header, and three facts."""
-    private_names = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID", "SYSTEMD_EXEC_PID")
-    environment = {key: value for key, value in DOOR.environment.items() if key not in private_names and not key.startswith(("UOW_", "SJQ_"))}
-    environment.update(uow.names, SJQ_NAME=name, SJQ_FILE=path, SJQ_RUN=run)
-    return environment
+# ---- Edit: stamp what waits ------------------------------------------------------------
+
+def private(m, queue: Waiting) -> str:
+    """Return the directory in currently-executing where UOWs of a queue are edited: nobody else can reach them there."""
+    return os.path.join(m.config.currently_executing, "." + queue.key)
 
 
-def hooks(m) -> None:
-    """Look after after_command: one at a time, its failure reported, no job beside it."""
-    if m.hook:
-        code = m.hook.poll()
-        if code is None:
+def edit(m) -> None:
+    """Take new files in hand, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
+    for queue in m.waiting:
+        now, key = boot_seconds(), ("edit", queue.path)
+        if key in m.conditions and now < queue.edit_at:
+            m.due.append(queue.edit_at)
+            continue
+        if not queue.to_take() and not (queue.left and now >= queue.edit_at):
+            continue
+        if not is_usable(m, queue.path) or not is_usable(m, m.config.currently_executing):
+            continue
+        if not take_turn(m):
             return
-        if code:
-            say(m, "after_command for %s: %s" % (m.hook.name, ended_how(code)), 4)
-        m.hook = None
-    if m.after:
-        name, environment = m.after.pop(0)
         try:
-            m.hook = Hook(name, bounded(m.config.after_command), environment)
+            take_in_hand(m, queue)
+            put_back(m, queue)
+            ends(m, key)
         except OSError as problem:
-            say(m, "after_command for %s could not be started: %s" % (name, reason_of(problem)), 4)
+            begins(m, key, "what is new in %s cannot be stamped: %s; tried again"
+                   % (base(queue.path), reason_of(problem)), 3)
+            queue.left, queue.edit_at = max(1, queue.left), again(m)
+        finally:
+            end_turn(m, stamped=True)
+        if queue.left:
+            m.due.append(queue.edit_at)
+        if queue.to_take():
+            m.due.append(0)
 
 
-def is_ready(m, now: float) -> bool:
-    """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
-    config = m.config
-    if now < m.ready_at:
-        m.due.append(m.ready_at)
+def take_turn(m) -> bool:
+    """Take the turn among the Monitors of this root; False while another has it.
+
+    Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while
+    another Monitor has it in hand for its stamp. What others have stamped since the last turn is looked at first.
+    """
+    try:
+        fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        m.turn_since = m.turn_since or boot_seconds()
+        waited = boot_seconds() - m.turn_since
+        if waited > TURN_PATIENCE:
+            begins(m, "turn", "another process has the turn among the Monitors, a lock on .turn: nothing is stamped or "
+                   "started until it leaves it. `fuser -v .turn` names it", 4)
+        m.due.append(boot_seconds() + min(1, max(TURN_SECONDS, waited / 10)))
         return False
-    if config.job_process:
-        # -x compares whole names, but still as a pattern: what is no letter is taken literally.
-        code, pids = output_of(["pgrep", "-x", "--", re.sub(r"([^\w-])", r"\\\1", config.job_process)])
-        if code != 1:
-            begins(m, ("ready", "process"), "waiting: a process %s runs, pid %s" % (shown(config.job_process), " ".join(pids.decode().split()[:5])) if code == 0 else
-                   "waiting: pgrep for job_process failed (exit %d: %s)" % (code, complaint()), 5)
-            m.ready_at = now + config.sleep_seconds
-            return False
-        ends(m, ("ready", "process"))
-    if not config.ready_command or m.ready_passed:
-        return True
-    if m.ready is None:
-        m.ready = Hook("ready_command", bounded(config.ready_command))
-    code = m.ready.poll()
-    if code is None:
-        return False
-    m.ready = None
-    if code:
-        begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ended_how(code), 5)
-        m.ready_at = now + config.sleep_seconds
-        return False
-    ends(m, ("ready", "command"))
-    m.ready_passed = True                            # for one launch
+    m.turn_since = 0.0
+    ends(m, "turn")
+    last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
+    if last != m.turn_seen:
+        for queue in m.waiting:
+            list_waiting(m, queue, boot_seconds(), stamped=True)
+            look_at_fresh(m, queue, boot_seconds())
     return True
 
 
-def next_waiting(m) -> Optional[Tuple[Waiting, str]]:
+def end_turn(m, stamped: bool = False) -> None:
+    """Leave the turn to the other Monitors; stamped: tell them to look again."""
+    if stamped:
+        m.turn_seen = time.time_ns()
+        try:
+            os.utime(m.turn, ns=(m.turn_seen, m.turn_seen))
+        except OSError:
+            pass                                     # read-only: nothing was stamped either
+    fcntl.flock(m.turn, fcntl.LOCK_UN)
+
+
+def take_in_hand(m, queue: Waiting) -> None:
+    """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
+    names, place = queue.to_take(), private(m, queue)
+    os.makedirs(place, 0o700, exist_ok=True)
+    mv_all(m, queue.path, names, place)
+    for name in names:
+        path = os.path.join(queue.path, name)
+        if os.path.lexists(path) and not os.path.lexists(os.path.join(place, name)):
+            try:
+                mv(m, path, place)
+            except OSError as problem:
+                look_later(m, queue, name, problem)
+        else:
+            ends(m, ("take", queue.path, name))
+    queue.taken(names)
+
+
+def put_back(m, queue: Waiting) -> None:
+    """Judge and stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
+    place, stamped, bad = private(m, queue), {}, {}
+    queue.left, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
+        if name.startswith(".new."):
+            if os.path.lexists(path):                # half an edit: the whole UOW is beside it, and its next edit may have
+                os.unlink(path)                      # replaced it by now
+            continue
+        try:
+            stamped[name] = stamp(m, path, queue.arrived.get(name)).enqueued
+            ends(m, ("file", queue.path, name))
+        except BadUow as problem:
+            bad[name] = str(problem)
+            ends(m, ("file", queue.path, name))
+        except OSError as problem:
+            if not isinstance(problem, Busy):
+                rest(m, queue, name, problem)
+            stamped[name] = None
+    for name in stamped:
+        queue.known.pop(name, None)                  # should anything fail from here on, the next listing finds it as new
+    sync(m, place)
+    mv_all(m, place, list(stamped), queue.path)
+    mv_all(m, place, [name for name in bad if not os.path.lexists(os.path.join(m.config.trash, name))], m.config.trash)
+    for name, why in bad.items():
+        path = os.path.join(place, name)
+        trash(m, path, why, queue.path, moved=not os.path.lexists(path))
+        queue.left += os.path.lexists(path)
+    for name, enqueued in stamped.items():
+        path, target = os.path.join(place, name), os.path.join(queue.path, name)
+        try:
+            if os.path.lexists(path):
+                target = mv(m, path, queue.path)
+            ends(m, ("back", name))
+        except OSError as problem:
+            if os.path.lexists(path):
+                queue.left += 1
+                begins(m, ("back", name), "%s cannot be put back into %s: %s"
+                       % (shown(name), base(queue.path), reason_of(problem)))
+                continue
+        state = state_of(target) if target else None
+        if state and os.path.basename(target) == name:
+            queue.known[name] = state[2]
+            if enqueued is None:
+                later = queue.stuck.get(name, max(0.1, m.config.settle_seconds))
+                heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
+            else:
+                queue.seen.pop(name, None)
+                bisect.insort(queue.ready, (enqueued, name))
+
+
+def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
+    """Give a UOW that nobody else can reach its time, titles and blank STATUS; BadUow, Busy or OSError.
+
+    Where only a STATUS is to be blanked, that is done in place, however long the log. Anything
+    else is written anew beside it and renamed over it, with the log copied by `cat`.
+    """
+    with closing(open_still(path)) as fd:
+        uow, found = read_uow(fd, m.config.required_names), os.fstat(fd)
+        waiting = uow._replace(status="", enqueued=uow.enqueued if uow.enqueued is not None else
+                               found.st_ctime_ns // 1000 if arrived is None else arrived)
+        if is_stamped(uow._replace(status="")) and is_ours(m, found):
+            if not uow.status:
+                return uow
+            with closing(reopen(fd)) as writer:
+                set_status(m, writer, "")
+        else:
+            data = stamped_head(waiting, owner_name(found.st_uid))
+            if len(data) > HEAD_BYTES:
+                raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
+            if uow.log_at >= 0 and found.st_size - uow.log_at > COPY_BYTES:
+                raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer "
+                             "than %d MiB; expected a shorter one" % (COPY_BYTES >> 20))
+            os.lseek(fd, max(0, uow.log_at), os.SEEK_SET)
+            write_whole(m, path, data, like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
+        return waiting
+
+
+# ---- Launch ---------------------------------------------------------------------------
+
+def launch(m) -> None:
+    """Start the next job if one may start: claim it with `mv`, judge what was claimed, write START, start it."""
+    now = boot_seconds()
+    held = m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping
+    if not held and now < m.launch_at:
+        m.due.append(m.launch_at)
+    if held or now < m.launch_at or not (m.hand or next_waiting(m.waiting)):
+        if m.ready and m.ready.poll() is not None:
+            m.ready = None                           # asked in vain: the next launch asks again
+    elif is_ready(m, now) and take_turn(m):
+        try:
+            start_next(m)
+        finally:
+            end_turn(m)
+
+
+def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
     """Return the UOW that is to start next: the oldest of priority-q, and of wait-q when nothing is in priority-q."""
-    for queue in m.waiting:
+    for queue in queues:
         if queue.ready:
             return queue, queue.ready[0][1]
         if queue.may_run():
@@ -1984,67 +2129,90 @@ def next_waiting(m) -> Optional[Tuple[Waiting, str]]:
     return None
 
 
-def launch(m) -> None:
-    """Start the next job if one may start: claim it with `mv`, judge what was claimed, write START, start it."""
-    now = boot_seconds()
-    if now < m.launch_at:
-        m.due.append(m.launch_at)
-        return
-    if m.job or m.hook or m.after or m.paused or m.finishing or m.stopping:
-        return
-    if not (m.hand or next_waiting(m)) or not is_ready(m, now) or not take_turn(m):
-        return
-    try:
-        start_next(m, now)
-    finally:
-        end_turn(m)
+def is_ready(m, now: float) -> bool:
+    """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
+    config = m.config
+    if m.ready:
+        code = m.ready.poll()
+        if code is None:
+            return False
+        m.ready, m.ready_passed = None, code == 0    # for one launch
+        if code:
+            begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ended_how(code), 5)
+            m.ready_at = again(m, config.sleep_seconds)
+            return False
+        ends(m, ("ready", "command"))
+    if now < m.ready_at:
+        m.due.append(m.ready_at)
+        return False
+    if config.job_process:
+        # -x compares whole names, but still as a pattern: what is no letter is taken literally.
+        code, pids = output_of(["pgrep", "-x", "--", re.sub(r"([^\w-])", r"\\\1", config.job_process)])
+        if code != 1:
+            begins(m, ("ready", "process"), "waiting: a process %s runs, pid %s"
+                   % (shown(config.job_process), " ".join(pids.decode().split()[:5])) if code == 0 else
+                   "waiting: pgrep for job_process failed (exit %d: %s)" % (code, complaint()), 5)
+            m.ready_at = again(m, config.sleep_seconds)
+            return False
+        ends(m, ("ready", "process"))
+    if config.ready_command and not m.ready_passed:
+        m.ready = Hook(bounded(config.ready_command))
+        return False
+    return True
 
 
-def start_next(m, now: float) -> None:
+def start_next(m) -> None:
     """Claim and start the next UOW, having the turn."""
-    chosen = None if m.hand else next_waiting(m)
+    chosen = None if m.hand else next_waiting(m.waiting)
     if not (m.hand or chosen):
         return                                       # the last look brought others, that come first and are not ready
     queue, name = chosen or (m.waiting[-1], m.hand[0])
+    path = os.path.join(m.config.currently_executing, name)
     if chosen:
         try:
             path = claim(m, queue, name)
         except OSError as problem:
-            heapq.heappush(queue.fresh, (now + rest(m, queue, name, problem), 0, name))
+            look_later(m, queue, name, problem)
             return
         if path is None:
             m.due.append(0)                          # somebody else took it
             return
-    else:
-        path = os.path.join(m.config.currently_executing, name)
     try:
         start(m, path)
         ends(m, "launch")
+        is_gone(m, queue, name)
         m.ready_passed = False
     except BadUow as problem:
         trash(m, path, str(problem))
         m.due.append(0)
     except OSError as problem:
-        try:
-            if isinstance(problem, (Busy, PermissionError)):     # this file alone: the others need not wait for it
-                give_back(m, queue, path, problem)
-                m.due.append(0)
-                return
-        except OSError as second:
-            problem = second
-        begins(m, "launch", "%s cannot be started now (%s); tried again" % (shown(os.path.basename(path)), reason_of(problem)), 3)
-        m.launch_at = now + min(5, m.config.sleep_seconds)
-    if now < m.launch_at:
-        m.due.append(m.launch_at)
+        if isinstance(problem, (Busy, PermissionError)) and give_back(m, queue, path, problem):
+            m.due.append(0)                          # this file alone: the others need not wait for it
+            return
+        begins(m, "launch", "%s cannot be started now (%s); tried again" % (base(path), reason_of(problem)), 3)
+        m.launch_at = again(m, 5)
 
 
 def claim(m, queue: Waiting, name: str) -> Optional[str]:
     """Move a waiting UOW into currently-executing, where nobody else can reach it, and forget it as waiting."""
     queue.ready.pop(0)
     queue.racy_seconds = TICK_SECONDS
-    path = move(m, os.path.join(queue.path, name), m.config.currently_executing, lasting=False)     # `start` sees to that
+    path = mv(m, os.path.join(queue.path, name), m.config.currently_executing, lasting=False)     # `start` sees to that
     queue.forget(name)
     return path
+
+
+def give_back(m, queue: Waiting, path: str, problem: OSError) -> bool:
+    """Put a claimed UOW that cannot be opened back where it waits; False where that fails, too."""
+    try:
+        target = mv(m, path, queue.path)
+    except OSError:
+        return False
+    state = state_of(target) if target else None
+    if state:
+        queue.known[os.path.basename(target)] = state[2]
+        look_later(m, queue, os.path.basename(target), problem)
+    return True
 
 
 def start(m, path: str) -> None:
@@ -2052,24 +2220,23 @@ def start(m, path: str) -> None:
 
     BadUow, Busy, or OSError: then nothing was started and the UOW says so.
     """
-    fd = open_still(path)
-    try:
-        head, uow = read_uow(fd, m.config.required_names)
-        if not is_stamped(uow) or not is_ours(m, os.fstat(fd)):
-            stamp(m, path)
-            os.close(fd)
-            fd = open_still(path)
-            head, uow = read_uow(fd, m.config.required_names)
-        writer = to_write(fd)                        # the very inode that was judged
-    finally:
-        os.close(fd)
-    name, size = os.path.basename(path), os.fstat(writer).st_size
-    job_run, since = "%s-%d" % (m.boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME)), wall_microseconds()
+    with closing(open_still(path)) as fd:
+        uow, found = read_uow(fd, m.config.required_names), os.fstat(fd)
+        if is_stamped(uow) and is_ours(m, found):
+            writer = reopen(fd)                      # the very inode that was judged
+        else:
+            writer = -1
+    if writer < 0:
+        stamp(m, path)                               # a person put it here, or it was claimed and then changed
+        with closing(open_still(path)) as fd:
+            uow, writer = read_uow(fd, m.config.required_names), reopen(fd)
+    since, size = wall_microseconds(), os.fstat(writer).st_size
     gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
-    job = new_job(m, name, writer, head, uow, job_run, size + len(gap), since)
+    running = Running("%s-%d" % (m.boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME)), size + len(gap), "")
+    job = Job(m, path, writer, uow, running, running.at + len(start_line(since, running.run)), since)
     try:
-        write_all(writer, status_line(running_status(job_run, size + len(gap))), uow.status_at)
-        write_all(writer, gap + start_line(since, job_run), size)
+        write_all(writer, status_line(running_status(running)), uow.status_at)
+        write_all(writer, gap + start_line(since, job.run), size)
         # One sync for claim, STATUS and START: should a power cut undo only the claim, nothing has begun and it waits as before.
         sync(m, writer, m.config.currently_executing, *(queue.path for queue in m.waiting if is_directory(m, queue.path)))
         start_processes(m, job)
@@ -2079,21 +2246,30 @@ def start(m, path: str) -> None:
     m.job, m.notices = job, m.notices + 1
     if job.limit:
         m.due.append(job.began + job.limit)          # before the next survey, that may be far away
-    say(m, "started %s run %s" % (shown(name), job_run))
+    say(m, "started %s run %s" % (shown(job.name), job.run))
 
 
 def undo_start(m, job: Job, size: int, problem: OSError) -> None:
     """Nothing was started: take START and STATUS back and let it be tried again, or file what can never start."""
     os.ftruncate(job.fd, size)
-    passing = problem.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+    passing = problem.errno in PASSING
     status = "" if passing else "fail: could not start: " + reason_of(problem)
     try:
-        set_status(m, job.fd, job.uow, status)
+        set_status(m, job.fd, status)
     finally:
         os.close(job.fd)
     if passing:
         raise problem
-    file_uow(m, job.name, job.uow._replace(status=status), job.run)
+    m.over.append((job.name, job.uow._replace(status=status), job.run))
+    m.due.append(0)
+
+
+def job_environment(uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
+    """Return the environment of a job: the Monitor's own without what is meant for it alone, the header, and three facts."""
+    environment = {key: value for key, value in DOOR.environment.items()
+                   if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
+    environment.update(uow.names, SJQ_NAME=name, SJQ_FILE=path, SJQ_RUN=run)
+    return environment
 
 
 def start_processes(m, job: Job) -> None:
@@ -2102,15 +2278,19 @@ def start_processes(m, job: Job) -> None:
     tee first, and on the inode through /dev/fd, so that a job which renames its own file at once
     loses no output. Both outlive the Monitor: tee's own output is /dev/null.
     """
-    environment = job_environment(m, job.uow, job.name, job.path, job.run)
-    read, write = os.pipe()
-    note_read, note_write = os.pipe()
+    environment = job_environment(job.uow, job.name, job.path, job.run)
+    pipes: List[int] = []
     try:
-        job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd], env=dict(environment, SJQ_KEEPER="tee"), session=True)
-        job.keepers["shell"] = spawn(["bash", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)], stdout=write, stderr=note_write,
-                                     extra=[note_read], env=dict(environment, SJQ_KEEPER="shell"), session=True)
+        pipes += os.pipe()
+        pipes += os.pipe()
+        read, write, note_read, note_write = pipes
+        job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
+                                   env=dict(environment, SJQ_KEEPER="tee"), session=True)
+        job.keepers["shell"] = spawn(["bash", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)],
+                                     stdout=write, stderr=note_write, extra=[note_read],
+                                     env=dict(environment, SJQ_KEEPER="shell"), session=True)
     finally:
-        for fd in (read, write, note_read, note_write):
+        for fd in pipes:
             os.close(fd)
         if "tee" in job.keepers and "shell" not in job.keepers:
             os.waitpid(job.keepers["tee"], 0)        # it ends at once, with the pipe
@@ -2439,7 +2619,7 @@ class Ended:
 
     def note(self, path: str) -> None:
         """Count a UOW that has ended here."""
-        found = state_of_file(path)
+        found = state_of(path)
         if found:
             self.count += 1
             self.hours[found[0] // 3_600_000_000_000] += 1
@@ -2455,7 +2635,7 @@ def survey_ended(m) -> None:
     """
     for key, ended in m.ended.items():
         path, began = getattr(m.config, key), boot_seconds()
-        state, names = state_of_directory(path), []
+        state, names = state_of(path), []
         if state == ended.listed or began < ended.again_at:
             continue
         try:
@@ -2468,8 +2648,7 @@ def survey_ended(m) -> None:
         for name in uows if key in FINISHED else ():
             ended.note(os.path.join(path, name))
         one_readme(m, path, list(set(names).difference(uows)))
-        racy = state and abs(time.time() - state[0] / 1e9) < TICK_SECONDS     # as in list_waiting
-        ended.listed = None if racy else state
+        ended.listed = state if is_still(state) else None
         ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * 500)
 
 
@@ -2503,7 +2682,7 @@ def post_pages(m, s: Snapshot, place: str) -> None:
     there, before, m.pages = os.listdir(uow), m.pages, {}
     for entry in s.waiting + s.recent + [s.running] * bool(s.running):
         path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
-        m.pages[target] = (path, state_of_file(path))
+        m.pages[target] = (path, state_of(path))
         if entry is s.running or entry.page not in there or before.get(target) != m.pages[target]:
             seen = peek(path, LOG_SHOWN)
             page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
@@ -2551,25 +2730,21 @@ def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
                  uow.status, uow.names.get("UOW_COMMAND", ""), seconds)
 
 
-NO_UOW = parse_uow(b"==== UNIT OF WORK\nX ::\n", ())._replace(names={}, header=(0, 0), log_at=0)
-
-
 def peek(path: str, most: int = 0) -> SimpleNamespace:
     """Return header, Uow and both ends of the log, for everybody to see; of what is no UOW all is log."""
     seen = SimpleNamespace(header="", uow=NO_UOW, head=b"", tail=b"", left_out=0)
     try:
-        with open(path, "rb", 0, opener=open_regular) as file:
-            fd, found = file.fileno(), os.fstat(file.fileno())
-            head = os.pread(fd, HEAD_BYTES + 1, 0)
+        with closing(open_regular(path)) as fd:
+            found = os.fstat(fd)
             try:
-                seen.uow = parse_uow(head, ())
+                seen.uow = read_uow(fd)
             except BadUow:
                 pass
             if not found.st_mode & stat.S_IROTH:
                 seen.uow = seen.uow._replace(names={})
                 seen.header = "Not everybody may read this UOW, so it is not shown here."
                 return seen
-            seen.header = os.fsdecode(head[seen.uow.header[0]:seen.uow.header[1]])
+            seen.header = os.fsdecode(seen.uow.header)
             if seen.uow.log_at >= 0:
                 seen.head = os.pread(fd, most, seen.uow.log_at)
                 end = seen.uow.log_at + len(seen.head)
@@ -2597,29 +2772,38 @@ def tell_status(m) -> None:
         say(m, "running: %s run %s since %s" % (shown(m.job.name), m.job.run, utc(m.job.since)))
         pids = [str(process.pid) for process in processes_of(m.job.run, m.job.watched) if not process.role]
         if pids:
-            _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
+            try:
+                _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
+            except OSError as problem:               # without it, still an answer: a message that fails is acted on again
+                text = ("pid %s (%s)" % (", ".join(pids), reason_of(problem))).encode()
             for line in text.decode("utf-8", "replace").splitlines():
                 say(m, "  " + line)
     for name in m.hand:
         say(m, "next: %s" % shown(name))
     for queue in m.waiting:
         for enqueued, name in queue.ready[:STATUS_SHOWN]:
-            say(m, "waits in %s: %s since %s" % (shown(os.path.basename(queue.path)), shown(name), utc(enqueued)))
-        more = len(queue.ready) - STATUS_SHOWN
-        if more > 0:
-            say(m, "waits in %s: %d more" % (shown(os.path.basename(queue.path)), more))
-    say(m, "counts: " + ", ".join("%s %d" % (shown(os.path.basename(getattr(m.config, key))), count) for key, count in counts(m).items()))
+            say(m, "waits in %s: %s since %s" % (base(queue.path), shown(name), utc(enqueued)))
+        if len(queue.ready) > STATUS_SHOWN:
+            say(m, "waits in %s: %d more" % (base(queue.path), len(queue.ready) - STATUS_SHOWN))
+    say(m, "counts: " + ", ".join("%s %d" % (base(getattr(m.config, key)), count) for key, count in counts(m).items()))
 
 
 def tell_config(m) -> None:
     for key in CONFIG:
         value = getattr(m.config, key)
-        say(m, "%s :: %s" % (key, " ".join(map(str, value)) if isinstance(value, list) else
-                             {True: "yes", False: "no"}[value] if isinstance(value, bool) else "%.9g" % value if isinstance(value, float) else value))
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        elif isinstance(value, float):
+            value = "%.9g" % value
+        say(m, "%s :: %s" % (key, " ".join(map(str, value)) if isinstance(value, list) else value))
+
+
+def pause_mark(config) -> str:
+    """Return the path of the file that says that the queue is paused: a pause outlives a restart."""
+    return os.path.join(config.currently_executing, ".paused")
 
 
 def pause(m) -> None:
-    """Start no more jobs. The mark is a file, so that a pause outlives a restart."""
     os.close(os.open(pause_mark(m.config), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     sync(m, m.config.currently_executing)
     if not m.paused:
@@ -2636,10 +2820,6 @@ def resume(m) -> None:
         say(m, "resumed", 5)
 
 
-def pause_mark(config) -> str:
-    return os.path.join(config.currently_executing, ".paused")
-
-
 def finish_then_exit(m) -> None:
     m.finishing = True
     say(m, "FINISH: no more jobs are started; the Monitor exits when the running one has ended", 5)
@@ -2647,7 +2827,8 @@ def finish_then_exit(m) -> None:
 
 def shut_down(m) -> None:
     m.stopping = True
-    say(m, "SHUTDOWN: the Monitor exits; %s" % ("the running job goes on and is picked up at the next start" if m.job else "nothing is running"), 5)
+    say(m, "SHUTDOWN: the Monitor exits; %s" % ("the running job goes on and is picked up at the next start" if m.job else
+                                                "nothing is running"), 5)
 
 
 def kill_job(m) -> None:
@@ -2660,7 +2841,7 @@ def kill_job(m) -> None:
 
 
 def reload(m) -> None:
-    """Read config.txt again; a bad one is reported and the old one stays, and so do the directories."""
+    """Read the configuration again; a bad one is reported and the old one stays, and so do the directories."""
     try:
         config = load_config(m.config.path)
     except Unusable as problem:
@@ -2695,7 +2876,26 @@ def howto() -> bytes:
     """Return the comment block at the top of monitor_reads."""
     lines = ["# Messages to the Monitor: append one per line, such as  echo STATUS >> monitor_reads",
              "# The answers are in monitor_says. What was acted on is removed from this file."]
-    return "".join(line + "\n" for line in lines + ["#   %-8s  %s" % (keyword, meaning) for keyword, (meaning, _) in MESSAGES.items()]).encode()
+    lines += ["#   %-8s  %s" % (keyword, meaning) for keyword, (meaning, _) in MESSAGES.items()]
+    return "".join(line + "\n" for line in lines).encode()
+
+
+def act(m, line: bytes) -> None:
+    """Do what one message says; a wrong one is repeated, escaped and cut short."""
+    text = " ".join(os.fsdecode(line).split())
+    known = MESSAGES.get(text.upper())
+    if not known:
+        say(m, "message %s is not known; expected one of %s" % (shown(text[:MESSAGE_SHOWN]), ", ".join(MESSAGES)), 4)
+        return
+    say(m, "message " + text.upper())
+    known[1](m)
+
+
+# ---- Messages: how they are read -----------------------------------------------------
+
+def beside(path: str, end: str) -> str:
+    """Return the hidden file beside a message file: `.monitor_reads.taken`, say."""
+    return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + end)
 
 
 def read_messages(m) -> None:
@@ -2706,14 +2906,15 @@ def read_messages(m) -> None:
     for writing; a writer that opens it in that very moment finishes in the renamed file, and that is
     read to its end before it is removed. An unfinished last line is carried over into the fresh file.
     """
-    reads, taken = m.config.monitor_reads, os.path.join(os.path.dirname(m.config.monitor_reads), "." + os.path.basename(m.config.monitor_reads) + ".taken")
+    reads = m.config.monitor_reads
+    taken, fresh = beside(reads, ".taken"), beside(reads, ".fresh")
     try:
-        state = state_of_file(reads)                 # before it is read: what is appended meanwhile is seen by the next look
+        state = state_of(reads)                      # before it is read: what is appended meanwhile is seen by the next look
         if not m.taken and state and m.reads_state == state:
             return
         m.reads_state = state
-        if os.path.lexists(fresh_name(reads)):
-            os.unlink(fresh_name(reads))             # a crash left it, maybe as a second link
+        if os.path.lexists(fresh):
+            os.unlink(fresh)                         # a crash left it, maybe as a second link
         m.taken = os.path.lexists(taken) and not finish_taken(m, taken, reads)
         if usable_messages(m, reads):
             # Only what is the Monitor's own can be marked: another's file is renamed first, then read from a copy.
@@ -2723,25 +2924,17 @@ def read_messages(m) -> None:
                 m.taken = not finish_taken(m, taken, reads)
             elif acted and not still:
                 m.reads_state = None                 # somebody has it open: the fresh file can wait
-                m.due.append(boot_seconds() + 0.1)
+                again(m, 0.1)
         if not os.path.lexists(reads):
             fresh_messages(m, reads)
             m.due.append(0)
         if m.taken:
-            m.due.append(boot_seconds() + 0.1)
+            again(m, 0.1)
         ends(m, "messages")
     except (BadUow, OSError) as problem:
         m.reads_state = None
         begins(m, "messages", "%s cannot be read or renewed: %s; tried again" % (shown(reads), reason_of(problem)))
-        m.due.append(boot_seconds() + min(1, m.config.sleep_seconds))
-
-
-def state_of_file(path: str):
-    try:
-        found = os.lstat(path)
-        return found.st_mtime_ns, found.st_size, found.st_ino
-    except OSError:
-        return None
+        again(m)
 
 
 def usable_messages(m, reads: str) -> bool:
@@ -2750,7 +2943,12 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
-    regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    regular = stat.S_ISREG(found.st_mode)
+    if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < LINK_SECONDS:
+        m.reads_state = None                         # of our own making, in a file system that remembers it for a while
+        again(m)
+        return False
+    regular = regular and found.st_nlink == 1
     if regular and found.st_size <= READS_BYTES:
         m.reads_like = found                         # the fresh one has its owner, group and mode
         return True
@@ -2768,8 +2966,8 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
     try:
         fd, still = open_still(path), True
     except Busy:
-        fd, still = open_regular(path, os.O_RDONLY), False
-    try:
+        fd, still = open_regular(path), False
+    with closing(fd):
         data = os.pread(fd, 2 * READS_BYTES, 0)      # no more, or who appends faster than this reads keeps it here for ever
         complete, _, partial = data.rpartition(b"\n")
         if data == howto() + partial:
@@ -2777,8 +2975,8 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
         if not is_ours(m, os.fstat(fd)):
             write_whole(m, path, data)
             return True, False, partial
-        writer, at, acted = to_write(fd), 0, 0
-        try:
+        with closing(reopen(fd)) as writer:
+            at = acted = 0
             for line in complete.split(b"\n"):
                 if acted == ACTED_PER_WAKE:
                     return True, False, partial
@@ -2787,15 +2985,11 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
                     os.pwrite(writer, b"#", at)
                     acted += 1
                 at += len(line) + 1
-        finally:
-            os.close(writer)
         return True, still, partial
-    finally:
-        os.close(fd)
 
 
 def finish_taken(m, taken: str, reads: str) -> bool:
-    """Act on what still came into the renamed message file, and replace it by a fresh one; False while a writer has it."""
+    """Act on what still came into the renamed message file, then remove it; False while a writer has it."""
     if not usable_messages(m, taken):
         return not os.path.lexists(taken)
     _, still, partial = act_on_lines(m, taken)
@@ -2804,18 +2998,18 @@ def finish_taken(m, taken: str, reads: str) -> bool:
     if partial:
         if not usable_messages(m, reads) and not os.path.lexists(reads):
             fresh_messages(m, reads)
-        with open(open_regular(reads, os.O_WRONLY | os.O_APPEND), "wb", 0) as file:
-            file.write(partial)
+        with closing(open_regular(reads, os.O_WRONLY | os.O_APPEND)) as fd:
+            write_all(fd, partial)
     os.unlink(taken)
     return True
 
 
 def fresh_messages(m, reads: str, taken: str = "") -> None:
-    """Put a fresh message file in place, never over one that appeared meanwhile; the old one goes to `taken` in the same moment.
+    """Put a fresh message file in place, never over one that appeared meanwhile; the old one goes to `taken` first.
 
     No `mv` here: it takes a hundred times as long, and while there is no file, a sender who may not make one is refused.
     """
-    fresh = fresh_name(reads)
+    fresh = beside(reads, ".fresh")
     write_whole(m, fresh, howto(), like=m.reads_like)
     if taken:
         os.rename(reads, taken)
@@ -2827,68 +3021,80 @@ def fresh_messages(m, reads: str, taken: str = "") -> None:
     sync(m, os.path.dirname(reads))
 
 
-def fresh_name(reads: str) -> str:
-    return os.path.join(os.path.dirname(reads), "." + os.path.basename(reads) + ".fresh")
-
-
-def act(m, line: bytes) -> None:
-    """Do what one message says; a wrong one is repeated, escaped and cut short."""
-    text = " ".join(os.fsdecode(line).split())
-    known = MESSAGES.get(text.upper())
-    if not known:
-        say(m, "message %s is not known; expected one of %s" % (shown(text[:MESSAGE_SHOWN]), ", ".join(MESSAGES)), 4)
-        return
-    say(m, "message " + text.upper())
-    known[1](m)
-
-
 # ---- The cycle ----------------------------------------------------------------------------
 
-def state_now(m) -> Tuple[str, str]:
-    """Return the state in one word, and why where that is not plain."""
-    if m.stopping:
-        return "stopped", ""
-    if m.job:
-        return "running", "no more jobs are started: paused" if m.paused else ""
-    if m.paused:
-        return "paused", "until RESUME"
-    if m.hand or any(queue.pending() for queue in m.waiting):
-        held = [text for key, text in m.conditions.items() if key == "launch" or key[0] == "ready"]
-        held += ["because after_command runs"] * bool(m.hook or m.after) + ["because ready_command runs"] * bool(m.ready)
-        return "waiting", held[0].replace("waiting: ", "because ") if held else "for files to settle" if not any(queue.ready for queue in m.waiting) else ""
-    return "idle", ""
-
-
-def is_over(m) -> bool:
-    """Tell whether the Monitor is to exit."""
-    idle = not (m.job or m.hook or m.after or m.launch_at > boot_seconds() or any(key[0] == "edit" for key in m.conditions))
-    empty = not m.hand and not any(map(os.path.lexists, m.retry_at)) and not any(queue.pending() for queue in m.waiting)
-    return m.stopping or idle and (m.finishing or m.until_empty and empty and all(queue.listed for queue in m.waiting))
+def work(m) -> int:
+    """Run the Monitor until it is to exit: wake, read messages, survey, move, edit, launch, post, sleep."""
+    while True:
+        try:
+            cycle(m)
+            ends(m, "cycle")
+        except OSError as problem:                   # no process or file to be had, a broken disk: begin again from what is there
+            if "cycle" not in m.conditions:
+                sys.excepthook(*sys.exc_info())
+            begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
+            for queue in m.waiting:
+                queue.__init__(queue.key, queue.path)
+            m.due = []
+            again(m)
+        if is_over(m):
+            break
+        sleep(m)
+    m.stopping = True
+    notify("STOPPING=1\nSTATUS=stopped")
+    post(m)
+    say(m, "stopped", 5)
+    return 0
 
 
 def cycle(m) -> None:
-    """Read messages, survey, move, edit, launch, post: one survey serves them all, since moves keep it up to date."""
     m.due = []
     read_messages(m)
     survey(m)
+    move(m)
     edit(m)
-    hooks(m)
     launch(m)
     post(m)
     tell_systemd(m)
 
 
+def state_now(m) -> Tuple[str, str]:
+    """Return the state in one word, and why where that is not plain."""
+    waits = bool(m.hand or any(queue.pending() for queue in m.waiting))
+    word = state_word(stopping=m.stopping, running=bool(m.job), paused=m.paused, waits=waits)
+    why = ""
+    if word == "running" and m.paused:
+        why = "no more jobs are started: paused"
+    elif word == "paused":
+        why = "until RESUME"
+    elif word == "waiting":
+        held = [text for key, text in m.conditions.items() if key in ("launch", "lock", "turn") or key[0] == "ready"]
+        held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready)
+        if held:
+            why = held[0].replace("waiting: ", "because ")
+        elif not any(queue.ready for queue in m.waiting):
+            why = "for files to settle"
+    return word, why
+
+
+def is_over(m) -> bool:
+    """Tell whether the Monitor is to exit."""
+    failed = m.launch_at > boot_seconds() or any(key[0] == "edit" for key in m.conditions)
+    idle = not (m.job or m.unclear or m.after or failed)
+    empty = not (m.hand or m.over or any(queue.pending() or not queue.listed for queue in m.waiting))
+    return m.stopping or idle and (m.finishing or m.until_empty and empty)
+
+
 def sleep(m) -> None:
     """Sleep until something is due, a queue or the message file changes, the job ends, or a signal comes."""
-    timeout = max(0, min(m.due + [boot_seconds() + min(m.config.sleep_seconds, 86400)]) - boot_seconds())     # poll counts in an int
-    fds = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
-    for hook in (m.hook, m.ready, m.search):
-        if hook and hook.pidfd >= 0:
-            fds[hook.pidfd] = None
-    if m.job and not m.job.watched or any(hook and hook.pidfd < 0 for hook in (m.hook, m.ready, m.search)):
-        timeout = min(timeout, 0.2)
+    asleep_until = min(m.due + [boot_seconds() + min(m.config.sleep_seconds, 86400)])      # poll counts in an int
+    timeout = max(0, asleep_until - boot_seconds())
+    ends_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
+    hooks = [hook for hook in (m.hook, m.ready, m.search) if hook]
+    if m.job and not m.job.watched or any(hook.pidfd < 0 for hook in hooks):
+        timeout = min(timeout, 0.2)                  # no pidfd: before Linux 5.3
     poll = select.poll()
-    for fd in [m.wakeup, *fds]:
+    for fd in [m.wakeup, *ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)]:
         poll.register(fd, select.POLLIN)
     woken, signals = [], caught(m)                   # notices of our own moves end here: changed() tells what came besides
     if timeout > 0 and not signals - {signal.SIGIO}:
@@ -2898,14 +3104,15 @@ def sleep(m) -> None:
         if not woken and timeout > deaf:
             arm(m)
             if not changed(m):
-                # What came before this was armed, into a queue that has work ready: soon is enough, as nothing else starts meanwhile.
-                woken = poll.poll(round(min(timeout - deaf, 1 if changed(m, ready=True) else timeout) * 1000 + 0.5))
+                # What came before this was armed, into a queue that has work ready: soon is enough, as nothing else starts.
+                limit = min(timeout - deaf, 1 if changed(m, ready=True) else timeout)
+                woken = poll.poll(round(limit * 1000 + 0.5))
                 new = caught(m)
                 m.notices -= signal.SIGIO in new
                 signals |= new
     for fd, _ in woken:
-        if fd != m.wakeup and m.job and fds[fd] in m.job.watched:
-            os.close(m.job.watched.pop(fds[fd]))
+        if fd in ends_of:
+            os.close(m.job.watched.pop(ends_of[fd]))
     if signals & {signal.SIGTERM, signal.SIGINT} and not m.stopping:
         shut_down(m)
     if signal.SIGHUP in signals:
@@ -2913,7 +3120,7 @@ def sleep(m) -> None:
         notify("READY=1")
 
 
-def caught(m) -> set:
+def caught(m) -> Set[int]:
     """Return the signals that came since the last look."""
     try:
         return set(os.read(m.wakeup, 4096))
@@ -2924,34 +3131,34 @@ def caught(m) -> set:
 def until_notice(m) -> float:
     """Return for how many seconds notices of changes are to be let alone: 0 or less but in a storm of them."""
     now = boot_seconds()
-    m.notices, m.notices_at = min(NOTICES_AT_ONCE, m.notices + (now - m.notices_at) * NOTICES_A_SECOND), now
+    m.notices = min(NOTICES_AT_ONCE, m.notices + (now - m.notices_at) * NOTICES_A_SECOND)
+    m.notices_at = now
     return (1 - m.notices) / NOTICES_A_SECOND
 
 
 def arm(m) -> None:
     """Ask for one signal at the next change of a queue or of the directory of the message file."""
     names = fcntl.DN_CREATE | fcntl.DN_RENAME | fcntl.DN_DELETE
-    wanted = {queue.path: names for queue in m.waiting}
-    wanted[m.config.currently_executing] = names
+    wanted = dict.fromkeys([queue.path for queue in m.waiting] + [m.config.currently_executing], names)
     wanted[os.path.dirname(m.config.monitor_reads)] = names | fcntl.DN_MODIFY
     for path, events in wanted.items():
         try:
-            found = os.stat(path)
-            kept = m.notified.get(path)
-            if kept and kept[1] != found.st_ino:
+            inode = os.stat(path).st_ino
+            if path in m.notified and m.notified[path][1] != inode:
                 os.close(m.notified.pop(path)[0])
-                kept = None
-            if not kept:
-                kept = m.notified[path] = (os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW), found.st_ino)
-            fcntl.fcntl(kept[0], fcntl.F_NOTIFY, events)
+            if path not in m.notified:
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+                m.notified[path] = os.open(path, flags), inode
+            fcntl.fcntl(m.notified[path][0], fcntl.F_NOTIFY, events)
         except OSError:
             pass                                     # not there, or a file system that notifies nobody: sleep_seconds is the fallback
 
 
 def changed(m, ready: bool = False) -> bool:
-    """Tell whether something changed since the survey, without having been seen by it; ready: also where UOWs are known that can be run."""
-    return (any(queue.listed is not None and queue.listed != state_of_directory(queue.path) and (ready or not queue.ready) for queue in m.waiting)
-            or m.reads_state is not None and m.reads_state != state_of_file(m.config.monitor_reads))
+    """Tell whether something changed that the survey has not seen; ready: also where UOWs are known that can be run."""
+    def has(queue):
+        return queue.listed is not None and queue.listed != state_of(queue.path) and (ready or not queue.ready)
+    return any(map(has, m.waiting)) or m.reads_state is not None and m.reads_state != state_of(m.config.monitor_reads)
 
 
 # ---- Check: prove what the promises rest on, run nothing -------------------------------------
@@ -2961,11 +3168,13 @@ def check(configs) -> int:
     findings, places, looked = [], {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        for proof in (make_directories, open_to_others, trial, check_hand):
+        for proof in (lacking, make_directories, open_to_others, trial, check_hand):
             try:
                 findings += proof(config) or []
-            except (Unusable, OSError) as problem:
-                findings.append(str(problem) if isinstance(problem, Unusable) else "%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
+            except Unusable as problem:
+                findings.append(str(problem))
+            except OSError as problem:
+                findings.append("%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
         for key in DIRECTORIES[:6]:
             directory = getattr(config, key)
             for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and directory not in looked else []:
@@ -2975,9 +3184,9 @@ def check(configs) -> int:
                     places.setdefault((name, line_1), []).append(path)
                     findings += wrong
             looked.add(directory)
-    # A new UOW may well have the name of a finished one; with its time, too, it is the same one, unless it has moved on meanwhile.
+    # A new UOW may well have the name of a finished one; with its time, too, it is the same one, unless it has moved on.
     for (name, _), paths in places.items():
-        still = [shown(os.path.basename(os.path.dirname(path))) for path in paths if os.path.lexists(path)]
+        still = [base(os.path.dirname(path)) for path in paths if os.path.lexists(path)]
         findings += ["%s is in %s" % (shown(name), " and in ".join(still))] if len(still) > 1 else []
     for line in dict.fromkeys(findings) or ["all is well"]:
         print(line)
@@ -2989,9 +3198,9 @@ def check_pair(config, other) -> List[str]:
     findings = ["%s: %s is that of %s, too; expected one for each Monitor" % (shown(config.path), key, shown(other.path))
                 for key in ("currently_executing", "monitor_reads", "monitor_says", "status_dir")
                 if getattr(config, key) and getattr(config, key) == getattr(other, key)]
-    return findings + ["%s shares %s with %s from another directory; the order of starting is kept between configurations in one"
-                       % (shown(config.path), key, shown(other.path)) for key in WAITING
-                       if config.root != other.root and getattr(config, key) == getattr(other, key)][:1]
+    shared = [key for key in WAITING if config.root != other.root and getattr(config, key) == getattr(other, key)]
+    return findings + ["%s shares %s with %s from another directory; the order of starting is kept between configurations "
+                       "in one" % (shown(config.path), key, shown(other.path)) for key in shared[:1]]
 
 
 def check_hand(config) -> List[str]:
@@ -3008,11 +3217,8 @@ def check_hand(config) -> List[str]:
 def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
     """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, or a STATUS that its directory contradicts."""
     try:
-        fd = open_regular(path, os.O_RDONLY)
-        try:
-            _, uow = read_uow(fd, config.required_names)
-        finally:
-            os.close(fd)
+        with closing(open_regular(path)) as fd:
+            uow = read_uow(fd, config.required_names)
     except BadUow as problem:
         return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
     except FileNotFoundError:
@@ -3021,7 +3227,8 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
         return b"", ["%s: %s" % (shown(path), reason_of(problem))]
     word = uow.status.partition(":")[0]
     if key in FINISHED and word + "_q" != key:
-        return uow.line_1, ["%s has %s; expected %s there" % (shown(path), "the STATUS " + shown(word) if word else "no STATUS", key[:-2])]
+        has = "the STATUS " + shown(word) if word else "no STATUS"
+        return uow.line_1, ["%s has %s; expected %s there" % (shown(path), has, key[:-2])]
     if key == "currently_executing" and row(uow.status, False) == "strange":
         return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), shown(uow.status[:STATUS_WIDTH]))]
     return uow.line_1, []
@@ -3029,10 +3236,11 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
 
 def trial(config) -> List[str]:
     """Try in a hidden directory of currently-executing what the promises rest on, and name what this file system refuses."""
-    findings = []
+    findings, seen = [], []
     place = os.path.join(config.currently_executing, ".check.%d" % os.getpid())
     one, two = os.path.join(place, "one"), os.path.join(place, "two")
     os.mkdir(place, 0o700)
+    before = signal.signal(signal.SIGIO, lambda *_: seen.append(1))
     try:
         for path in (one, two):
             with open(path, "w") as file:
@@ -3041,26 +3249,22 @@ def trial(config) -> List[str]:
         complaint()
         if not os.path.exists(one):
             findings.append("mv -nT replaced a file on %s: expected it to refuse; use coreutils 8 or newer" % shown(place))
-        seen = []
-        before = signal.signal(signal.SIGIO, lambda *_: seen.append(1))
-        fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for name, attempt in (("flock", lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)),
-                                  ("fsync of a directory", lambda: os.fsync(fd)),
-                                  ("F_NOTIFY", lambda: fcntl.fcntl(fd, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_RENAME)),
-                                  ("a rename", lambda: os.rename(one, one + "-moved")),
-                                  ("a read lease", lambda: os.close(open_still(two)))):
+        with closing(os.open(place, os.O_RDONLY | os.O_DIRECTORY)) as fd:
+            for name, fallback, attempt in (
+                    ("flock", "", lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)),
+                    ("fsync of a directory", "", lambda: os.fsync(fd)),
+                    ("F_NOTIFY", "; a drop is seen after sleep_seconds only",
+                     lambda: fcntl.fcntl(fd, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_RENAME)),
+                    ("a rename", "", lambda: os.rename(one, one + "-moved")),
+                    ("a read lease", "; files rest on settle_seconds alone", lambda: os.close(open_still(two)))):
                 try:
                     attempt()
                 except OSError as problem:
-                    findings.append("%s is refused on this file system: %s%s" % (name, reason_of(problem), {
-                        "F_NOTIFY": "; a drop is seen after sleep_seconds only", "a read lease": "; files rest on settle_seconds alone"}.get(name, "")))
-            if not seen and not any(text.startswith("F_NOTIFY") for text in findings):
-                findings.append("F_NOTIFY does not notify on this file system; a drop is seen after sleep_seconds only")
-        finally:
-            os.close(fd)
-            signal.signal(signal.SIGIO, before)
+                    findings.append("%s is refused on this file system: %s%s" % (name, reason_of(problem), fallback))
+        if not seen and not any(text.startswith("F_NOTIFY") for text in findings):
+            findings.append("F_NOTIFY does not notify on this file system; a drop is seen after sleep_seconds only")
     finally:
+        signal.signal(signal.SIGIO, before)
         shutil.rmtree(place)
     return findings
 
@@ -3068,28 +3272,44 @@ def trial(config) -> List[str]:
 # ---- Start-up ------------------------------------------------------------------------------
 
 def make_directories(config, say_made=None) -> None:
-    """Make missing directories; Unusable when one is no directory or lies on another file system, or is missing and not to be made."""
-    device = os.stat(config.root).st_dev
+    """Make missing directories; Unusable when one is no directory, on another file system, or missing and not to be made."""
     for key in DIRECTORIES:
         path = getattr(config, key)
+        named = "%s %s " % (key, shown(path))
         if not os.path.lexists(path):
             if say_made is None:
-                raise Unusable("%s %s is missing; a start of the Monitor makes it" % (key, shown(path)))
+                raise Unusable(named + "is missing; a start of the Monitor makes it")
             try:
                 os.makedirs(path, 0o755)
             except OSError as problem:
-                raise Unusable("%s %s cannot be made: %s" % (key, shown(path), reason_of(problem))) from None
+                raise Unusable(named + "cannot be made: %s" % reason_of(problem)) from None
             say_made("%s was missing: made %s" % (key, shown(path)))
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode):
-            raise Unusable("%s %s is no directory%s; expected a real directory: move what is there away, or name another in %s"
-                           % (key, shown(path), " but a symbolic link" if stat.S_ISLNK(found.st_mode) else "", shown(config.path)))
-        if found.st_dev != device:
-            raise Unusable("%s %s is on another file system than %s; expected all on one, since mv between two is a copy"
-                           % (key, shown(path), shown(config.root)))
+            raise Unusable(named + "is no directory%s; expected a real directory: move what is there away, or name another "
+                           "in %s" % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
+        if is_elsewhere(config.root, path):
+            raise Unusable(named + "is on another file system than %s; expected all on one, since mv between two is a copy"
+                           % shown(config.root))
         if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            raise Unusable("%s %s cannot be listed and written by %s; mend it with: chown %s %s"
-                           % (key, shown(path), owner_name(os.geteuid()), owner_name(os.geteuid()), shown(path)))
+            me = owner_name(os.geteuid())
+            mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
+            raise Unusable(named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path)))
+
+
+def lacking(config) -> List[str]:
+    """Return which commands are missing that every job needs."""
+    missing = [name for name in ("bash", "cat", "grep", "mv", "tee", "timeout") if not shutil.which(name)]
+    return ["no command %s in PATH; expected bash, coreutils and grep" % ", ".join(missing)] if missing else []
+
+
+def is_elsewhere(root: str, path: str) -> bool:
+    """Tell whether `mv` between two directories is a copy, by a rename of what is not there; also for a bind mount."""
+    try:
+        os.rename(os.path.join(root, ".none.%d" % os.getpid()), os.path.join(path, ".none"))
+    except OSError as problem:
+        return problem.errno == errno.EXDEV
+    return False
 
 
 def open_to_others(config) -> List[str]:
@@ -3114,9 +3334,10 @@ def is_own_group(gid: int, uid: int) -> bool:
     """Tell whether a group has nobody in it but this user and root (a user's private group)."""
     try:
         members = set(grp.getgrgid(gid).gr_mem)
-        return members <= {owner_name(uid), "root"} and all(entry.pw_uid in (0, uid) for entry in pwd.getpwall() if entry.pw_gid == gid)
     except KeyError:
         return False
+    return members <= {owner_name(uid), "root"} and all(entry.pw_uid in (0, uid) for entry in pwd.getpwall()
+                                                        if entry.pw_gid == gid)
 
 
 def lock(config, seconds: float = 0) -> int:
@@ -3124,7 +3345,8 @@ def lock(config, seconds: float = 0) -> int:
 
     A `mv` that a dead Monitor had begun is waited for, however long: beside it nothing may be moved.
     """
-    fd, until = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), boot_seconds() + seconds
+    fd = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    until = boot_seconds() + seconds
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -3135,7 +3357,8 @@ def lock(config, seconds: float = 0) -> int:
                     os.close(fd)
                     raise
                 until = boot_seconds() + 60
-                print("monitor.py: waiting for a command that a Monitor which died had begun in %s" % shown(config.root), file=sys.stderr, flush=True)
+                print("monitor.py: waiting for a command that a Monitor which died had begun in %s" % shown(config.root),
+                      file=sys.stderr, flush=True)
             time.sleep(0.02)
 
 
@@ -3143,63 +3366,57 @@ def who_locked_lives(fd: int) -> bool:
     """Tell whether the process that took the lock on this directory lives; a command inherits the lock, not the name."""
     try:
         with open("/proc/locks") as file:
-            takers = [line.split()[4] for line in file if " FLOCK " in line and line.split()[5].endswith(":%d" % os.fstat(fd).st_ino)]
+            takers = [line.split()[4] for line in file
+                      if " FLOCK " in line and line.split()[5].endswith(":%d" % os.fstat(fd).st_ino)]
     except OSError:
         return True
     return not takers or any(os.path.exists("/proc/" + pid) for pid in takers)
 
 
-def new_monitor(config, until_empty: bool = False) -> SimpleNamespace:
-    """Return what memory holds: the job's handle, what was said, and listings that can be read again."""
-    return SimpleNamespace(config=config, until_empty=until_empty, uid=os.geteuid(), boot=boot_mark(), device=os.stat(config.root).st_dev,
-                           waiting=[Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")],
-                           job=None, hand=[], paused=os.path.lexists(pause_mark(config)), finishing=False, stopping=False,
-                           ended={key: Ended() for key in DIRECTORIES[3:]}, totals=dict.fromkeys(FINISHED, 0), post_at=0, pages={}, finished={},
-                           state=None, state_since=time.time(), hook=None, after=[], search=None, ready=None, ready_passed=False, ready_at=0, launch_at=0, retry_at={},
-                           conditions={}, says_broken=False, half_line=False, reads_state=None, reads_like=None, taken=True,
-                           due=[], notified={}, wakeup=-1, notices=NOTICES_AT_ONCE, notices_at=0.0, turn=-1, turn_seen=0, clock_ahead=-1e18, clock_back=0.0, told=SimpleNamespace(ready=False, text="", at=0, fed=0))
+def hold_standard_files() -> None:
+    """Open /dev/null where stdin, stdout or stderr is closed: no other file may get its number, tools are given these."""
+    fd = 0
+    while fd < 3:
+        fd = os.open(os.devnull, os.O_RDWR)
+    os.close(fd)
 
 
 def listen(m) -> None:
     """Let signals do nothing but end the sleep; what they mean is read there."""
-    read, write = os.pipe()
-    os.set_blocking(read, False)
-    os.set_blocking(write, False)
+    m.wakeup, write = os.pipe()
+    for fd in (m.wakeup, write):
+        os.set_blocking(fd, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    m.wakeup = read
-    try:
-        locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells, so that a signal has the same name here and there
-    except locale.Error:
-        pass
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGIO):
         signal.signal(number, lambda *_: None)
     # `systemctl reload` waits for READY=1 only if it has heard of the reload when its `kill` has ended.
     signal.signal(signal.SIGHUP, lambda *_: notify("RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000)))
 
 
-def start_up(config, until_empty: bool) -> SimpleNamespace:
-    """Check what the promises rest on, take the lock, empty the private directories; Unusable or BlockingIOError."""
-    made = []
+def start_up(config, until_empty: bool) -> Monitor:
+    """Check what the promises rest on, take the lock, find what is under way; Unusable or BlockingIOError."""
+    made: List[str] = []
     make_directories(config, made.append)
     findings = open_to_others(config)
     if findings:
         raise Unusable("; ".join(findings))
-    kept = lock(config, LOCK_SECONDS)
-    DOOR.lock = [kept]
-    m = new_monitor(config, until_empty)
-    m.lock = kept
+    DOOR.lock = [lock(config, LOCK_SECONDS)]
+    m = Monitor(config, until_empty)
+    m.lock, turn = DOOR.lock[0], os.path.join(config.root, ".turn")
     try:
-        m.turn = os.open(os.path.join(config.root, ".turn"), os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        m.turn = os.open(turn, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as problem:
-        raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user" % (shown(os.path.join(config.root, ".turn")), reason_of(problem))) from None
+        raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user" % (shown(turn), reason_of(problem))) from None
+    try:
+        locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells, so that a signal has the same name here and there
+    except locale.Error:
+        pass
     divide_cgroup()
     os.chdir(config.root)
     listen(m)
-    say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" if m.paused else ""), 5)
-    for text in made:
-        say(m, text, 5)
-    for queue in m.waiting:
-        os.makedirs(private(m, queue), 0o700, exist_ok=True)
+    say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" * m.paused), 5)
+    for text in made + lacking(config):
+        say(m, text, 4)
     adopt_by_its_log(m)                              # before the first message is read: it may be KILL JOB
     survey_hand(m)
     return m
@@ -3216,10 +3433,11 @@ def refuse(problem: str, code: int) -> int:
 
 
 def main(argv: List[str]) -> int:
-    """Run the Monitor and return its exit code."""
+    """Run the Monitor, or --check, and return the exit code."""
+    hold_standard_files()
     flags = [word for word in argv if word.startswith("-")]
     paths = [word for word in argv if not word.startswith("-")]
-    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:      # two workers are checked together
+    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:   # workers are checked together
         return refuse("usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check", EXIT_UNUSABLE)
     path = paths[0] if paths else os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.txt")
     try:
@@ -3231,26 +3449,7 @@ def main(argv: List[str]) -> int:
         return refuse(str(problem), EXIT_UNUSABLE)
     except BlockingIOError:
         return refuse("another Monitor has %s" % shown(config.currently_executing), EXIT_TAKEN)
-    while True:
-        try:
-            cycle(m)
-            ends(m, "cycle")
-        except OSError as problem:                   # no process or file descriptor to be had, a broken disk: begin again from what is there
-            if "cycle" not in m.conditions:
-                sys.excepthook(*sys.exc_info())
-            begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
-            for queue in m.waiting:
-                queue.__init__(queue.key, queue.path)
-                queue.left = TAKEN_PER_WAKE
-            m.due = [boot_seconds() + min(1, m.config.sleep_seconds)]
-        if is_over(m):
-            break
-        sleep(m)
-    m.stopping = True
-    notify("STOPPING=1\nSTATUS=stopped")
-    post(m)
-    say(m, "stopped", 5)
-    return 0
+    return work(m)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, need, need_root, processes_with, ran, until, uow
+from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, cpu_of, need, need_root, processes_with, ran, until, uow
 
 STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
 
@@ -346,6 +346,21 @@ class TestBesideTheJob(QueueCase):
             self.ended(name)
         self.assertEqual(self.stop(process), 0)
         self.assertEqual(self.read("asked"), "x\n" * 3)
+
+    def test_a_ready_command_that_ends_while_nothing_may_start_is_no_hot_loop(self):
+        self.configure("ready_command :: touch asked; until test -e go; do sleep 0.02; done\n")
+        monitor = self.started()
+        self.drop("x", uow("true"))
+        self.there("asked")
+        self.message("PAUSE")
+        self.said(" paused: ")
+        self.write("go", "")
+        until(lambda: not [pid for pid in processes_with(self.root) if pid != monitor.pid], "ready_command has ended")
+        before = cpu_of(monitor.pid)
+        time.sleep(1)                                        # the time in which nothing may happen
+        self.assertLess(cpu_of(monitor.pid) - before, 0.3)
+        self.message("RESUME")
+        self.assertEqual(self.ended("x"), "done-q")
 
     def test_ready_command_that_never_ends_is_a_refusal(self):
         self.configure("ready_command :: test -e ready || sleep 600\nsleep_seconds :: 0.2\n")

@@ -6,7 +6,7 @@ import unittest
 
 from tests.helpers import need                       # also puts the checkout on the path
 import monitor
-from monitor import BadUow, End, Outcome, Running
+from monitor import BadUow, End, Running
 
 T0 = 1795487400_000000                               # 2026-11-24T02:30:00Z in microseconds
 LEAST = b"==== UNIT OF WORK\nCOMMAND :: true\n"
@@ -165,7 +165,7 @@ class TestParse(Table):
             (LEAST + b"TIMEOUT :: 30m\n", dict(true, TIMEOUT="30m"), None, 1800, ""),
             (LEAST + b"Timeout :: 0\n", dict(true, TIMEOUT="0"), None, 0, ""),
             (LEAST + b"X :: \xff\n", dict(true, X="\udcff"), None, None, ""),                      # no UTF-8: passed on as bytes
-            (LEAST + b"X :: \xc2\xa0\xe2\x80\xa8y\n", dict(true, X="y"), None, None, ""),
+            (LEAST + b"X :: \xc2\xa0\xe2\x80\xa8y\n", dict(true, X="\xa0\u2028y"), None, None, ""),
             (LEAST + b"==== STATUS\ndone: exit 0 after 12.3 s\n", true, None, None, "done: exit 0 after 12.3 s"),
             (LEAST + b"==== JOB LOG\n", true, None, None, ""),                                     # no STATUS title
             (FULL + b"==== STATUS\n==== UNIT OF WORK\n\0 no line\n", true, 0, None, ""),           # the log is not parsed
@@ -174,18 +174,18 @@ class TestParse(Table):
     def test_where_things_stand(self):
         # text -> status_at, log_at, header, and whether it needs no edit
         wide = FULL.replace(BLANK, monitor.status_line("done: exit 0 after 1.0 s"))
-        begin, log = FULL.index(b"==== UNIT"), len(FULL)
+        log = len(FULL)
         def check(text, status_at, log_at, header, stamped):
             found = monitor.parse_uow(text)
             self.assertEqual((found.status_at, found.log_at, found.header, monitor.is_stamped(found)), (status_at, log_at, header, stamped))
         self.rows([
-            (FULL, FULL.index(BLANK), log, (begin, begin + len(LEAST)), True),
-            (FULL + b"log", FULL.index(BLANK), log, (begin, begin + len(LEAST)), True),
-            (wide, FULL.index(BLANK), log, (begin, begin + len(LEAST)), False),
-            (FULL[:-1], FULL.index(BLANK), -1, (begin, begin + len(LEAST)), False),                # nothing could be appended to that title
-            (FULL.replace(BLANK, BLANK[1:]), -1, log - 1, (begin, begin + len(LEAST)), False),     # not the fixed width
-            (FULL.replace(BLANK, b"done: x\n"), -1, log - len(BLANK) + 8, (begin, begin + len(LEAST)), False),
-            (LEAST, -1, -1, (0, len(LEAST)), False),
+            (FULL, FULL.index(BLANK), log, LEAST, True),
+            (FULL + b"log", FULL.index(BLANK), log, LEAST, True),
+            (wide, FULL.index(BLANK), log, LEAST, False),
+            (FULL[:-1], FULL.index(BLANK), -1, LEAST, False),                # nothing could be appended to that title
+            (FULL.replace(BLANK, BLANK[1:]), -1, log - 1, LEAST, False),     # not the fixed width
+            (FULL.replace(BLANK, b"done: x\n"), -1, log - len(BLANK) + 8, LEAST, False),
+            (LEAST, -1, -1, LEAST, False),
         ], check)
 
     def test_what_is_not_valid_names_the_line_and_what_was_expected(self):
@@ -262,12 +262,13 @@ class TestFormat(Table):
         # text -> line 1, header lines as they stay
         line_1, least = b"ENQUEUED :: 2026-11-24T02:30:00.000000Z by bob", LEAST[:-1]
         def check(text, first, header):
-            head = monitor.stamped_head(text, monitor.parse_uow(text), T0, "bob")
+            uow = monitor.parse_uow(text)
+            head = monitor.stamped_head(uow._replace(enqueued=T0), "bob")
             self.assertEqual(head, first + b"\n\n" + header + b"\n\n==== STATUS\n" + BLANK + b"\n==== JOB LOG\n")
             again = monitor.parse_uow(head)
             self.assertTrue(monitor.is_stamped(again))
             self.assertEqual(again.names, monitor.parse_uow(text).names)
-            self.assertEqual(monitor.stamped_head(head, again, T0 + 1, "eve"), head)               # once, and never changed
+            self.assertEqual(monitor.stamped_head(again._replace(enqueued=T0 + 1), "eve"), head)               # once, and never changed
         self.rows([
             (LEAST, line_1, least),
             (least, line_1, least),
@@ -302,7 +303,7 @@ class TestFormat(Table):
             ("5f3a1c22-1234567890123456", 10_737_418_240, "timed out after 86400 s"),
             ("5f3a1c22-12345678901234567", 10_737_418_240, "killed by message"),       # a server up for a year, a log of 10 GB
         ], lambda run, at, reason: self.assertEqual(
-            monitor.read_running(monitor.status_line(monitor.running_status(run, at, reason)).decode().rstrip()), Running(run, at, reason)))
+            monitor.read_running(monitor.status_line(monitor.running_status(Running(run, at, reason))).decode().rstrip()), Running(run, at, reason)))
         for text in ("", "running", "running: run x", "done: exit 0", "running: x at y", "Running: x at 1"):
             self.assertIsNone(monitor.read_running(text), text)
 
@@ -338,38 +339,36 @@ class TestFormat(Table):
 
 class TestDecisions(Table):
     def test_outcome(self):
-        # DESIGN's table. END line (exit, killed) or None, what else is known -> queue, STATUS. All took 2.04 s
-        def check(end, known, queue, status):
+        # DESIGN's table. END line (exit, killed) or None, what else is known -> STATUS. All took 2.04 s
+        def check(end, known, status):
             end = End(end[0], end[1], T0) if end else None
-            self.assertEqual(monitor.outcome(end, 2.04, **known), Outcome(queue, status))
+            self.assertEqual(monitor.outcome(end, 2.04, **known), status)
         exits, both = dict(fail_exit_codes=[4, 255]), dict(hits=["error", "fail"])
         self.rows([
-            ((0, False), {}, "done_q", "done: exit 0 after 2.0 s"),
-            ((3, False), {}, "error_q", "error: exit 3 after 2.0 s"),
-            ((127, False), {}, "error_q", "error: exit 127 after 2.0 s"),
-            ((137, False), {}, "error_q", "error: exit 137 after 2.0 s"),              # by itself
-            ((0, False), dict(hits=["error"]), "error_q", "error: exit 0 after 2.0 s, error_pattern found"),
-            ((3, False), dict(hits=["error"]), "error_q", "error: exit 3 after 2.0 s, error_pattern found"),
-            ((0, False), dict(hits=["fail"]), "fail_q", "fail: exit 0 after 2.0 s, fail_pattern found"),
-            ((3, False), both, "fail_q", "fail: exit 3 after 2.0 s, fail_pattern found"),          # fail goes before error
-            ((255, False), exits, "fail_q", "fail: exit 255 after 2.0 s"),
-            ((4, False), dict(exits, **both), "fail_q", "fail: exit 4 after 2.0 s"),
-            ((5, False), exits, "error_q", "error: exit 5 after 2.0 s"),
-            ((0, False), exits, "done_q", "done: exit 0 after 2.0 s"),
-            ((139, True), dict(killed_by=11), "fail_q", "fail: killed by SIGSEGV after 2.0 s"),
-            ((137, True), dict(killed_by=9, fail_exit_codes=[137]), "fail_q", "fail: killed by SIGKILL after 2.0 s"),
-            ((137, True), dict(killed_by=9, reason="timed out after 1800 s"), "fail_q", "fail: timed out after 1800 s"),
-            ((0, False), dict(reason="timed out after 1800 s"), "fail_q", "fail: timed out after 1800 s"),
-            ((143, True), dict(killed_by=15, reason="killed by message"), "fail_q", "fail: killed by message"),
-            (None, dict(reason="killed by message"), "fail_q", "fail: killed by message"),
-            (None, {}, "fail_q", "fail: interrupted"),
-            (None, dict(both), "fail_q", "fail: interrupted"),
-            (None, dict(killed_by=9), "fail_q", "fail: killed by SIGKILL after 2.0 s"),
-            (None, dict(exit_known=0), "fail_q", "fail: exit 0, log incomplete"),
-            (None, dict(exit_known=0, hits=["error"]), "fail_q", "fail: exit 0, log incomplete"),
+            ((0, False), {}, "done: exit 0 after 2.0 s"),
+            ((3, False), {}, "error: exit 3 after 2.0 s"),
+            ((127, False), {}, "error: exit 127 after 2.0 s"),
+            ((137, False), {}, "error: exit 137 after 2.0 s"),              # by itself
+            ((0, False), dict(hits=["error"]), "error: exit 0 after 2.0 s, error_pattern found"),
+            ((3, False), dict(hits=["error"]), "error: exit 3 after 2.0 s, error_pattern found"),
+            ((0, False), dict(hits=["fail"]), "fail: exit 0 after 2.0 s, fail_pattern found"),
+            ((3, False), both, "fail: exit 3 after 2.0 s, fail_pattern found"),          # fail goes before error
+            ((255, False), exits, "fail: exit 255 after 2.0 s"),
+            ((4, False), dict(exits, **both), "fail: exit 4 after 2.0 s"),
+            ((5, False), exits, "error: exit 5 after 2.0 s"),
+            ((0, False), exits, "done: exit 0 after 2.0 s"),
+            ((139, True), dict(killed_by=11), "fail: killed by SIGSEGV after 2.0 s"),
+            ((137, True), dict(killed_by=9, fail_exit_codes=[137]), "fail: killed by SIGKILL after 2.0 s"),
+            ((137, True), dict(killed_by=9, reason="timed out after 1800 s"), "fail: timed out after 1800 s"),
+            ((0, False), dict(reason="timed out after 1800 s"), "fail: timed out after 1800 s"),
+            ((143, True), dict(killed_by=15, reason="killed by message"), "fail: killed by message"),
+            (None, dict(reason="killed by message"), "fail: killed by message"),
+            (None, {}, "fail: interrupted"),
+            (None, dict(both), "fail: interrupted"),
+            (None, dict(killed_by=9), "fail: killed by SIGKILL after 2.0 s"),
+            (None, dict(exit_known=0), "fail: exit 0, log incomplete"),
+            (None, dict(exit_known=0, hits=["error"]), "fail: exit 0, log incomplete"),
         ], check)
-        for queue, status in {(row.queue, row.status) for row in [monitor.outcome(None, 0)]}:
-            self.assertEqual(queue, status.partition(":")[0] + "_q")
 
     def test_died_by_signal(self):
         # END (exit, killed), the last output -> the signal
@@ -393,7 +392,7 @@ class TestDecisions(Table):
 
     def test_row(self):
         # STATUS, the START line is there -> what a UOW in currently-executing is
-        running = monitor.running_status("5f3a1c22-1", 160)
+        running = monitor.running_status(Running("5f3a1c22-1", 160, ""))
         self.rows([
             ("", False, "next"), (running, False, "next"), (running, True, "adopt"), (running + ", killed by message", True, "adopt"),
             ("done: exit 0 after 1.0 s", False, "ended"), ("done: exit 0 after 1.0 s", True, "ended"), ("error: exit 3 after 1.0 s", True, "ended"),
@@ -410,3 +409,43 @@ class TestDecisions(Table):
             (100, 2, 99.9, 1, -1),                                    # a clock that was set back: no longer than the quiet time
             (100, 0, 100, 0, 0),
         ], lambda now, seen_for, changed, quiet, left: self.assertAlmostEqual(monitor.settles_in(now, seen_for, changed, quiet), left))
+
+    def test_goes_on(self):
+        # keepers alive (shell, tee), something of a killed job is left, seconds since the command ended, grace -> what goes on
+        self.rows([
+            (True, True, False, 0, 10, "job"), (True, False, False, 0, 10, "job"),                 # tee was killed: the job goes on
+            (False, True, True, 0, 10, "job"), (False, False, True, 99, 10, "job"),                # killed, and not all gone
+            (False, True, False, 0, 10, "output"), (False, True, False, 9.9, 10, "output"),
+            (False, True, False, 10, 10, ""), (False, True, False, 0, 0, ""),                      # held for too long
+            (False, False, False, 0, 10, ""),
+        ], lambda *known: self.assertEqual(monitor.goes_on(*known[:-1]), known[-1]))
+
+    def test_state_word(self):
+        # stopping, running, paused, waits -> the state
+        def check(stopping, running, paused, waits, word):
+            self.assertEqual(monitor.state_word(stopping=stopping, running=running, paused=paused, waits=waits), word)
+        self.rows([
+            (False, False, False, False, "idle"), (False, False, False, True, "waiting"), (False, False, True, True, "paused"),
+            (False, False, True, False, "paused"), (False, True, True, True, "running"), (False, True, False, False, "running"),
+            (True, True, True, True, "stopped"), (True, False, False, False, "stopped"),
+        ], check)
+
+    def test_next_waiting(self):
+        # what each queue has: ready names, whether others may turn out to come before them -> which is next
+        class Known:
+            def __init__(self, ready, others):
+                self.ready, self.others = [(T0, name) for name in ready], others
+
+            def may_run(self):
+                return bool(self.ready or self.others)
+
+        def check(priority, wait, following):
+            queues = [Known(*priority), Known(*wait)]
+            found = monitor.next_waiting(queues)
+            self.assertEqual(found and (queues.index(found[0]), found[1]), following)
+        self.rows([
+            (([], False), ([], False), None), (([], False), (["a", "b"], False), (1, "a")), ((["p"], False), (["a"], False), (0, "p")),
+            ((["p"], True), (["a"], True), (0, "p")),
+            (([], True), (["a"], False), None),                       # one that settles in priority-q comes first
+            (([], False), ([], True), None),
+        ], check)
