@@ -583,7 +583,8 @@ class TestFileSystems(OddCase):
         return place
 
     def at(self, place):
-        """Go on with a root in another place."""
+        """Go on with a root in another place, and clean up both."""
+        self.addCleanup(setattr, self, "root", self.root)
         self.root = os.path.join(place, "root")
         if not os.path.exists(self.root):
             os.mkdir(self.root)
