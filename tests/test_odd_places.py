@@ -249,7 +249,8 @@ class TestRestoredFromABackup(OddCase):
         self.started()
         os.rename(self.path("currently-executing"), self.path("aside"))
         os.mkdir(self.path("currently-executing"))
-        until(lambda: ran(self.path("config.txt"), "--until-empty")[0] == 3, "the Monitor has the new one", seconds=2)
+        self.said("currently-executing is another directory than before: locked anew")
+        self.assertEqual(ran(self.path("config.txt"), "--until-empty")[0], 3)
 
 
 # ---- What lasts -----------------------------------------------------------------
