@@ -22,7 +22,7 @@ import time
 
 MONITOR = os.environ.get("SJQ_MONITOR") or os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "monitor.py")
 QUICK = "--quick" in sys.argv
-ROUNDS, JOBS, MANY, LOG_BYTES = (2, 100, 10_000, 100_000_000) if QUICK else (5, 1000, 100_000, 1_000_000_000)
+ROUNDS, LOG_ROUNDS, JOBS, MANY, LOG_BYTES = (2, 2, 100, 10_000, 100_000_000) if QUICK else (5, 9, 1000, 100_000, 1_000_000_000)
 DIRECTORIES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash", "archive"]
 UOW = "==== UNIT OF WORK\nCOMMAND :: %s\n"
 
@@ -38,6 +38,26 @@ for f in wait-q/*; do
   bash -c 'eval "$UOW_COMMAND"' 2>&1 | tee -a "currently-executing/$n" >/dev/null
   mv -nT "currently-executing/$n" "done-q/$n"
 done"""
+
+
+# The steps of a job that the design asks for, and nothing else: no stamp, no START, no END, no STATUS, no Monitor.
+# What no Monitor of this design can be faster than, so it tells which bounds are within reach on a machine.
+CARD_STEPS = r"""
+import os, shutil, sys
+mv, bash, tee = map(shutil.which, ("mv", "bash", "tee"))
+def spawn(*argv, files=()):
+    return os.posix_spawn(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, fd, n) for fd, n in files])
+os.chdir(sys.argv[1])
+null = os.open(os.devnull, os.O_WRONLY)
+for name in sys.argv[2:]:
+    os.waitpid(spawn(mv, "-nT", "wait-q/" + name, "currently-executing/" + name), 0)
+    read, write = os.pipe()
+    jobs = [spawn(tee, "-a", "currently-executing/" + name, files=[(read, 0), (null, 1)]), spawn(bash, "-c", "true", files=[(write, 1)])]
+    os.close(read), os.close(write)
+    for pid in jobs:
+        os.waitpid(pid, 0)
+    os.waitpid(spawn(mv, "-nT", "currently-executing/" + name, "done-q/" + name), 0)
+"""
 
 
 class Queue:
@@ -144,9 +164,9 @@ def timed(action):
     return time.perf_counter() - began
 
 
-def pairs(ours, *others):
-    """Measure each in turn, ROUNDS times; return our median and for each other its median and that of the ratios."""
-    rows = [[measure() for measure in (ours, *others)] for _ in range(ROUNDS)]
+def pairs(ours, *others, rounds=ROUNDS):
+    """Measure each in turn, some rounds; return our median and for each other its median and that of the ratios."""
+    rows = [[measure() for measure in (ours, *others)] for _ in range(rounds)]
     return statistics.median(row[0] for row in rows), [
         (statistics.median(row[i] for row in rows), statistics.median(row[0] / row[i] for row in rows)) for i in range(1, len(others) + 1)]
 
@@ -196,6 +216,20 @@ def submit_monitor(workers):
         return timed(submit)
 
 
+def submit_steps(workers):
+    """Run the design's own steps alone, for as many jobs, by as many processes at a time."""
+    with Queue() as queue:
+        names = ["job%05d" % i for i in range(JOBS)]
+        queue.fill("wait-q", names, UOW % "true")
+
+        def work():
+            running = [subprocess.Popen([sys.executable, "-I", "-S", "-c", CARD_STEPS, queue.root, *names[i::workers]]) for i in range(workers)]
+            assert not any([process.wait() for process in running])
+        took = timed(work)
+        assert len(os.listdir(queue.path("done-q"))) == JOBS
+        return took
+
+
 def other(script, **environment):
     place = tempfile.mkdtemp(prefix="sjq-bench-")
     try:
@@ -221,14 +255,22 @@ def submit():
     if not (shutil.which("tsp") and shutil.which("nq")):
         report("against task-spooler and nq", "not measured: apt-get install task-spooler nq")
         return
-    ours, others = pairs(lambda: submit_monitor(1), submit_nq, lambda: submit_tsp(1, "true"), lambda: submit_tsp(1, "bash -c true"))
-    for name, bound, (theirs, ratio) in zip(("nq", "task-spooler", "task-spooler with `bash -c true`"), ("0.5", "1.6", ""), others):
-        report("submit and drain %d jobs of `true`, one Monitor, against %s" % (JOBS, name),
-               "%.2f (%.1f against %.1f ms a job)" % (ratio, ours / JOBS * 1e3, theirs / JOBS * 1e3), bound and "at most " + bound)
-    ours, others = pairs(lambda: submit_monitor(2), lambda: submit_tsp(1, "true"), lambda: submit_tsp(2, "true"), lambda: submit_tsp(2, "bash -c true"), lambda: submit_monitor(1))
-    for name, bound, (theirs, ratio) in zip(("task-spooler", "task-spooler with two slots", "the same with `bash -c true`", "one Monitor"), ("1", "", "", ""), others):
-        report("the same with two Monitors, against %s" % name,
-               "%.2f (%.1f against %.1f ms a job)" % (ratio, ours / JOBS * 1e3, theirs / JOBS * 1e3), bound and "at most " + bound)
+    def table(what, ours, others):
+        measured, against = pairs(ours, *(measure for _, _, measure in others))
+        for (name, bound, _), (theirs, ratio) in zip(others, against):
+            report("%s, against %s" % (what, name), "%.2f (%.1f against %.1f ms a job)" % (ratio, measured / JOBS * 1e3, theirs / JOBS * 1e3),
+                   bound and "at most " + bound)
+    table("submit and drain %d jobs of `true`, one Monitor" % JOBS, lambda: submit_monitor(1), [
+        ("nq", "0.5", submit_nq), ("task-spooler", "1.6", lambda: submit_tsp(1, "true")),
+        ("task-spooler with `bash -c true`", "", lambda: submit_tsp(1, "bash -c true")),
+        ("the design's own steps alone", "", lambda: submit_steps(1))])
+    table("the design's own steps alone, one after another", lambda: submit_steps(1), [
+        ("nq", "", submit_nq), ("task-spooler", "", lambda: submit_tsp(1, "true"))])
+    table("submit and drain with two Monitors", lambda: submit_monitor(2), [
+        ("task-spooler", "1", lambda: submit_tsp(1, "true")), ("task-spooler with two slots", "", lambda: submit_tsp(2, "true")),
+        ("the same with `bash -c true`", "", lambda: submit_tsp(2, "bash -c true")), ("one Monitor", "", lambda: submit_monitor(1)),
+        ("the design's own steps alone, two at a time", "", lambda: submit_steps(2))])
+    table("the design's own steps alone, two at a time", lambda: submit_steps(2), [("task-spooler", "", lambda: submit_tsp(1, "true"))])
 
 
 # ---- Latency: from the drop of a file that has settled to its START line
@@ -409,7 +451,7 @@ def log():
             took = timed(lambda: subprocess.run(["bash", "-c", command + " | tee -a \"$0\" >/dev/null", queue.path(".bare")], check=True, start_new_session=True))
             os.unlink(queue.path(".bare"))
             return took
-        ours, [(theirs, ratio)] = pairs(lambda: job("long", command), bare)
+        ours, [(theirs, ratio)] = pairs(lambda: job("long", command), bare, rounds=LOG_ROUNDS)       # disks are noisier still
         for _ in range(ROUNDS):
             job("short", "printf 0123456789")
         assert checked == [same_bytes()], "the log is not what the job wrote"
