@@ -218,7 +218,7 @@ class TestReading(MessageCase):
         self.said("message STATUS")
         self.tidied()
         self.assertEqual(os.stat(self.path("monitor_reads")).st_mode & 0o777, 0o664)
-        self.assertEqual(sorted(name for name in os.listdir(self.root) if "reads" in name), ["monitor_reads"])
+        until(lambda: [name for name in os.listdir(self.root) if "reads" in name] == ["monitor_reads"], lambda: os.listdir(self.root))
 
     def test_messages_while_the_monitor_is_down_are_acted_on_at_the_next_start(self):
         self.message("PAUSE")
