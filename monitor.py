@@ -1440,35 +1440,31 @@ def has_lock(m, path: str) -> bool:
     return True
 
 
-def last_run(path: str) -> str:
-    """Return the mark in the last JOB END line near the end of a UOW, '' where there is none."""
-    with closing(open_regular(path)) as fd:
-        tail = os.pread(fd, 4096, max(0, os.fstat(fd).st_size - 4096))
-    return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
-
-
 def trace_of_run(m, fd: int, uow: Uow) -> Optional[Running]:
-    """Return the run that has begun according to a UOW: its START line is there, or else its END line; None if none has.
+    """Return the run that has begun according to a UOW in hand, None if none has; OSError where that cannot be told.
 
-    START stands where STATUS says, as a rule. An editor that saved an older or a longer header over a running
-    UOW has moved it, or taken it away together with STATUS: then it is searched for.
+    Its START line stands where STATUS says, as a rule. An editor that saved another header over a running UOW
+    has moved it, or has taken it away, maybe with STATUS: then START is searched for, and END tells, too.
     """
     running = read_running(uow.status)
-    size = os.fstat(fd).st_size
+    if uow.status and not running:
+        return None
     if running:
         found = re.match(rb"==== JOB START \S+ run (\S+)\n", os.pread(fd, 200, running.at))
         if found and found[1] == running.run.encode():
             return running
-    elif uow.status or not 0 <= uow.log_at < size:
-        return None
-    tail = os.pread(fd, 4096, max(uow.log_at, size - 4096))
-    last = (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
-    if not (running or last):
-        return None
-    at = find_start(m, fd, running.run if running else last)
-    if at >= 0:                                      # of a run that STATUS does not name: an earlier one
-        return running and running._replace(at=at)
-    return running if running and running.run == last else None if running else Running(last, uow.log_at, "")
+    last = last_run(fd)
+    wanted = running.run if running else last
+    at = find_start(m, fd, wanted) if wanted else -1
+    if running:
+        return running._replace(at=at) if at >= 0 else running._replace(at=uow.log_at) if last == wanted else None
+    return Running(last, uow.log_at, "") if last and at < 0 else None        # with its START it is an earlier run, whole
+
+
+def last_run(fd: int) -> str:
+    """Return the mark in the last JOB END line near the end of a UOW, '' where there is none."""
+    tail = os.pread(fd, 4096, max(0, os.fstat(fd).st_size - 4096))
+    return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
 
 
 def find_start(m, fd: int, run: str) -> int:
@@ -1862,8 +1858,9 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
         m.move_at = again(m)
         return False
     try:
-        if m.config.after_command:
-            run = run or last_run(path)
+        if m.config.after_command and not run:
+            with closing(open_regular(path)) as fd:
+                run = last_run(fd)
         # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
         filed = mv(m, path, target, lasting=bool(m.config.after_command))
     except FileNotFoundError:
