@@ -73,7 +73,7 @@ def main(names):
     names.sort(key=lambda name: LONG.index(name) if name in LONG else len(LONG))
     passed, failed, known, skipped = 0, 0, 0, collections.Counter()
     cpus = os.cpu_count() or 1
-    side_by_side = cpus + 2 if os.environ.get("SJQ_CI") else 3 * cpus      # each of the heavy ones keeps several busy
+    side_by_side = cpus + 2 if os.environ.get("SJQ_CI") else 4 * cpus      # each of the heavy ones keeps several busy
     with concurrent.futures.ThreadPoolExecutor(side_by_side) as workers:
         for future in concurrent.futures.as_completed([workers.submit(run, name) for name in names]):
             name, output, seconds, (good, bad, reasons, expected) = future.result()
