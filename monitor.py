@@ -76,7 +76,7 @@ import socket
 import stat
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -98,7 +98,7 @@ TURN_SECONDS = 0.002          # until another look whether another Monitor has e
 TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
-LINK_SECONDS = 2              # until a second link of the message file is taken for somebody's: FUSE remembers for a second
+LINK_SECONDS = 2              # until a second link of the message file is taken for somebody's: FUSE remembers ours
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS = 1              # at most one post a second,
@@ -201,7 +201,8 @@ class Job:
         self.uow, self.run = uow, running.run
         self.start_at, self.out = running.at, out        # byte offsets of its START line and of its output
         self.since = since                       # microseconds since 1970
-        self.began = int(running.run.partition("-")[2]) / 1e9 if re.fullmatch(r"\w+-\d+", running.run) else boot_seconds()
+        mark = re.fullmatch(r"\w+-(\d+)", self.run)
+        self.began = int(mark[1]) / 1e9 if mark else boot_seconds()
         self.limit = m.config.timeout_seconds if uow.timeout is None else uow.timeout
         self.reason = running.reason             # why it is being killed, '' if it is not
         self.kill_at: Optional[float] = None     # when TERM becomes KILL
@@ -221,7 +222,7 @@ class Monitor:
     def __init__(self, config, until_empty: bool = False):
         self.config, self.until_empty = config, until_empty
         self.uid, self.device, self.boot = os.geteuid(), os.stat(config.root).st_dev, boot_mark()
-        self.lock, self.turn = -1, -1            # open files: currently-executing, locked, and `.turn`
+        self.turn = -1                           # the open file `.turn`; DOOR holds currently-executing, locked
         self.turn_since = 0.0                    # since when the turn is waited for, 0 if it is not
         self.turn_seen = 0                       # the mtime of `.turn` when the waiting queues were last looked at
         # From people: what messages and signals have set.
@@ -235,12 +236,12 @@ class Monitor:
         self.ended = {key: Ended() for key in DIRECTORIES[3:]}
         self.hand: List[str] = []                # claimed, not begun: the next to start
         self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
-        self.unclear = False                     # something in currently-executing is, or may be, under way besides the job
+        self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
         self.search: Optional[Hook] = None       # the search for a pattern in its log
-        self.clock = -1e18                       # the most that the wall clock was ahead of the time since boot, seconds
+        self.clock = -1e18                       # the most that the wall clock was ahead of the time since boot
         # From moves and launches. Times are seconds after boot.
-        self.after: List[Tuple[str, Dict[str, str]]] = []          # UOWs whose after_command is to be run: name, environment
+        self.after: List[Tuple[str, Dict[str, str]]] = []          # whose after_command is to be run: name, environment
         self.hook: Optional[Hook] = None         # the after_command that runs
         self.ready: Optional[Hook] = None        # the ready_command that runs
         self.ready_passed = False                # it allowed the next launch
@@ -265,6 +266,12 @@ class Monitor:
 
 # ---- UOW text: parse and format, pure ---------------------------------------
 
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
+TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
+BOM = b"\xef\xbb\xbf"
+
+
 def utc(microseconds: int) -> str:
     """Return a time as `2026-11-24T02:30:00.123456Z`."""
     seconds, rest = divmod(microseconds, 1_000_000)
@@ -274,13 +281,14 @@ def utc(microseconds: int) -> str:
 def read_time(text: str) -> int:
     """Return microseconds since 1970 of an ISO 8601 time; without a zone it is UTC. ValueError if it is none."""
     text = re.sub(r"[zZ]$", "+00:00", text.strip().replace(",", "."))
-    text = re.sub(r"(:\d\d(?:\.\d+)?[+-]\d\d):?(\d\d)?$", lambda found: found[1] + ":" + (found[2] or "00"), text)   # `date +%z`
+    text = re.sub(r"(:\d\d(?:\.\d+)?[+-]\d\d):?(\d\d)?$",      # `date +%z`
+                  lambda found: found[1] + ":" + (found[2] or "00"), text)
     text = re.sub(r"(\.\d{1,6})\d*", lambda found: found[1].ljust(7, "0"), text)      # Python 3.9 wants 3 or 6
     if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
         raise ValueError(text)
     moment = datetime.fromisoformat(text)
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)) - datetime(1970, 1, 1, tzinfo=timezone.utc)
-    return (since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)) - EPOCH
+    return since // timedelta(microseconds=1)
 
 
 def read_seconds(text: str) -> float:
@@ -322,9 +330,12 @@ def split_line(line: str) -> Optional[Tuple[str, str]]:
     return (name, content.strip(BLANKS)) if mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name) else None
 
 
-BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
-TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
-BOM = b"\xef\xbb\xbf"
+def read_enqueued(line: str) -> int:
+    """Return the time in line 1: `ENQUEUED :: TIME by NAME`, or TIME alone; ValueError if it is neither."""
+    name, mark, content = line.partition("::")
+    if mark and name.strip().upper() != "ENQUEUED":
+        raise ValueError(line)
+    return read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
 
 
 def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
@@ -361,14 +372,11 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
         elif not section:
             if line_1:
                 raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK` behind line 1")
-            name, mark, content = line.partition("::")
             try:
-                if mark and name.strip().upper() != "ENQUEUED":
-                    raise ValueError
-                enqueued = read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
+                enqueued, line_1 = read_enqueued(line), raw[3:] if raw.startswith(BOM) else raw
             except (ValueError, OverflowError):
-                raise bad(shown(line[:MESSAGE_SHOWN]), "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
-            line_1 = raw[3:] if raw.startswith(BOM) else raw
+                raise bad(shown(line[:MESSAGE_SHOWN]),
+                          "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
         elif section == TITLES[1]:
             if status:
                 raise bad("a second line below STATUS", "one, then `==== JOB LOG`")
@@ -383,7 +391,8 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
                 try:
                     timeout = read_seconds(pair[1])
                 except ValueError as problem:
-                    raise BadUow("line %d: TIMEOUT %s; %s" % (number, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
+                    wrong = "line %d: TIMEOUT %s; %s" % (number, shown(pair[1][:MESSAGE_SHOWN]), problem)
+                    raise BadUow(wrong) from None
     if log_at < 0 and len(head) > HEAD_BYTES:
         raise bad("the header does not end within %d KiB" % (HEAD_BYTES // 1024), "`==== JOB LOG` before that")
     if not section:
@@ -512,14 +521,14 @@ def row(status: str, started: bool) -> str:
     return "adopt" if started else "next"
 
 
-def goes_on(shell: bool, tee: bool, remains: bool, over_for: float, grace: float) -> str:
-    """Return what of a run goes on: the "job", "output" on its way to the log, or "" when it is over.
+def goes_on(tee: bool, remains: bool, over_for: float, grace: float) -> str:
+    """Return what of a run goes on whose command has ended: the "job", "output" on its way to the log, or "".
 
-    shell, tee: whether the keepers live. remains: whether processes of a job live that was killed, or
-    whose keeper was: they count as the job. over_for: seconds since the command ended. Output that
-    somebody still holds is waited for `grace` seconds.
+    tee: whether it lives. remains: whether processes of a job live that was killed, or whose keeper was:
+    they count as the job. over_for: seconds since the command ended. Output that somebody still holds is
+    waited for `grace` seconds.
     """
-    if shell or remains:
+    if remains:
         return "job"
     return "output" if tee and over_for < grace else ""
 
@@ -655,7 +664,8 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
     keys = DIRECTORIES + ["status_dir", "monitor_reads", "monitor_says"]
     for key in keys:
         values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
-    places = [(key, values[key]) for key in sorted(keys, key=lambda key: key not in where) if values[key]]     # who has a line is named
+    keys.sort(key=lambda key: key not in where)      # a key that has a line is named, not one that has its default
+    places = [(key, values[key]) for key in keys if values[key]]
     own = [("this file", os.path.abspath(path)), ("monitor.py", os.path.abspath(__file__))]
     for key, place in places:
         named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
@@ -843,7 +853,7 @@ def is_usable(m, path: str) -> bool:
 
 
 def state_of(path: str) -> Optional[Tuple[int, int, int]]:
-    """Return what changes when a file, or the names in a directory, change: mtime, size, inode; None if it is not there."""
+    """Return mtime, size and inode, which change when a file, or the names in a directory, do; None if it is gone."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -852,9 +862,9 @@ def state_of(path: str) -> Optional[Tuple[int, int, int]]:
 
 
 def is_still(state: Optional[Tuple[int, int, int]]) -> bool:
-    """Tell whether a later change would show in a directory's time: one within the same clock tick would leave no trace.
+    """Tell whether a later change would show in a directory's time: one in the same clock tick would not.
 
-    A time far ahead is no better: a clock was set back.
+    Nor would one, if the time lies ahead: a clock was set back.
     """
     return state is not None and abs(time.time() - state[0] / 1e9) >= TICK_SECONDS
 
@@ -919,7 +929,7 @@ def sync(m, *targets) -> None:
     if m.config.durable:
         for target in targets:
             if isinstance(target, int):
-                os.fdatasync(target)                 # content and size; a new mtime alone is not worth a write of the journal
+                os.fdatasync(target)                 # content and size: a new mtime is worth no write of the journal
             else:
                 with closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
                     os.fsync(fd)
@@ -957,7 +967,7 @@ def open_still(path: str) -> int:
 
 
 def reopen(fd: int, flags: int = os.O_RDWR) -> int:
-    """Open the very inode of an open file again; Busy while somebody has a lease on it, which an open would wait for."""
+    """Open the very inode of an open file again; Busy while somebody has a lease, which an open would wait for."""
     try:
         return os.open("/proc/self/fd/%d" % fd, flags | os.O_NONBLOCK | os.O_CLOEXEC)
     except BlockingIOError:
@@ -1058,8 +1068,8 @@ def tell_systemd(m) -> None:
     """
     if "NOTIFY_SOCKET" not in os.environ:
         return
-    now, text = boot_seconds(), status_text(m)
-    feed_at = m.told_at + int(os.environ.get("WATCHDOG_USEC", 0)) / 4e6 if "WATCHDOG_USEC" in os.environ else float("inf")
+    now, text, limit = boot_seconds(), status_text(m), os.environ.get("WATCHDOG_USEC")
+    feed_at = m.told_at + int(limit) / 4e6 if limit else float("inf")
     if not m.told or now >= (m.told_at + 1 if text != m.told else feed_at):
         notify("READY=1\n" * (not m.told) + "WATCHDOG=1\nSTATUS=" + text)
         m.told, m.told_at = text, now
@@ -1100,7 +1110,7 @@ def divide_cgroup() -> None:
         os.makedirs(unit + "/monitor", exist_ok=True)
         write_cgroup(unit + "/monitor/cgroup.procs", "0")
         DOOR.cgroup = unit
-        write_cgroup(unit + "/cgroup.subtree_control", "+memory")    # for memory.peak; ExecStopPost in the unit takes it back
+        write_cgroup(unit + "/cgroup.subtree_control", "+memory")    # for memory.peak; ExecStopPost takes it back
     except (OSError, StopIteration):
         pass                                         # no cgroup v2, not ours, or no memory controller in it
 
@@ -1126,7 +1136,7 @@ def new_cgroup(run: str) -> str:
 
 
 def pids_in_cgroup(run: str) -> Set[int]:
-    """Return what is in a run's cgroup and in those that the job made below it: nothing escapes by dropping the mark."""
+    """Return what is in a run's cgroup and in those that the job made in it: nothing escapes by dropping the mark."""
     pids: Set[int] = set()
     for place, _, _ in os.walk(cgroup_of(run)):
         try:
@@ -1148,7 +1158,7 @@ def append_used(job: Job, end_at: int) -> None:
             with open(place + "/memory.peak") as file:
                 text += ", memory peak %.1f MiB" % (int(file.read()) / 1048576)
         if b"\n==== JOB USED cpu " not in os.pread(job.fd, HEAD_BYTES, end_at):
-            with closing(reopen(job.fd, os.O_WRONLY | os.O_APPEND)) as log:      # appends, like a tee whose input is still held
+            with closing(reopen(job.fd, os.O_WRONLY | os.O_APPEND)) as log:      # appends: tee may still write, too
                 os.write(log, (text + "\n").encode())
     except OSError:
         pass
@@ -1171,22 +1181,22 @@ class Waiting:
 
     def __init__(self, key: str, path: str):
         self.key, self.path = key, path
-        self.listed = None                       # state_of(path) at the last listing, None when that may have missed a change
+        self.listed = None                       # state_of(path) when listed, None if that may have missed a change
         self.again_at = 0.0                      # when the next listing may be made
         self.racy_seconds = TICK_SECONDS         # until the look after one that came too soon to be sure
         self.known: Dict[str, int] = {}          # name -> inode
         self.fresh: List[tuple] = []             # heap of (look at, changed, name): not judged yet
-        self.seen: Dict[str, tuple] = {}         # name -> (size, mtime, first seen so)
+        self.seen: Dict[str, tuple] = {}         # name -> ((size, mtime), when first seen so)
         self.arrived: Dict[str, int] = {}        # name -> ctime when first seen, microseconds since 1970
         self.stuck: Dict[str, float] = {}        # name -> seconds until the next try
         self.ready: List[Tuple[int, str]] = []   # (enqueued, name), in starting order
         self.take: List[str] = []                # to be stamped
-        self.bad: List[str] = []                 # to be trashed, after what is to be stamped
-        self.left = TAKEN_PER_WAKE               # how many could not leave the private directory: at start-up nobody knows
+        self.bad: List[str] = []                 # to be trashed, after those
+        self.left = TAKEN_PER_WAKE               # how many are still in the private directory: at start-up nobody knows
         self.edit_at = 0.0                       # when that is tried again
 
     def to_take(self) -> List[str]:
-        """Return the names that are to be taken in hand next: not many, and fewer while some cannot leave it again."""
+        """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
         room = max(0, TAKEN_PER_WAKE - self.left)
         return self.take[:room] + self.bad[:max(0, room - len(self.take))]
 
@@ -1290,8 +1300,8 @@ def set_back(m) -> int:
     if back < 1:
         ends(m, "clock")
         return 0
-    begins(m, "clock", "the clock was set back by %.0f s: new UOWs are stamped ahead of it, so that they keep their turn"
-           % back, 5)
+    begins(m, "clock", "the clock was set back by %.0f s: new UOWs are stamped ahead of it, so that they keep their "
+           "turn" % back, 5)
     return int(back * 1e6)
 
 
@@ -1303,7 +1313,7 @@ def one_readme(m, path: str, names: List[str]) -> None:
 
 
 def look_at_fresh(m, queue: Waiting, now: float) -> None:
-    """Judge files that are new and have kept still: ready to run, to be taken in hand, or not yet."""
+    """Judge files that are new and have kept still: ready to run, to be taken aside, or not yet."""
     until = now + LOOK_SECONDS
     while queue.fresh and queue.fresh[0][0] <= now and boot_seconds() < until:
         _, changed, name = heapq.heappop(queue.fresh)
@@ -1354,11 +1364,12 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
 
 
 def rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
-    """Leave a file alone that cannot be handled now, say so once, and return when to look again: soon the first time."""
+    """Leave a file alone that cannot be handled now, say so once, and return when to look again: at first soon."""
     key = (kind, queue.path, name)
-    if key in m.conditions:                          # what failed once may have failed in passing: --until-empty waits for it
+    if key in m.conditions:                          # once may have been in passing: --until-empty waits for it
         queue.stuck[name] = m.config.sleep_seconds
-    begins(m, key, "%s in %s: %s; it is left there and tried again" % (shown(name), base(queue.path), reason_of(problem)))
+    begins(m, key, "%s in %s: %s; it is left there and tried again"
+           % (shown(name), base(queue.path), reason_of(problem)))
     return queue.stuck.get(name, min(RETRY_SECONDS, m.config.sleep_seconds))
 
 
@@ -1378,54 +1389,63 @@ def survey_hand(m) -> None:
 
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
-    m.hand, m.over, m.unclear, left, place = [], [], False, set(), m.config.currently_executing
+    m.hand, m.over, m.unclear, place = [], [], False, m.config.currently_executing
     if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
         return
-    for name in sorted(os.listdir(place)):
-        path = os.path.join(place, name)
+    names = sorted(os.listdir(place))
+    for name in names:
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
         try:
-            with closing(open_regular(path, os.O_RDWR)) as fd:
-                uow = read_uow(fd, m.config.required_names)
-                running = trace_of_run(m, fd, uow)
-                found = row(uow.status, bool(running))
-                if found == "adopt" and not m.job:
-                    m.job = adopt(m, path, fd, uow, running)
-                elif found == "adopt":
-                    m.unclear = True
-            if found == "next":
-                m.hand.append(name)
-            elif found == "ended":
-                m.over.append((name, uow, ""))
-            elif found == "strange":
-                left.add(("hand", name))
-                begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
-                       "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
-        except BadUow as problem:
-            state, quiet = state_of(path), m.config.settle_seconds
-            if state and 0 <= time.time() - state[0] / 1e9 < quiet:
-                m.due.append(boot_seconds() + quiet)         # a job's `sed -i` makes its copy here, too
-            else:
-                trash(m, path, str(problem))
+            look_at_hand(m, os.path.join(place, name), name)
         except FileNotFoundError:
             pass
         except OSError as problem:
-            left.add(("hand", name))
             begins(m, ("hand", name), "%s in currently-executing: %s; it is left there and tried again"
                    % (shown(name), reason_of(problem)))
             if not isinstance(problem, PermissionError):
                 m.unclear = True                     # it may be under way: nothing is started beside it
                 again(m)
-    for key in [key for key in m.conditions if key[0] == "hand" and key not in left]:
-        ends(m, key)
+    for key in [key for key in m.conditions if key[0] in ("hand", "move") and key[1] not in names or
+                key[0] == "trash" and not os.path.lexists(key[1])]:
+        ends(m, key)                                 # somebody has taken the file away
+
+
+def look_at_hand(m, path: str, name: str) -> None:
+    """Find the row of one UOW in currently-executing; OSError when that cannot be told now."""
+    try:
+        with closing(open_regular(path, os.O_RDWR)) as fd:
+            uow = read_uow(fd, m.config.required_names)
+            running = trace_of_run(fd, uow)
+            found = row(uow.status, bool(running))
+            if found == "adopt" and not m.job:
+                m.job = adopt(m, path, fd, uow, running)
+            elif found == "adopt":
+                m.unclear = True
+    except BadUow as problem:
+        state, quiet = state_of(path), m.config.settle_seconds
+        if state and 0 <= time.time() - state[0] / 1e9 < quiet:
+            m.due.append(boot_seconds() + quiet)     # a job's `sed -i` makes its copy here, too
+        else:
+            trash(m, path, str(problem))
+        found = ""
+    if found == "next":
+        m.hand.append(name)
+    elif found == "ended":
+        m.over.append((name, uow, ""))
+    if found == "strange":
+        begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
+               "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
+    else:
+        ends(m, ("hand", name))
 
 
 def has_lock(m, path: str) -> bool:
     """Tell whether currently-executing is this Monitor's; where another directory has taken its place, lock that."""
     there = state_of(path)
-    if there and there[2] == os.fstat(m.lock).st_ino:
+    if there and there[2] == os.fstat(DOOR.lock[0]).st_ino:
+        ends(m, "lock")
         return True
     try:
         fresh = lock(m.config)
@@ -1433,14 +1453,14 @@ def has_lock(m, path: str) -> bool:
         begins(m, "lock", "%s is another directory than before, and another Monitor has it: nothing is started"
                % shown(path), 3)
         return False
-    os.close(m.lock)
-    m.lock, DOOR.lock = fresh, [fresh]
+    os.close(DOOR.lock[0])
+    DOOR.lock = [fresh]
     ends(m, "lock")
     say(m, "%s is another directory than before: locked anew" % shown(path), 4)
     return True
 
 
-def trace_of_run(m, fd: int, uow: Uow) -> Optional[Running]:
+def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
     """Return the run that has begun according to a UOW in hand, None if none has; OSError where that cannot be told.
 
     Its START line stands where STATUS says, as a rule. An editor that saved another header over a running UOW
@@ -1455,10 +1475,10 @@ def trace_of_run(m, fd: int, uow: Uow) -> Optional[Running]:
             return running
     last = last_run(fd)
     wanted = running.run if running else last
-    at = find_start(m, fd, wanted) if wanted else -1
+    at = find_start(fd, wanted) if wanted else -1
     if running:
         return running._replace(at=at) if at >= 0 else running._replace(at=uow.log_at) if last == wanted else None
-    return Running(last, uow.log_at, "") if last and at < 0 else None        # with its START it is an earlier run, whole
+    return Running(last, uow.log_at, "") if last and at < 0 else None        # with its START: an earlier run
 
 
 def last_run(fd: int) -> str:
@@ -1467,7 +1487,7 @@ def last_run(fd: int) -> str:
     return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
 
 
-def find_start(m, fd: int, run: str) -> int:
+def find_start(fd: int, run: str) -> int:
     """Return the byte offset of a run's START line, -1 if there is none; OSError where that cannot be told."""
     wanted = "^==== JOB START [^ ]+ run %s$" % re.escape(run)
     code, found = output_of(["grep", "-obaE", "-m", "1", "-e", wanted, "/proc/%d/fd/%d" % (os.getpid(), fd)])
@@ -1480,9 +1500,9 @@ def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     """Take up a run that another Monitor started: its processes are found by the run's mark."""
     start = re.match(rb"==== JOB START (\S+) run \S+\n", os.pread(fd, 200, running.at))
     try:
-        since = read_time(start[1].decode()) if start else wall_microseconds()
-    except ValueError:
-        since = wall_microseconds()                  # somebody edited the START line
+        since = read_time(start[1].decode())
+    except (TypeError, ValueError):                  # somebody has edited the START line, or taken it away
+        since = wall_microseconds()
     job = Job(m, path, os.dup(fd), uow, running, running.at + (start.end() if start else 0), since)
     job.keepers = {process.role: process.pid for process in hold(job) if process.role}
     if job.keepers:
@@ -1495,7 +1515,7 @@ def adopt_by_its_log(m) -> None:
 
     The job, or somebody with an editor, may have changed, moved or deleted it.
     """
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    for pid in every_pid():
         facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
         path, run_of_tee = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
         if facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing or m.job:
@@ -1511,7 +1531,7 @@ def adopt_by_its_log(m) -> None:
                 running = read_running(uow.status)
                 if not running or running.run != run_of_tee:
                     running = Running(run_of_tee, 0, "")
-                at = find_start(m, fd, run_of_tee)
+                at = find_start(fd, run_of_tee)
                 m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
         except OSError:
             pass                                     # it has ended meanwhile
@@ -1520,7 +1540,7 @@ def adopt_by_its_log(m) -> None:
 # ---- Survey: the processes of a run -----------------------------------------------
 
 def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
-    """Return the processes that carry this run's mark, those in its cgroup, those held (pid -> pidfd), and what belongs to them."""
+    """Return the processes with this run's mark, in its cgroup, or held (pid -> pidfd), and what belongs to them."""
     found, others, sessions, inside = {}, [], set(), pids_in_cgroup(run)
     for pid in every_pid():
         environment, fields, name = proc_facts(pid)
@@ -1541,7 +1561,7 @@ def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
     poll = select.poll()
     for fd in held.values():
         poll.register(fd, select.POLLIN)
-    ended = {fd for fd, _ in poll.poll(0)}           # asked after the look at /proc: who lives now was the one seen there
+    ended = {fd for fd, _ in poll.poll(0)}           # asked after /proc: who lives now is who was seen there
     related = [process for _, _, process in others if process.pid in held and held[process.pid] not in ended]
     found.update({process.pid: process for process in related})
     # sudo, `env -i`: a child of the run, a child of that, ...
@@ -1618,7 +1638,7 @@ def send(job: Job, number: int, roles=("",)) -> List[Process]:
     """Signal every process of a run, found afresh, and return which there were."""
     there = [process for process in hold(job) if process.role in roles]
     if number == signal.SIGKILL:
-        try:                                         # at one stroke, faster than it can fork; before Linux 5.14 one by one
+        try:                                         # at one stroke, faster than it forks; before Linux 5.14 one by one
             write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
         except OSError:
             pass
@@ -1636,7 +1656,7 @@ def send(job: Job, number: int, roles=("",)) -> List[Process]:
 def holders_of_output(job: Job) -> List[str]:
     """Return `pid (name)` of the processes that hold the pipe to tee open though the command has ended."""
     found, tee = [], job.keepers.get("tee", 0)
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+    for pid in every_pid():
         try:
             pipe = os.readlink("/proc/%d/fd/0" % tee)
             files = "/proc/%d/fd/" % pid
@@ -1711,19 +1731,18 @@ def look_at_job(m, job: Job) -> None:
 
 def under_way(m, job: Job, now: float) -> str:
     """Find out what of the run goes on, and say who holds its output (`goes_on`)."""
-    shell = is_alive(job, "shell")
-    if shell:
+    if is_alive(job, "shell"):
         return "job"
     tee, grace = is_alive(job, "tee"), m.config.kill_grace_seconds
     if tee and job.over_at is None and job.keepers["tee"] in job.watched:
-        select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once, as a rule: one wake for both
+        select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once: one wake for both
         tee = is_alive(job, "tee")
     if job.over_at is None and job.keepers:
         job.over_at = now
     over_for = now - job.over_at if job.over_at is not None else 0
     clean = os.WIFEXITED(job.statuses["shell"]) if "shell" in job.statuses else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
-    what = goes_on(shell, tee, remains, over_for, grace)
+    what = goes_on(tee, remains, over_for, grace)
     if tee and not remains and what != "output":
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
     if what == "output":
@@ -1741,7 +1760,8 @@ def kill(m, job: Job, reason: str) -> None:
     try:
         set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
     except (OSError, BadUow) as problem:
-        say(m, "%s: STATUS cannot be written (%s); it is killed all the same" % (shown(job.name), reason_of(problem)), 3)
+        say(m, "%s: STATUS cannot be written (%s); it is killed all the same"
+            % (shown(job.name), reason_of(problem)), 3)
     say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
     send(job, signal.SIGTERM)
     send(job, signal.SIGCONT)                        # a stopped process would not see the TERM
@@ -1864,6 +1884,7 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
         # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
         filed = mv(m, path, target, lasting=bool(m.config.after_command))
     except FileNotFoundError:
+        ends(m, key)
         return True
     except (OSError, BadUow) as problem:
         begins(m, key, "%s stays in currently-executing: %s; tried again" % (shown(name), reason_of(problem)))
@@ -1931,12 +1952,12 @@ def ended_how(code: int) -> str:
 # ---- Edit: stamp what waits ------------------------------------------------------------
 
 def private(m, queue: Waiting) -> str:
-    """Return the directory in currently-executing where UOWs of a queue are edited: nobody else can reach them there."""
+    """Return the directory in currently-executing where a queue's UOWs are stamped: nobody else can reach it."""
     return os.path.join(m.config.currently_executing, "." + queue.key)
 
 
 def edit(m) -> None:
-    """Take new files in hand, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
+    """Take new files aside, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
     for queue in m.waiting:
         now, key = boot_seconds(), ("edit", queue.path)
         if key in m.conditions and now < queue.edit_at:
@@ -1949,7 +1970,7 @@ def edit(m) -> None:
         if not take_turn(m):
             return
         try:
-            take_in_hand(m, queue)
+            take_aside(m, queue)
             put_back(m, queue)
             ends(m, key)
         except OSError as problem:
@@ -1968,7 +1989,7 @@ def take_turn(m) -> bool:
     """Take the turn among the Monitors of this root; False while another has it.
 
     Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while
-    another Monitor has it in hand for its stamp. What others have stamped since the last turn is looked at first.
+    another Monitor has it aside for its stamp. What others have stamped since the last turn is looked at first.
     """
     try:
         fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -2001,7 +2022,7 @@ def end_turn(m, stamped: bool = False) -> None:
     fcntl.flock(m.turn, fcntl.LOCK_UN)
 
 
-def take_in_hand(m, queue: Waiting) -> None:
+def take_aside(m, queue: Waiting) -> None:
     """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
     names, place = queue.to_take(), private(m, queue)
     os.makedirs(place, 0o700, exist_ok=True)
@@ -2025,8 +2046,8 @@ def put_back(m, queue: Waiting) -> None:
     for name in os.listdir(place):
         path = os.path.join(place, name)
         if name.startswith(".new."):
-            if os.path.lexists(path):                # half an edit: the whole UOW is beside it, and its next edit may have
-                os.unlink(path)                      # replaced it by now
+            if os.path.lexists(path):                # half a stamp: the whole UOW is beside it, and may have been
+                os.unlink(path)                      # stamped again by now
             continue
         try:
             stamped[name] = stamp(m, path, queue.arrived.get(name)).enqueued
@@ -2039,7 +2060,7 @@ def put_back(m, queue: Waiting) -> None:
                 rest(m, queue, name, problem)
             stamped[name] = None
     for name in stamped:
-        queue.known.pop(name, None)                  # should anything fail from here on, the next listing finds it as new
+        queue.known.pop(name, None)                  # should anything fail from here on, it is listed as new
     sync(m, place)
     mv_all(m, place, list(stamped), queue.path)
     mv_all(m, place, [name for name in bad if not os.path.lexists(os.path.join(m.config.trash, name))], m.config.trash)
@@ -2088,7 +2109,8 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
         else:
             data = stamped_head(waiting, owner_name(found.st_uid))
             if len(data) > HEAD_BYTES:
-                raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
+                raise BadUow("the header with its time and titles is longer than %d KiB; expected less"
+                             % (HEAD_BYTES // 1024))
             if uow.log_at >= 0 and found.st_size - uow.log_at > COPY_BYTES:
                 raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer "
                              "than %d MiB; expected a shorter one" % (COPY_BYTES >> 20))
@@ -2106,6 +2128,8 @@ def launch(m) -> None:
     held = m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping
     if not held and now < m.launch_at:
         m.due.append(m.launch_at)
+    if not m.hand and not m.unclear:
+        ends(m, "launch")                            # it was started, or somebody has taken it away
     if held or now < m.launch_at or not (m.hand or next_waiting(m.waiting)):
         if m.ready and m.ready.poll() is not None:
             m.ready = None                           # asked in vain: the next launch asks again
@@ -2151,10 +2175,11 @@ def is_ready(m, now: float) -> bool:
                    "waiting: pgrep for job_process failed (exit %d: %s)" % (code, complaint()), 5)
             m.ready_at = again(m, config.sleep_seconds)
             return False
-        ends(m, ("ready", "process"))
+    ends(m, ("ready", "process"))                    # also where the configuration has none any more
     if config.ready_command and not m.ready_passed:
         m.ready = Hook(bounded(config.ready_command))
         return False
+    ends(m, ("ready", "command"))
     return True
 
 
@@ -2176,7 +2201,6 @@ def start_next(m) -> None:
             return
     try:
         start(m, path)
-        ends(m, "launch")
         is_gone(m, queue, name)
         m.ready_passed = False
     except BadUow as problem:
@@ -2218,11 +2242,8 @@ def start(m, path: str) -> None:
     BadUow, Busy, or OSError: then nothing was started and the UOW says so.
     """
     with closing(open_still(path)) as fd:
-        uow, found = read_uow(fd, m.config.required_names), os.fstat(fd)
-        if is_stamped(uow) and is_ours(m, found):
-            writer = reopen(fd)                      # the very inode that was judged
-        else:
-            writer = -1
+        uow = read_uow(fd, m.config.required_names)
+        writer = reopen(fd) if is_stamped(uow) and is_ours(m, os.fstat(fd)) else -1      # what was judged
     if writer < 0:
         stamp(m, path)                               # a person put it here, or it was claimed and then changed
         with closing(open_still(path)) as fd:
@@ -2234,8 +2255,9 @@ def start(m, path: str) -> None:
     try:
         write_all(writer, status_line(running_status(running)), uow.status_at)
         write_all(writer, gap + start_line(since, job.run), size)
-        # One sync for claim, STATUS and START: should a power cut undo only the claim, nothing has begun and it waits as before.
-        sync(m, writer, m.config.currently_executing, *(queue.path for queue in m.waiting if is_directory(m, queue.path)))
+        # One sync for claim, STATUS and START: if a power cut undoes the claim alone, nothing has begun, and it waits.
+        waiting = [queue.path for queue in m.waiting if is_directory(m, queue.path)]
+        sync(m, writer, m.config.currently_executing, *waiting)
         start_processes(m, job)
     except OSError as problem:
         undo_start(m, job, size, problem)
@@ -2262,7 +2284,7 @@ def undo_start(m, job: Job, size: int, problem: OSError) -> None:
 
 
 def job_environment(uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
-    """Return the environment of a job: the Monitor's own without what is meant for it alone, the header, and three facts."""
+    """Return a job's environment: the Monitor's own but for what is meant for it alone, the header, three facts."""
     environment = {key: value for key, value in DOOR.environment.items()
                    if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
     environment.update(uow.names, SJQ_NAME=name, SJQ_FILE=path, SJQ_RUN=run)
@@ -2283,8 +2305,8 @@ def start_processes(m, job: Job) -> None:
         read, write, note_read, note_write = pipes
         job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
                                    env=dict(environment, SJQ_KEEPER="tee"), session=True)
-        job.keepers["shell"] = spawn(["bash", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)],
-                                     stdout=write, stderr=note_write, extra=[note_read],
+        keeper = ["bash", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)]
+        job.keepers["shell"] = spawn(keeper, stdout=write, stderr=note_write, extra=[note_read],
                                      env=dict(environment, SJQ_KEEPER="shell"), session=True)
     finally:
         for fd in pipes:
@@ -2771,7 +2793,7 @@ def tell_status(m) -> None:
         if pids:
             try:
                 _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
-            except OSError as problem:               # without it, still an answer: a message that fails is acted on again
+            except OSError as problem:               # still an answer: a message that fails is acted on again
                 text = ("pid %s (%s)" % (", ".join(pids), reason_of(problem))).encode()
             for line in text.decode("utf-8", "replace").splitlines():
                 say(m, "  " + line)
@@ -2824,8 +2846,8 @@ def finish_then_exit(m) -> None:
 
 def shut_down(m) -> None:
     m.stopping = True
-    say(m, "SHUTDOWN: the Monitor exits; %s" % ("the running job goes on and is picked up at the next start" if m.job else
-                                                "nothing is running"), 5)
+    job = "the running job goes on and is picked up at the next start" if m.job else "nothing is running"
+    say(m, "SHUTDOWN: the Monitor exits; " + job, 5)
 
 
 def kill_job(m) -> None:
@@ -2847,9 +2869,10 @@ def reload(m) -> None:
         return
     m.conditions.pop("config", None)
     for key in DIRECTORIES:
-        if getattr(config, key) != getattr(m.config, key):
-            say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(getattr(m.config, key))), 4)
-            setattr(config, key, getattr(m.config, key))
+        old = getattr(m.config, key)
+        if getattr(config, key) != old:
+            say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
+            setattr(config, key, old)
     m.config, m.ready_at = config, 0
     for queue in m.waiting:
         queue.__init__(queue.key, queue.path)        # what is valid may have changed
@@ -2906,7 +2929,7 @@ def read_messages(m) -> None:
     reads = m.config.monitor_reads
     taken, fresh = beside(reads, ".taken"), beside(reads, ".fresh")
     try:
-        state = state_of(reads)                      # before it is read: what is appended meanwhile is seen by the next look
+        state = state_of(reads)                      # before it is read: the next look sees what is appended meanwhile
         if not m.taken and state and m.reads_state == state:
             return
         m.reads_state = state
@@ -2965,7 +2988,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
     except Busy:
         fd, still = open_regular(path), False
     with closing(fd):
-        data = os.pread(fd, 2 * READS_BYTES, 0)      # no more, or who appends faster than this reads keeps it here for ever
+        data = os.pread(fd, 2 * READS_BYTES, 0)      # no more, or who appends faster keeps it here for ever
         complete, _, partial = data.rpartition(b"\n")
         if data == howto() + partial:
             return False, still, partial             # nothing to tidy: it waits for its newline
@@ -3004,7 +3027,7 @@ def finish_taken(m, taken: str, reads: str) -> bool:
 def fresh_messages(m, reads: str, taken: str = "") -> None:
     """Put a fresh message file in place, never over one that appeared meanwhile; the old one goes to `taken` first.
 
-    No `mv` here: it takes a hundred times as long, and while there is no file, a sender who may not make one is refused.
+    No `mv` here: it takes a hundred times as long, and without a file a sender who may not make one is refused.
     """
     fresh = beside(reads, ".fresh")
     write_whole(m, fresh, howto(), like=m.reads_like)
@@ -3026,7 +3049,7 @@ def work(m) -> int:
         try:
             cycle(m)
             ends(m, "cycle")
-        except OSError as problem:                   # no process or file to be had, a broken disk: begin again from what is there
+        except OSError as problem:                   # no process to be had, a broken disk: begin again from disk
             if "cycle" not in m.conditions:
                 sys.excepthook(*sys.exc_info())
             begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
@@ -3093,7 +3116,7 @@ def sleep(m) -> None:
     poll = select.poll()
     for fd in [m.wakeup, *ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)]:
         poll.register(fd, select.POLLIN)
-    woken, signals = [], caught(m)                   # notices of our own moves end here: changed() tells what came besides
+    woken, signals = [], caught(m)                   # notices of our own moves end here; changed() finds the rest
     if timeout > 0 and not signals - {signal.SIGIO}:
         deaf = min(timeout, max(0, until_notice(m)))
         if deaf > 0:
@@ -3101,7 +3124,7 @@ def sleep(m) -> None:
         if not woken and timeout > deaf:
             arm(m)
             if not changed(m):
-                # What came before this was armed, into a queue that has work ready: soon is enough, as nothing else starts.
+                # What came before this was armed into a queue with work ready: soon is enough, as nothing starts.
                 limit = min(timeout - deaf, 1 if changed(m, ready=True) else timeout)
                 woken = poll.poll(round(limit * 1000 + 0.5))
                 new = caught(m)
@@ -3148,7 +3171,7 @@ def arm(m) -> None:
                 m.notified[path] = os.open(path, flags), inode
             fcntl.fcntl(m.notified[path][0], fcntl.F_NOTIFY, events)
         except OSError:
-            pass                                     # not there, or a file system that notifies nobody: sleep_seconds is the fallback
+            pass                                     # away, or it notifies nobody: sleep_seconds is the fallback
 
 
 def changed(m, ready: bool = False) -> bool:
@@ -3162,10 +3185,10 @@ def changed(m, ready: bool = False) -> bool:
 
 def check(configs) -> int:
     """Print one line per finding and return 0 when there is none, else 1. It may run beside the Monitors."""
-    findings, places, looked = [], {}, set()
+    findings, places, looked = lacking(), {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        for proof in (lacking, make_directories, open_to_others, trial, check_hand):
+        for proof in (make_directories, open_to_others, trial, check_aside):
             try:
                 findings += proof(config) or []
             except Unusable as problem:
@@ -3181,7 +3204,7 @@ def check(configs) -> int:
                     places.setdefault((name, line_1), []).append(path)
                     findings += wrong
             looked.add(directory)
-    # A new UOW may well have the name of a finished one; with its time, too, it is the same one, unless it has moved on.
+    # A new UOW may well have the name of a finished one; with its time, too, it is the same, unless it moved on.
     for (name, _), paths in places.items():
         still = [base(os.path.dirname(path)) for path in paths if os.path.lexists(path)]
         findings += ["%s is in %s" % (shown(name), " and in ".join(still))] if len(still) > 1 else []
@@ -3192,27 +3215,30 @@ def check(configs) -> int:
 
 def check_pair(config, other) -> List[str]:
     """Return what is wrong between the configurations of two Monitors."""
-    findings = ["%s: %s is that of %s, too; expected one for each Monitor" % (shown(config.path), key, shown(other.path))
+    findings = ["%s: %s is that of %s, too; expected one for each Monitor"
+                % (shown(config.path), key, shown(other.path))
                 for key in ("currently_executing", "monitor_reads", "monitor_says", "status_dir")
                 if getattr(config, key) and getattr(config, key) == getattr(other, key)]
     shared = [key for key in WAITING if config.root != other.root and getattr(config, key) == getattr(other, key)]
-    return findings + ["%s shares %s with %s from another directory; the order of starting is kept between configurations "
-                       "in one" % (shown(config.path), key, shown(other.path)) for key in shared[:1]]
+    return findings + ["%s shares %s with %s from another directory; the order of starting is kept between "
+                       "configurations in one" % (shown(config.path), key, shown(other.path)) for key in shared[:1]]
 
 
-def check_hand(config) -> List[str]:
-    """Return what a Monitor that is no more had in hand to be stamped: only a start with its configuration brings it back."""
+def check_aside(config) -> List[str]:
+    """Return what a Monitor that is no more had taken aside: only a start with its configuration brings it back."""
     try:
         os.close(lock(config))
     except BlockingIOError:
         return []                                    # it is at work
     places = [os.path.join(config.currently_executing, "." + key) for key in WAITING]
-    return ["%s lies in %s, and no Monitor has it in hand; start one with %s" % (shown(name), shown(place), shown(config.path))
-            for place in places if os.path.isdir(place) for name in sorted(os.listdir(place)) if not name.startswith(".new.")]
+    return ["%s lies in %s, and no Monitor has it in hand; start one with %s"
+            % (shown(name), shown(place), shown(config.path))
+            for place in places if os.path.isdir(place)
+            for name in sorted(os.listdir(place)) if not name.startswith(".new.")]
 
 
 def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
-    """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, or a STATUS that its directory contradicts."""
+    """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, a STATUS that its directory contradicts."""
     try:
         with closing(open_regular(path)) as fd:
             uow = read_uow(fd, config.required_names)
@@ -3227,12 +3253,13 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
         has = "the STATUS " + shown(word) if word else "no STATUS"
         return uow.line_1, ["%s has %s; expected %s there" % (shown(path), has, key[:-2])]
     if key == "currently_executing" and row(uow.status, False) == "strange":
-        return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), shown(uow.status[:STATUS_WIDTH]))]
+        status = shown(uow.status[:STATUS_WIDTH])
+        return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), status)]
     return uow.line_1, []
 
 
 def trial(config) -> List[str]:
-    """Try in a hidden directory of currently-executing what the promises rest on, and name what this file system refuses."""
+    """Try in a hidden directory of currently-executing what the promises rest on, and name what is refused."""
     findings, seen = [], []
     place = os.path.join(config.currently_executing, ".check.%d" % os.getpid())
     one, two = os.path.join(place, "one"), os.path.join(place, "two")
@@ -3245,7 +3272,8 @@ def trial(config) -> List[str]:
         run(["mv", "-nT", "--", one, two])
         complaint()
         if not os.path.exists(one):
-            findings.append("mv -nT replaced a file on %s: expected it to refuse; use coreutils 8 or newer" % shown(place))
+            findings.append("mv -nT replaced a file on %s: expected it to refuse; use coreutils 8 or newer"
+                            % shown(place))
         with closing(os.open(place, os.O_RDONLY | os.O_DIRECTORY)) as fd:
             for name, fallback, attempt in (
                     ("flock", "", lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)),
@@ -3269,7 +3297,7 @@ def trial(config) -> List[str]:
 # ---- Start-up ------------------------------------------------------------------------------
 
 def make_directories(config, say_made=None) -> None:
-    """Make missing directories; Unusable when one is no directory, on another file system, or missing and not to be made."""
+    """Make missing directories, if they may be made; Unusable when one is none, or on another file system."""
     for key in DIRECTORIES:
         path = getattr(config, key)
         named = "%s %s " % (key, shown(path))
@@ -3283,18 +3311,18 @@ def make_directories(config, say_made=None) -> None:
             say_made("%s was missing: made %s" % (key, shown(path)))
         found = os.lstat(path)
         if not stat.S_ISDIR(found.st_mode):
-            raise Unusable(named + "is no directory%s; expected a real directory: move what is there away, or name another "
-                           "in %s" % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
+            raise Unusable(named + "is no directory%s; expected a real directory: move what is there away, or name "
+                           "another in %s" % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
         if is_elsewhere(config.root, path):
-            raise Unusable(named + "is on another file system than %s; expected all on one, since mv between two is a copy"
-                           % shown(config.root))
+            raise Unusable(named + "is on another file system than %s; expected all on one, since mv between two is a "
+                           "copy" % shown(config.root))
         if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             me = owner_name(os.geteuid())
             mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
             raise Unusable(named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path)))
 
 
-def lacking(config) -> List[str]:
+def lacking() -> List[str]:
     """Return which commands are missing that every job needs."""
     missing = [name for name in ("bash", "cat", "grep", "mv", "tee", "timeout") if not shutil.which(name)]
     return ["no command %s in PATH; expected bash, coreutils and grep" % ", ".join(missing)] if missing else []
@@ -3354,13 +3382,13 @@ def lock(config, seconds: float = 0) -> int:
                     os.close(fd)
                     raise
                 until = boot_seconds() + 60
-                print("monitor.py: waiting for a command that a Monitor which died had begun in %s" % shown(config.root),
-                      file=sys.stderr, flush=True)
+                print("monitor.py: waiting for a command that a Monitor which died had begun in %s"
+                      % shown(config.root), file=sys.stderr, flush=True)
             time.sleep(0.02)
 
 
 def who_locked_lives(fd: int) -> bool:
-    """Tell whether the process that took the lock on this directory lives; a command inherits the lock, not the name."""
+    """Tell whether the process that took the lock on this directory lives; a command inherits the lock alone."""
     try:
         with open("/proc/locks") as file:
             takers = [line.split()[4] for line in file
@@ -3371,7 +3399,7 @@ def who_locked_lives(fd: int) -> bool:
 
 
 def hold_standard_files() -> None:
-    """Open /dev/null where stdin, stdout or stderr is closed: no other file may get its number, tools are given these."""
+    """Open /dev/null where stdin, stdout or stderr is closed: no other file may get the number, which tools inherit."""
     fd = 0
     while fd < 3:
         fd = os.open(os.devnull, os.O_RDWR)
@@ -3399,20 +3427,21 @@ def start_up(config, until_empty: bool) -> Monitor:
         raise Unusable("; ".join(findings))
     DOOR.lock = [lock(config, LOCK_SECONDS)]
     m = Monitor(config, until_empty)
-    m.lock, turn = DOOR.lock[0], os.path.join(config.root, ".turn")
+    turn = os.path.join(config.root, ".turn")
     try:
         m.turn = os.open(turn, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as problem:
-        raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user" % (shown(turn), reason_of(problem))) from None
+        raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user"
+                       % (shown(turn), reason_of(problem))) from None
     try:
-        locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells, so that a signal has the same name here and there
+        locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells: a signal has the same name here and there
     except locale.Error:
         pass
     divide_cgroup()
     os.chdir(config.root)
     listen(m)
     say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" * m.paused), 5)
-    for text in made + lacking(config):
+    for text in made + lacking():
         say(m, text, 4)
     adopt_by_its_log(m)                              # before the first message is read: it may be KILL JOB
     survey_hand(m)
@@ -3434,7 +3463,7 @@ def main(argv: List[str]) -> int:
     hold_standard_files()
     flags = [word for word in argv if word.startswith("-")]
     paths = [word for word in argv if not word.startswith("-")]
-    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:   # workers are checked together
+    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:
         return refuse("usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check", EXIT_UNUSABLE)
     path = paths[0] if paths else os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.txt")
     try:

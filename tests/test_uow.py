@@ -411,13 +411,12 @@ class TestDecisions(Table):
         ], lambda now, seen_for, changed, quiet, left: self.assertAlmostEqual(monitor.settles_in(now, seen_for, changed, quiet), left))
 
     def test_goes_on(self):
-        # keepers alive (shell, tee), something of a killed job is left, seconds since the command ended, grace -> what goes on
+        # tee lives, something of a killed job is left, seconds since the command ended, grace -> what goes on
         self.rows([
-            (True, True, False, 0, 10, "job"), (True, False, False, 0, 10, "job"),                 # tee was killed: the job goes on
-            (False, True, True, 0, 10, "job"), (False, False, True, 99, 10, "job"),                # killed, and not all gone
-            (False, True, False, 0, 10, "output"), (False, True, False, 9.9, 10, "output"),
-            (False, True, False, 10, 10, ""), (False, True, False, 0, 0, ""),                      # held for too long
-            (False, False, False, 0, 10, ""),
+            (True, True, 0, 10, "job"), (False, True, 99, 10, "job"),                  # killed, and not all gone
+            (True, False, 0, 10, "output"), (True, False, 9.9, 10, "output"),
+            (True, False, 10, 10, ""), (True, False, 0, 0, ""),                        # held for too long
+            (False, False, 0, 10, ""),
         ], lambda *known: self.assertEqual(monitor.goes_on(*known[:-1]), known[-1]))
 
     def test_state_word(self):
