@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """simple-job-q: run the jobs that people drop as text files, one at a time.
 
-    python3 monitor.py [CONFIG] [--until-empty] [--check]
+    python3 monitor.py [CONFIG] [--until-empty]
+    python3 monitor.py [CONFIG ...] --check
 
 A job is a text file, a UOW (unit of work). A queue is a directory. Moving the
 file is the state change. The Monitor's cycle is:
@@ -15,16 +16,16 @@ lines of its log say how far it came. Memory holds the job's handle, what was
 said already, and listings that can be read again.
 
 How a job runs: `bash KEEPER | tee -a uow`, two processes that outlive the
-Monitor. The keeper runs `bash -c job_command` and then writes the JOB END line
-down the same pipe, so END follows all the output, whoever has died meanwhile.
-Every process of a run carries SJQ_RUN in its environment, the run's mark: a
-part of the boot id, and the nanosecond after boot at which it began.
+Monitor, its keepers. The first runs `bash -c job_command` and then writes the
+JOB END line down the same pipe, so END follows all the output, whoever has died
+meanwhile. Every process of a run carries SJQ_RUN in its environment, the run's
+mark: a part of the boot id, and the nanosecond after boot at which it began.
 
 The order of writing at a launch:
-  1. `mv` into currently-executing   (nobody else can reach the file any more)
+  1. claim: `mv` into currently-executing   (nobody else can reach it any more)
   2. STATUS `running: X at N`, in place
   3. `==== JOB START ... run X` at N; with `durable` all three are now on disk
-  4. keeper and tee are started
+  4. the keepers are started
 and at the end: JOB END by the keeper, the log on disk, STATUS in place and on
 disk, `mv` to its queue.
 So a UOW in currently-executing is one of these rows, and recovery is this
@@ -38,17 +39,28 @@ table (`row`), at start-up and for any UOW found there later:
   running   yes    no    no     nobody knows           fail-q: `fail: interrupted`
   other     -      -     -      ended, not yet moved   move to the queue it names
 
-"alive" means a process with this run's mark; after a reboot there is none. A
-tee that lives is adopted with the file that it writes, whatever its job has
-done to the name. Where several are under way, each is waited for in turn, and
-nothing new starts. Every other STATUS there is reported and left alone, never
-guessed; what is no UOW goes to trash. A UOW in a waiting queue with `running`
-in STATUS was not begun (a power cut took its claim back), or is there again
-because somebody moved it: it waits.
+"alive" means a process with this run's mark; after a reboot there is none.
+START is looked for at N. An editor that saved an older text over a running UOW
+has moved it, or taken it away, maybe with STATUS: then START is searched for,
+and the END of a run that has no START says that it began (`trace_of_run`). A
+tee that lives at start-up is adopted with the file that it writes, whatever
+has become of its name and text. Where several are under way, each is waited
+for in turn, and nothing new starts. Every other STATUS there is reported and
+left alone, never guessed; what is no UOW goes to trash. A UOW in a waiting
+queue with `running` in STATUS was not begun (a power cut took its claim back),
+or is there again because somebody moved it: it waits.
 
-A UOW is stamped (line 1, titles, blank STATUS) in a private directory in
-currently-executing, where nobody can swap it, and put back with `mv -n`. Who
-stamps, or claims, has the turn among the Monitors of this root: a lock.
+A UOW is stamped (line 1, titles, blank STATUS) aside: in a private directory,
+currently-executing/.wait_q or .priority_q, where nobody can swap it. It is put
+back with `mv -n`; what a crash has left there, the next start puts back.
+
+A lock on currently-executing makes one Monitor of each configuration. Several
+may share a queue, in turn: who has the lock on .turn, in the root, stamps some
+UOWs, or chooses, claims and starts one, so that none overtakes another. The
+time of .turn says when any was stamped last, for the others to look again.
+
+Every file that is written anew is written as .new.NAME first, then renamed:
+one that a crash has left is half a file, and nobody's.
 
 Assumed: all directories on one local file system; /proc mounted; nobody but
 the Monitor's user (and root) can write to the root, config.txt, monitor.py
@@ -91,7 +103,8 @@ STATUS_SHOWN = 50             # waiting UOWs that the message STATUS names per q
 TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
 ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
 LOOK_SECONDS = 0.4            # for judging new files between two looks at the messages
-LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap
+LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap,
+ENDED_SHARE = 500             # and one of what has ended a five-hundredth
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
 NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
 TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn, at first,
@@ -521,6 +534,19 @@ def row(status: str, started: bool) -> str:
     return "adopt" if started else "next"
 
 
+def begun(running: Optional[Running], last: str, start_at: int, log_at: int) -> Optional[Running]:
+    """Return the run that has begun of a UOW whose START is not where STATUS says, None if none has.
+
+    running: what STATUS says. last: the run whose END is the last one. start_at: where the START of the one,
+    or else of the other, was found, -1 for nowhere; then all of the log is the run's output.
+    """
+    if running and start_at >= 0:
+        return running._replace(at=start_at)
+    if running:
+        return running._replace(at=log_at) if last == running.run else None
+    return Running(last, log_at, "") if last and start_at < 0 else None      # with its START it is an earlier run
+
+
 def goes_on(tee: bool, remains: bool, over_for: float, grace: float) -> str:
     """Return what of a run goes on whose command has ended: the "job", "output" on its way to the log, or "".
 
@@ -589,12 +615,6 @@ def pattern(text: str) -> str:
     return text
 
 
-needed = checked(bool, "a bash command line")
-yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no", lambda text: text.lower() == "yes")
-name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in words(text)),
-                    "header names, such as COMMAND TICKET", words)
-exit_codes = checked(lambda text: all(word.isdecimal() and int(word) <= 255 for word in words(text)),
-                     "exit codes from 0 to 255, such as 4 255", lambda text: [int(word) for word in words(text)])
 def process_name(text: str) -> str:
     if len(text) > 15 or "/" in text:
         raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
@@ -603,6 +623,12 @@ def process_name(text: str) -> str:
     return text
 
 
+needed = checked(bool, "a bash command line")
+yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no", lambda text: text.lower() == "yes")
+name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in words(text)),
+                    "header names, such as COMMAND TICKET", words)
+exit_codes = checked(lambda text: all(word.isdecimal() and int(word) <= 255 for word in words(text)),
+                     "exit codes from 0 to 255, such as 4 255", lambda text: [int(word) for word in words(text)])
 optional_path = checked(lambda text: ".." not in text.split("/"), "a path without `..`; write it out from /")
 path_name = checked(bool, "a path", optional_path)
 
@@ -797,6 +823,15 @@ def say(m, text: str, level: int = 6) -> None:
         if m.says_broken:
             m.says_broken = False
             say(m, "%s can be written again" % shown(m.config.monitor_says), 5)
+
+
+def in_journal() -> bool:
+    """Tell whether standard output is the journal, which stamps lines itself and reads their level."""
+    try:
+        there = os.fstat(1)
+    except OSError:                                  # closed
+        return False
+    return os.environ.get("JOURNAL_STREAM") == "%d:%d" % (there.st_dev, there.st_ino)
 
 
 def reason_of(problem: Exception) -> str:
@@ -1061,41 +1096,6 @@ def notify(text: str) -> None:
             pass
 
 
-def tell_systemd(m) -> None:
-    """Tell systemd that the Monitor is ready, what it does, and that it does not hang: once a second at most.
-
-    Called by the cycle and by nothing else, so that a cycle that hangs is noticed.
-    """
-    if "NOTIFY_SOCKET" not in os.environ:
-        return
-    now, text, limit = boot_seconds(), status_text(m), os.environ.get("WATCHDOG_USEC")
-    feed_at = m.told_at + int(limit) / 4e6 if limit else float("inf")
-    if not m.told or now >= (m.told_at + 1 if text != m.told else feed_at):
-        notify("READY=1\n" * (not m.told) + "WATCHDOG=1\nSTATUS=" + text)
-        m.told, m.told_at = text, now
-    m.due.append(m.told_at + 1 if text != m.told else feed_at)
-
-
-def status_text(m) -> str:
-    """Return the line that `systemctl status` shows: the state, what waits, and what is wrong."""
-    state, why = state_now(m)
-    if m.job:
-        state, why = "running %s since %s" % (shown(m.job.name), utc(m.job.since)[11:19]), m.job.reason
-    parts = [state + (" (%s)" % why if why else "")]
-    parts.append("%d waiting" % (len(m.hand) + sum(len(queue.known) for queue in m.waiting)))
-    parts += [text for text in list(m.conditions.values())[-1:] if text != why]
-    return "; ".join(parts)[:400]
-
-
-def in_journal() -> bool:
-    """Tell whether standard output is the journal, which stamps lines itself and reads their level."""
-    try:
-        there = os.fstat(1)
-    except OSError:                                  # closed
-        return False
-    return os.environ.get("JOURNAL_STREAM") == "%d:%d" % (there.st_dev, there.st_ino)
-
-
 def divide_cgroup() -> None:
     """Where systemd delegated a cgroup to this Monitor, move into `monitor` below it; each run gets `run-MARK` beside.
 
@@ -1201,6 +1201,7 @@ class Waiting:
         return self.take[:room] + self.bad[:max(0, room - len(self.take))]
 
     def taken(self, names: List[str]) -> None:
+        """Note that what `to_take` returned is aside."""
         valid = min(len(names), len(self.take))
         del self.take[:valid], self.bad[:len(names) - valid]
 
@@ -1257,27 +1258,13 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
             is_gone(m, queue, name)
         queue.__init__(queue.key, queue.path)
         return
-    began, readmes, there, back = boot_seconds(), [], {}, set_back(m)
+    began = boot_seconds()
     with os.scandir(queue.path) as entries:
-        for entry in entries:
-            if README_NAME.fullmatch(entry.name):
-                readmes.append(entry.name)
-            elif not NEVER_RUN.fullmatch(entry.name):
-                there[entry.name] = entry.inode()
-    gone = {name for name, inode in queue.known.items() if there.get(name) != inode}
-    if gone:
-        queue.drop(gone)
-        for name in gone:
-            is_gone(m, queue, name)
-    for name, inode in there.items():
-        if name not in queue.known:
-            try:
-                found = os.lstat(os.path.join(queue.path, name))
-            except OSError:
-                continue                             # gone already; the next listing tells
-            queue.known[name] = inode
-            queue.arrived.setdefault(name, found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0))
-            heapq.heappush(queue.fresh, (0.0, 0 if stamped else found.st_ctime_ns, name))
+        there = {entry.name: entry.inode() for entry in entries if not NEVER_RUN.fullmatch(entry.name)}
+    readmes = list(filter(README_NAME.fullmatch, there))
+    for name in readmes:
+        del there[name]
+    note_changes(m, queue, there, stamped)
     one_readme(m, queue.path, readmes)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
@@ -1287,6 +1274,23 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         queue.listed = None
         m.due.append(ended + queue.racy_seconds)
         queue.racy_seconds = min(0.5, 2 * queue.racy_seconds)
+
+
+def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> None:
+    """Forget the names that are gone, and note when the new ones arrived; there: name -> inode."""
+    gone, back = {name for name, inode in queue.known.items() if there.get(name) != inode}, set_back(m)
+    if gone:
+        queue.drop(gone)
+        for name in gone:
+            is_gone(m, queue, name)
+    for name in there.keys() - queue.known.keys():
+        try:
+            found = os.lstat(os.path.join(queue.path, name))
+        except OSError:
+            continue                                 # gone already; the next listing tells
+        queue.known[name] = there[name]
+        queue.arrived.setdefault(name, found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0))
+        heapq.heappush(queue.fresh, (0.0, 0 if stamped else found.st_ctime_ns, name))
 
 
 def set_back(m) -> int:
@@ -1475,10 +1479,7 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
             return running
     last = last_run(fd)
     wanted = running.run if running else last
-    at = find_start(fd, wanted) if wanted else -1
-    if running:
-        return running._replace(at=at) if at >= 0 else running._replace(at=uow.log_at) if last == wanted else None
-    return Running(last, uow.log_at, "") if last and at < 0 else None        # with its START: an earlier run
+    return begun(running, last, find_start(fd, wanted) if wanted else -1, uow.log_at)
 
 
 def last_run(fd: int) -> str:
@@ -1535,6 +1536,51 @@ def adopt_by_its_log(m) -> None:
                 m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
         except OSError:
             pass                                     # it has ended meanwhile
+
+
+class Ended:
+    """What is known of a directory that only people empty. The Monitor notes what it files there itself."""
+
+    def __init__(self):
+        self.listed = None          # its state at the last listing
+        self.again_at = 0.0         # when the next listing may be made, seconds after boot
+        self.count = 0
+        self.newest = []            # heap of (mtime, name, inode)
+        self.hours = collections.Counter()                 # hour since 1970 -> how many ended in it
+
+    def note(self, path: str) -> None:
+        """Count a UOW that has ended here."""
+        found = state_of(path)
+        if found:
+            self.count += 1
+            self.hours[found[0] // 3_600_000_000_000] += 1
+            push = heapq.heappush if len(self.newest) < RECENT_SHOWN else heapq.heappushpop
+            push(self.newest, (found[0] / 1e9, os.path.basename(path), found[2]))
+
+
+def survey_ended(m) -> None:
+    """Bring counts, the newest UOWs and the last day of the finished directories up to date.
+
+    A listing may take a five-hundredth of the time, so 100,000 files stay cheap: what people move
+    by hand shows at once in a small directory, and after minutes in a vast one.
+    """
+    for key, ended in m.ended.items():
+        path, began = getattr(m.config, key), boot_seconds()
+        state, names = state_of(path), []
+        if state == ended.listed or began < ended.again_at:
+            continue
+        try:
+            names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
+        except OSError:
+            pass                                           # gone between two looks; the next one tells
+        uows = [name for name in names if not README_NAME.fullmatch(name)]
+        ended.__init__()
+        ended.count = 0 if key in FINISHED else len(uows)
+        for name in uows if key in FINISHED else ():
+            ended.note(os.path.join(path, name))
+        one_readme(m, path, list(set(names).difference(uows)))
+        ended.listed = state if is_still(state) else None
+        ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
 
 
 # ---- Survey: the processes of a run -----------------------------------------------
@@ -2040,25 +2086,10 @@ def take_aside(m, queue: Waiting) -> None:
 
 
 def put_back(m, queue: Waiting) -> None:
-    """Judge and stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
-    place, stamped, bad = private(m, queue), {}, {}
+    """Stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
+    place = private(m, queue)
     queue.left, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
-    for name in os.listdir(place):
-        path = os.path.join(place, name)
-        if name.startswith(".new."):
-            if os.path.lexists(path):                # half a stamp: the whole UOW is beside it, and may have been
-                os.unlink(path)                      # stamped again by now
-            continue
-        try:
-            stamped[name] = stamp(m, path, queue.arrived.get(name)).enqueued
-            ends(m, ("file", queue.path, name))
-        except BadUow as problem:
-            bad[name] = str(problem)
-            ends(m, ("file", queue.path, name))
-        except OSError as problem:
-            if not isinstance(problem, Busy):
-                rest(m, queue, name, problem)
-            stamped[name] = None
+    stamped, bad = stamp_all(m, queue, place)
     for name in stamped:
         queue.known.pop(name, None)                  # should anything fail from here on, it is listed as new
     sync(m, place)
@@ -2089,6 +2120,29 @@ def put_back(m, queue: Waiting) -> None:
             else:
                 queue.seen.pop(name, None)
                 bisect.insort(queue.ready, (enqueued, name))
+
+
+def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], Dict[str, str]]:
+    """Stamp what lies in a private directory: name -> when enqueued, None if it rests; name -> why it is no UOW."""
+    stamped: Dict[str, Optional[int]] = {}
+    bad: Dict[str, str] = {}
+    for name in os.listdir(place):
+        path = os.path.join(place, name)
+        if name.startswith(".new."):
+            if os.path.lexists(path):                # half a stamp: the whole UOW is beside it, and may have been
+                os.unlink(path)                      # stamped again by now
+            continue
+        try:
+            stamped[name] = stamp(m, path, queue.arrived.get(name)).enqueued
+        except BadUow as problem:
+            bad[name] = str(problem)
+        except OSError as problem:
+            if not isinstance(problem, Busy):
+                rest(m, queue, name, problem)
+            stamped[name] = None
+            continue
+        ends(m, ("file", queue.path, name))
+    return stamped, bad
 
 
 def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
@@ -2626,51 +2680,6 @@ def metrics_prom(s: Snapshot) -> str:
 
 # ---- Post: what is posted, and when -------------------------------------------------------
 
-class Ended:
-    """What is known of a directory that only people empty. The Monitor notes what it files there itself."""
-
-    def __init__(self):
-        self.listed = None          # its state at the last listing
-        self.again_at = 0.0         # when the next listing may be made, seconds after boot
-        self.count = 0
-        self.newest = []            # heap of (mtime, name, inode)
-        self.hours = collections.Counter()                 # hour since 1970 -> how many ended in it
-
-    def note(self, path: str) -> None:
-        """Count a UOW that has ended here."""
-        found = state_of(path)
-        if found:
-            self.count += 1
-            self.hours[found[0] // 3_600_000_000_000] += 1
-            push = heapq.heappush if len(self.newest) < RECENT_SHOWN else heapq.heappushpop
-            push(self.newest, (found[0] / 1e9, os.path.basename(path), found[2]))
-
-
-def survey_ended(m) -> None:
-    """Bring counts, the newest UOWs and the last day of the finished directories up to date.
-
-    A listing may take a five-hundredth of the time, so 100,000 files stay cheap: what people move
-    by hand shows at once in a small directory, and after minutes in a vast one.
-    """
-    for key, ended in m.ended.items():
-        path, began = getattr(m.config, key), boot_seconds()
-        state, names = state_of(path), []
-        if state == ended.listed or began < ended.again_at:
-            continue
-        try:
-            names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
-        except OSError:
-            pass                                           # gone between two looks; the next one tells
-        uows = [name for name in names if not README_NAME.fullmatch(name)]
-        ended.__init__()
-        ended.count = 0 if key in FINISHED else len(uows)
-        for name in uows if key in FINISHED else ():
-            ended.note(os.path.join(path, name))
-        one_readme(m, path, list(set(names).difference(uows)))
-        ended.listed = state if is_still(state) else None
-        ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * 500)
-
-
 def counts(m) -> Dict[str, int]:
     """Return how many UOWs each directory holds, as of the last listing."""
     known = {queue.key: len(queue.known) for queue in m.waiting}
@@ -2681,9 +2690,11 @@ def counts(m) -> Dict[str, int]:
 def post(m) -> None:
     """Post the state into status_dir: at most once a second, and at least every few seconds while a job runs."""
     now, place = boot_seconds(), m.config.status_dir
-    if place and now < m.post_at and not m.stopping:
+    if not place:
+        ends(m, "post")
+    elif now < m.post_at and not m.stopping:
         m.due.append(m.post_at)
-    elif place:
+    else:
         try:
             post_pages(m, take_snapshot(m), place)
             ends(m, "post")
@@ -2772,6 +2783,51 @@ def peek(path: str, most: int = 0) -> SimpleNamespace:
     except (OSError, BadUow):
         pass                                               # gone, or no regular file
     return seen
+
+
+def tell_systemd(m) -> None:
+    """Tell systemd that the Monitor is ready, what it does, and that it does not hang: once a second at most.
+
+    Called by the cycle and by nothing else, so that a cycle that hangs is noticed.
+    """
+    if "NOTIFY_SOCKET" not in os.environ:
+        return
+    now, text, limit = boot_seconds(), status_text(m), os.environ.get("WATCHDOG_USEC")
+    feed_at = m.told_at + int(limit) / 4e6 if limit else float("inf")
+    if not m.told or now >= (m.told_at + 1 if text != m.told else feed_at):
+        notify("READY=1\n" * (not m.told) + "WATCHDOG=1\nSTATUS=" + text)
+        m.told, m.told_at = text, now
+    m.due.append(m.told_at + 1 if text != m.told else feed_at)
+
+
+def status_text(m) -> str:
+    """Return the line that `systemctl status` shows: the state, what waits, and what is wrong."""
+    state, why = state_now(m)
+    if m.job:
+        state, why = "running %s since %s" % (shown(m.job.name), utc(m.job.since)[11:19]), m.job.reason
+    parts = [state + (" (%s)" % why if why else "")]
+    parts.append("%d waiting" % (len(m.hand) + sum(len(queue.known) for queue in m.waiting)))
+    parts += [text for text in list(m.conditions.values())[-1:] if text != why]
+    return "; ".join(parts)[:400]
+
+
+def state_now(m) -> Tuple[str, str]:
+    """Return the state in one word, and why where that is not plain."""
+    waits = bool(m.hand or any(queue.pending() for queue in m.waiting))
+    word = state_word(stopping=m.stopping, running=bool(m.job), paused=m.paused, waits=waits)
+    why = ""
+    if word == "running" and m.paused:
+        why = "no more jobs are started: paused"
+    elif word == "paused":
+        why = "until RESUME"
+    elif word == "waiting":
+        held = [text for key, text in m.conditions.items() if key in ("launch", "lock", "turn") or key[0] == "ready"]
+        held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready)
+        if held:
+            why = held[0].replace("waiting: ", "because ")
+        elif not any(queue.ready for queue in m.waiting):
+            why = "for files to settle"
+    return word, why
 
 
 # ---- Operations: what the messages do --------------------------------------------------
@@ -3076,25 +3132,6 @@ def cycle(m) -> None:
     launch(m)
     post(m)
     tell_systemd(m)
-
-
-def state_now(m) -> Tuple[str, str]:
-    """Return the state in one word, and why where that is not plain."""
-    waits = bool(m.hand or any(queue.pending() for queue in m.waiting))
-    word = state_word(stopping=m.stopping, running=bool(m.job), paused=m.paused, waits=waits)
-    why = ""
-    if word == "running" and m.paused:
-        why = "no more jobs are started: paused"
-    elif word == "paused":
-        why = "until RESUME"
-    elif word == "waiting":
-        held = [text for key, text in m.conditions.items() if key in ("launch", "lock", "turn") or key[0] == "ready"]
-        held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready)
-        if held:
-            why = held[0].replace("waiting: ", "because ")
-        elif not any(queue.ready for queue in m.waiting):
-            why = "for files to settle"
-    return word, why
 
 
 def is_over(m) -> bool:

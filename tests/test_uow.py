@@ -400,6 +400,20 @@ class TestDecisions(Table):
             ("running", False, "strange"), ("waiting", False, "strange"), ("doneish: x", False, "strange"), ("running: run x", True, "strange"),
         ], lambda status, started, kind: self.assertEqual(monitor.row(status, started), kind))
 
+    def test_begun(self):
+        # STATUS says 5f3a-1, the run of the last END, START found at, the log begins at -> run and where its START is taken to be
+        def check(status, last, start_at, found):
+            running = Running("5f3a-1", 160, "killed by message") if status else None
+            self.assertEqual(monitor.begun(running, last, start_at, 90), found and Running(*found))
+        killed = "killed by message"
+        self.rows([
+            (True, "", 200, ("5f3a-1", 200, killed)), (True, "5f3a-1", 200, ("5f3a-1", 200, killed)),      # an editor moved START,
+            (True, "5f3a-1", -1, ("5f3a-1", 90, killed)),                                          # or took it away: END tells
+            (True, "", -1, None), (True, "5f3a-0", -1, None),                                      # it has not begun
+            (False, "5f3a-1", -1, ("5f3a-1", 90, "")),                                             # STATUS is gone, too
+            (False, "5f3a-1", 200, None), (False, "", -1, None),                                   # an earlier run; none at all
+        ], check)
+
     def test_settles_in(self):
         # wall clock now, seen like this for, changed at, quiet time -> seconds until it has kept still
         self.rows([
