@@ -92,7 +92,7 @@ from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-# ---- Defaults; those that people set are in CONFIG below ----------------------
+# ---- Defaults; those that people set are in CONFIG below ---------------------
 
 HEAD_BYTES = 64 * 1024        # a UOW's header ends within this
 READS_BYTES = 1024 * 1024     # a longer monitor_reads is no message file
@@ -157,7 +157,7 @@ SEARCH = 'tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"'
 PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
-# ---- Types ------------------------------------------------------------------
+# ---- Types -------------------------------------------------------------------
 
 class Unusable(Exception):
     """Start-up cannot go on; the text says what, where and how to mend it."""
@@ -277,7 +277,7 @@ class Monitor:
         self.notices, self.notices_at = float(NOTICES_AT_ONCE), 0.0        # how many more may wake, as of when
 
 
-# ---- UOW text: parse and format, pure ---------------------------------------
+# ---- UOW text: parse and format, pure ----------------------------------------
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
@@ -585,7 +585,7 @@ def free_name(name: str, number: int) -> str:
     return os.fsdecode(os.fsencode(name)[:255 - len(suffix)]) + suffix
 
 
-# ---- Configuration ------------------------------------------------------------
+# ---- Configuration -----------------------------------------------------------
 
 def positive(text: str) -> float:
     value = read_seconds(text)
@@ -718,7 +718,7 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
     return parse_config(os.fsdecode(data), path)
 
 
-# ---- Effects: the one door to the shell, files, moves, says -------------------
+# ---- Effects: the one door to the shell, files, moves, says ------------------
 
 # A place for what tools complain, what they inherit so that they hold the Monitor's lock, the delegated cgroup,
 # and the environment: os.environ would encode it anew for each command.
@@ -985,7 +985,7 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def open_still(path: str) -> int:
-    """Open a file that nobody is writing for reading, without following or waiting; Busy, BadUow or OSError.
+    """Open for reading a file that nobody writes, without following or waiting; Busy, BadUow or OSError.
 
     A read lease is granted only while no process has the file open for writing. The kernel
     refuses it for other people's files (EACCES): those rest on the quiet time alone.
@@ -1082,7 +1082,7 @@ def owner_name(uid: int) -> str:
         return "uid %d" % uid
 
 
-# ---- systemd and cgroups ---------------------------------------------------------------
+# ---- systemd and cgroups -----------------------------------------------------
 
 def notify(text: str) -> None:
     """Tell systemd about the Monitor, READY=1 say; nothing happens where no systemd listens."""
@@ -1174,7 +1174,7 @@ def remove_cgroups() -> None:
                 pass
 
 
-# ---- Survey: what is there ------------------------------------------------------
+# ---- Survey: what is there ---------------------------------------------------
 
 class Waiting:
     """What is known of one waiting directory. All of it can be read again from disk. Times are seconds after boot."""
@@ -1255,7 +1255,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         return
     if not is_usable(m, queue.path):
         for name in queue.stuck:
-            is_gone(m, queue, name)
+            end_said(m, queue, name)
         queue.__init__(queue.key, queue.path)
         return
     began = boot_seconds()
@@ -1282,7 +1282,7 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> Non
     if gone:
         queue.drop(gone)
         for name in gone:
-            is_gone(m, queue, name)
+            end_said(m, queue, name)
     for name in there.keys() - queue.known.keys():
         try:
             found = os.lstat(os.path.join(queue.path, name))
@@ -1350,7 +1350,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             queue.take.append(name)                  # what was said of it ends when it is put back
     except FileNotFoundError:
         queue.forget(name)
-        is_gone(m, queue, name)
+        end_said(m, queue, name)
     except Busy as problem:                          # the longer it is held, the less often it is looked at
         if seen_for > 5 + 5 * quiet:
             begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), problem.strerror))
@@ -1362,12 +1362,12 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             return max(wait, 0.001)
         queue.bad.append(name)
     except OSError as problem:
-        return rest(m, queue, name, problem)
+        return let_rest(m, queue, name, problem)
     queue.stuck.pop(name, None)
     return 0
 
 
-def rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
+def let_rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
     """Leave a file alone that cannot be handled now, say so once, and return when to look again: at first soon."""
     key = (kind, queue.path, name)
     if key in m.conditions:                          # once may have been in passing: --until-empty waits for it
@@ -1379,11 +1379,11 @@ def rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> 
 
 def look_later(m, queue: Waiting, name: str, problem: OSError) -> None:
     """Let a file rest that is known and valid, but could not be taken."""
-    heapq.heappush(queue.fresh, (boot_seconds() + rest(m, queue, name, problem, "take"), 0, name))
+    heapq.heappush(queue.fresh, (boot_seconds() + let_rest(m, queue, name, problem, "take"), 0, name))
 
 
-def is_gone(m, queue: Waiting, name: str) -> None:
-    """What was said of a file that waited is over."""
+def end_said(m, queue: Waiting, name: str) -> None:
+    """End whatever was said of a file that waited."""
     ends(m, ("file", queue.path, name))
     ends(m, ("take", queue.path, name))
 
@@ -1545,7 +1545,7 @@ class Ended:
         self.listed = None          # its state at the last listing
         self.again_at = 0.0         # when the next listing may be made, seconds after boot
         self.count = 0
-        self.newest = []            # heap of (mtime, name, inode)
+        self.newest: List[tuple] = []                      # heap of (mtime, name, inode)
         self.hours = collections.Counter()                 # hour since 1970 -> how many ended in it
 
     def note(self, path: str) -> None:
@@ -1583,7 +1583,7 @@ def survey_ended(m) -> None:
         ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
 
 
-# ---- Survey: the processes of a run -----------------------------------------------
+# ---- Survey: the processes of a run ------------------------------------------
 
 def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
     """Return the processes with this run's mark, in its cgroup, or held (pid -> pidfd), and what belongs to them."""
@@ -1739,7 +1739,7 @@ def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
     return None
 
 
-# ---- Move: what has ended goes to its queue ------------------------------------------
+# ---- Move: what has ended goes to its queue ----------------------------------
 
 def move(m) -> None:
     """See how far the job is, and move what has ended to the queue that its STATUS names."""
@@ -1995,7 +1995,7 @@ def ended_how(code: int) -> str:
     return "ran longer than %d s" % HOOK_SECONDS if code in (124, 137, -9) else "exit %d" % code
 
 
-# ---- Edit: stamp what waits ------------------------------------------------------------
+# ---- Edit: stamp what waits --------------------------------------------------
 
 def private(m, queue: Waiting) -> str:
     """Return the directory in currently-executing where a queue's UOWs are stamped: nobody else can reach it."""
@@ -2138,7 +2138,7 @@ def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], 
             bad[name] = str(problem)
         except OSError as problem:
             if not isinstance(problem, Busy):
-                rest(m, queue, name, problem)
+                let_rest(m, queue, name, problem)
             stamped[name] = None
             continue
         ends(m, ("file", queue.path, name))
@@ -2174,7 +2174,7 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
         return waiting
 
 
-# ---- Launch ---------------------------------------------------------------------------
+# ---- Launch ------------------------------------------------------------------
 
 def launch(m) -> None:
     """Start the next job if one may start: claim it with `mv`, judge what was claimed, write START, start it."""
@@ -2255,7 +2255,7 @@ def start_next(m) -> None:
             return
     try:
         start(m, path)
-        is_gone(m, queue, name)
+        end_said(m, queue, name)
         m.ready_passed = False
     except BadUow as problem:
         trash(m, path, str(problem))
@@ -2371,13 +2371,24 @@ def start_processes(m, job: Job) -> None:
     watch(job, job.keepers.values())
 
 
-# ---- Post: pages and numbers, pure ------------------------------------------------------
+# ---- Post: pages and numbers, pure -------------------------------------------
 # A Snapshot (or a log) goes in, text comes out. Whatever people or jobs wrote passes through
 # esc(), ansi_html() or json on its way. Times are seconds since 1970, 0 where there is none.
 
-# A UOW that the pages name. page: its file under uow/; seconds: how long it ran, where STATUS says so.
-Entry = collections.namedtuple("Entry", "queue name page enqueued started ended status command seconds timeout run",
-                               defaults=(0, 0, 0, "", "", None, 0, ""))
+class Entry(NamedTuple):        # a UOW that the pages name
+    queue: str                  # its directory's key
+    name: str
+    page: str                   # its file under uow/
+    enqueued: float = 0
+    started: float = 0
+    ended: float = 0
+    status: str = ""
+    command: str = ""
+    seconds: Optional[float] = None     # how long it ran, where STATUS says so
+    timeout: float = 0
+    run: str = ""
+
+
 # All that is posted, as of the moment `written`: what README.md tells of status.json, and the lines of `says`.
 # running is an Entry or None, waiting and recent (what has finished) are Entries in the order of the page,
 # every is `every_seconds`, hours `finished_by_hour`, totals `finished_since_start`.
@@ -2678,7 +2689,7 @@ def metrics_prom(s: Snapshot) -> str:
     return text
 
 
-# ---- Post: what is posted, and when -------------------------------------------------------
+# ---- Post: what is posted, and when ------------------------------------------
 
 def counts(m) -> Dict[str, int]:
     """Return how many UOWs each directory holds, as of the last listing."""
@@ -2830,7 +2841,7 @@ def state_now(m) -> Tuple[str, str]:
     return word, why
 
 
-# ---- Operations: what the messages do --------------------------------------------------
+# ---- Operations: what the messages do ----------------------------------------
 
 def tell_help(m) -> None:
     for keyword, (meaning, _) in MESSAGES.items():
@@ -2967,7 +2978,7 @@ def act(m, line: bytes) -> None:
     known[1](m)
 
 
-# ---- Messages: how they are read -----------------------------------------------------
+# ---- Messages: how they are read ---------------------------------------------
 
 def beside(path: str, end: str) -> str:
     """Return the hidden file beside a message file: `.monitor_reads.taken`, say."""
@@ -3097,7 +3108,7 @@ def fresh_messages(m, reads: str, taken: str = "") -> None:
     sync(m, os.path.dirname(reads))
 
 
-# ---- The cycle ----------------------------------------------------------------------------
+# ---- The cycle ---------------------------------------------------------------
 
 def work(m) -> int:
     """Run the Monitor until it is to exit: wake, read messages, survey, move, edit, launch, post, sleep."""
@@ -3218,7 +3229,7 @@ def changed(m, ready: bool = False) -> bool:
     return any(map(has, m.waiting)) or m.reads_state is not None and m.reads_state != state_of(m.config.monitor_reads)
 
 
-# ---- Check: prove what the promises rest on, run nothing -------------------------------------
+# ---- Check: prove what the promises rest on, run nothing ---------------------
 
 def check(configs) -> int:
     """Print one line per finding and return 0 when there is none, else 1. It may run beside the Monitors."""
@@ -3331,7 +3342,7 @@ def trial(config) -> List[str]:
     return findings
 
 
-# ---- Start-up ------------------------------------------------------------------------------
+# ---- Start-up ----------------------------------------------------------------
 
 def make_directories(config, say_made=None) -> None:
     """Make missing directories, if they may be made; Unusable when one is none, or on another file system."""
