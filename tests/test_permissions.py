@@ -264,3 +264,17 @@ class TestAsNobody(RestsCase):
         until(lambda: os.stat(self.path("monitor_reads")).st_uid == NOBODY, self.output)
         self.assertEqual(self.says().count("counts: "), 1)
         self.stop(monitor)
+
+    def test_a_message_file_of_another_user_is_not_taken_from_under_who_writes_it(self):
+        """The kernel tells nobody of other people's writers: what was opened before the file was taken over may still be written."""
+        monitor = self.started()
+        monitor.send_signal(signal.SIGSTOP)              # it is to meet the file when it is complete, and open
+        os.unlink(self.path("monitor_reads"))
+        self.write("monitor_reads", "STATUS\n")
+        with open(self.path("monitor_reads"), "ab", buffering=0) as writer:
+            monitor.send_signal(signal.SIGCONT)
+            self.there(".monitor_reads.taken")
+            writer.write(b"CONFIG\n")
+        self.said("message STATUS")
+        self.said("message CONFIG")
+        self.assertEqual(self.says().count("message "), 2)
