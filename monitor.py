@@ -111,7 +111,8 @@ TURN_SECONDS = 0.002          # until another look whether another Monitor has e
 TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
-LINK_SECONDS = 2              # until a second link of the message file is taken for somebody's: FUSE remembers ours
+STRANGE_SECONDS = 2           # until a message file that is not as ours is: FUSE remembers our second link, or it is
+                              # another's, that no lease tells of: who opened it before may still write
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command
 POST_SECONDS = 1              # at most one post a second,
@@ -128,16 +129,15 @@ README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 # The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads
 # what the keeper's own stderr says: bash writes a note there only when a signal killed the command, which
 # tells `exit 137` from a SIGKILL. The traps are reset in the command; the keeper has to outlive a TERM to
-# write END. $? is kept before anything can change it. The time is bash's own: a `date` is a process of the run, and
-# a KILL of the job meets it; only before bash 5 there is no other, and END may lack its time.
+# write END. $? is kept before `date` can change it. A KILL of the job may meet `date`: then the time is bash's own.
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
 ({ [ -z "$3" ] || echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
 rc=$?
 echo >&2; read -r note <&3
-at=${EPOCHREALTIME/,/.} TZ=UTC0
-if [ "$at" ]; then printf -v at '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${at%.*}" "${at#*.}"
-else at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null); fi
+at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null) || {
+    at=${EPOCHREALTIME/,/.}
+    [ -z "$at" ] || TZ=UTC0 printf -v at '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${at%.*}" "${at#*.}"; }
 printf '\n==== JOB END %s run %s exit %s%s\n' "$at" "$2" "$rc" "${note:+ killed}" 2>/dev/null
 exit "$rc"
 """
@@ -3036,7 +3036,7 @@ def usable_messages(m, reads: str) -> bool:
     except FileNotFoundError:
         return False
     regular = stat.S_ISREG(found.st_mode)
-    if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < LINK_SECONDS:
+    if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
         m.reads_state = None                         # of our own making, in a file system that remembers it for a while
         again(m)
         return False
@@ -3064,8 +3064,10 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
         complete, _, partial = data.rpartition(b"\n")
         if data == howto() + partial:
             return False, still, partial             # nothing to tidy: it waits for its newline
-        if not is_ours(m, os.fstat(fd)):
-            write_whole(m, path, data)
+        found = os.fstat(fd)
+        if not is_ours(m, found):
+            if not 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
+                write_whole(m, path, data)
             return True, False, partial
         with closing(reopen(fd)) as writer:
             at = acted = 0

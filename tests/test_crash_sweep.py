@@ -95,10 +95,10 @@ class TestBrokenRecoveryIsFound(unittest.TestCase):
         self.assertRegex(wrong, "ran 2 times")
 
     def test_start_is_written_after_the_launch(self):
-        start, launch = r"^        write_all\(writer, gap \+ start_line\(since, job_run\), size\)\n", r"^        start_processes\(m, job\)\n"
-        written = "        write_all(writer, gap + start_line(since, job_run), size)\n"
+        start, launch = r"^        write_all\(writer, gap \+ start_line\(since, job\.run\), size\)\n", r"^        start_processes\(m, job\)\n"
+        written = "        write_all(writer, gap + start_line(since, job.run), size)\n"
         wrong = self.find(["watch"], (start, ""), (launch, "        start_processes(m, job)\n" + written))      # the launch ends with it
-        self.assertRegex(wrong, "ran 2 times|ended in wait-q")
+        self.assertRegex(wrong, "ran 2 times|ended in wait-q|the log of its run is")       # its tee is adopted, but its log has no START
 
     def test_a_stamp_that_does_not_keep_the_original(self):
         wrong = self.find(["write_whole"], (r"^    new = os.path.join\(.*", "    new = path"))
@@ -106,8 +106,8 @@ class TestBrokenRecoveryIsFound(unittest.TestCase):
 
     def test_recovery_that_takes_a_status_back_for_a_moment(self):
         """Only recovery does it, so only a kill during recovery can show it."""
-        adopting = "    job = new_job(m, name, fd, head, uow, running.run, "
-        wrong = self.find(["adopt"], ("^" + re.escape(adopting), '    set_status(m, fd, uow, "")\n    set_status(m, fd, uow, uow.status)\n' + adopting),
+        adopting = "    job = Job(m, path, os.dup(fd), "
+        wrong = self.find(["adopt"], ("^" + re.escape(adopting), '    set_status(m, fd, "")\n    set_status(m, fd, uow.status)\n' + adopting),
                           before="finish")
         self.assertRegex(wrong, "ran 2 times")
 

@@ -251,7 +251,7 @@ class TestPiecesOfARun(KillCase):
         os.kill(self.keeper(b"shell"), signal.SIGKILL)
         self.assertEqual(self.ended("one"), "fail-q")
         self.assertEqual(self.status("one"), "fail: timed out after 2 s")
-        self.assertEqual(self.family(), [])
+        until(lambda: not self.family(), lambda: self.family())
         self.assertIsNone(monitor.poll())
 
     def test_the_whole_process_group(self):
