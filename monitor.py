@@ -59,6 +59,9 @@ may share a queue, in turn: who has the lock on .turn, in the root, stamps some
 UOWs, or chooses, claims and starts one, so that none overtakes another. The
 time of .turn says when any was stamped last, for the others to look again.
 
+A message is acted on, then made a comment in place. A monitor_reads that is read
+is renamed to .monitor_reads.taken, read to its end there, and removed.
+
 Every file that is written anew is written as .new.NAME first, then renamed:
 one that a crash has left is half a file, and nobody's.
 
