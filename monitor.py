@@ -59,6 +59,9 @@ may share a queue, in turn: who has the lock on .turn, in the root, stamps some
 UOWs, or chooses, claims and starts one, so that none overtakes another. The
 time of .turn says when any was stamped last, for the others to look again.
 
+A message is acted on, then made a comment in place. A monitor_reads that is read
+is renamed to .monitor_reads.taken, read to its end there, and removed.
+
 Every file that is written anew is written as .new.NAME first, then renamed:
 one that a crash has left is half a file, and nobody's.
 
@@ -220,7 +223,7 @@ class Job:
         self.reason = running.reason             # why it is being killed, '' if it is not
         self.kill_at: Optional[float] = None     # when TERM becomes KILL
         self.keepers: Dict[str, int] = {}        # 'shell' and 'tee' -> pid
-        self.statuses: Dict[str, int] = {}       # the same -> wait status, of our own children only
+        self.codes: Dict[str, int] = {}          # the same -> exit code, -N for signal N, of our own children only
         self.child = False                       # whether they are
         self.watched: Dict[int, int] = {}        # pid -> pidfd
         self.over_at: Optional[float] = None     # when the command ended
@@ -488,10 +491,7 @@ def died_by_signal(end: End, last_output: bytes) -> int:
         return 0
     if end.killed or number in (signal.SIGINT, signal.SIGTERM):
         return number
-    try:
-        word = re.escape((signal.strsignal(number) or "").encode())
-    except ValueError:
-        return 0
+    word = re.escape((signal.strsignal(number) or "").encode())
     said = rb"[^\n:]*\d+[^\n:]*: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b"
     return number if word and re.search(said, last_output) else 0
 
@@ -1236,6 +1236,7 @@ def survey(m) -> None:
         look_at_fresh(m, queue, now)
     survey_hand(m)
     survey_ended(m)
+    survey_conditions(m)
 
 
 def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
@@ -1254,7 +1255,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
             m.due.append(queue.again_at)
         return
     if not is_usable(m, queue.path):
-        for name in queue.stuck:
+        for name in queue.known:
             end_said(m, queue, name)
         queue.__init__(queue.key, queue.path)
         return
@@ -1397,8 +1398,7 @@ def survey_hand(m) -> None:
     if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
         return
-    names = sorted(os.listdir(place))
-    for name in names:
+    for name in sorted(os.listdir(place)):
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
         try:
@@ -1411,9 +1411,6 @@ def survey_hand(m) -> None:
             if not isinstance(problem, PermissionError):
                 m.unclear = True                     # it may be under way: nothing is started beside it
                 again(m)
-    for key in [key for key in m.conditions if key[0] in ("hand", "move") and key[1] not in names or
-                key[0] == "trash" and not os.path.lexists(key[1])]:
-        ends(m, key)                                 # somebody has taken the file away
 
 
 def look_at_hand(m, path: str, name: str) -> None:
@@ -1438,11 +1435,11 @@ def look_at_hand(m, path: str, name: str) -> None:
         m.hand.append(name)
     elif found == "ended":
         m.over.append((name, uow, ""))
-    if found == "strange":
+    elif found == "strange":
         begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
                "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
-    else:
-        ends(m, ("hand", name))
+        return
+    ends(m, ("hand", name))
 
 
 def has_lock(m, path: str) -> bool:
@@ -1583,6 +1580,20 @@ def survey_ended(m) -> None:
         ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
 
 
+def survey_conditions(m) -> None:
+    """End what was said of a directory that is back, or of a file that somebody has taken away: no step looks at it."""
+    for key in list(m.conditions):
+        kind, path = key[0], os.path.join(m.config.currently_executing, key[-1])
+        if kind == "directory":
+            is_directory(m, path)
+        elif kind == "access":
+            is_usable(m, path)
+        elif kind in ("hand", "move", "trash") and not os.path.lexists(path):
+            ends(m, key)
+        elif key == "launch" and not m.hand and not m.unclear:
+            ends(m, key)                             # it was started, or taken away
+
+
 # ---- Survey: the processes of a run ------------------------------------------
 
 def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
@@ -1714,15 +1725,15 @@ def holders_of_output(job: Job) -> List[str]:
 
 
 def is_alive(job: Job, role: str) -> bool:
-    """Tell whether a keeper of this run lives; of our own children the wait status is kept."""
+    """Tell whether a keeper of this run lives; of our own children the exit code is kept."""
     pid = job.keepers.get(role)
-    if pid is None or role in job.statuses:
+    if pid is None or role in job.codes:
         return False
     if not job.child:
         return mark_of(job.run) in proc_facts(pid)[0]
     ended, status = os.waitpid(pid, os.WNOHANG)
     if ended:
-        job.statuses[role] = status
+        job.codes[role] = os.waitstatus_to_exitcode(status)
     return not ended
 
 
@@ -1786,7 +1797,7 @@ def under_way(m, job: Job, now: float) -> str:
     if job.over_at is None and job.keepers:
         job.over_at = now
     over_for = now - job.over_at if job.over_at is not None else 0
-    clean = os.WIFEXITED(job.statuses["shell"]) if "shell" in job.statuses else end_on_disk(job) is not None
+    clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
     what = goes_on(tee, remains, over_for, grace)
     if tee and not remains and what != "output":
@@ -1855,11 +1866,10 @@ def finish(m, job: Job, found) -> None:
         seconds = max(0, end.time - job.since) / 1e6
     else:
         seconds = (job.over_at or boot_seconds()) - job.began
-    shell = job.statuses.get("shell")
-    killed_by = os.WTERMSIG(shell) if shell is not None and os.WIFSIGNALED(shell) else 0
-    exit_known = os.WEXITSTATUS(shell) if shell is not None and os.WIFEXITED(shell) else None
-    status = outcome(end, seconds, reason=job.reason, hits=job.hits, fail_exit_codes=m.config.fail_exit_codes,
-                     killed_by=died_by_signal(end, last) if end else killed_by, exit_known=exit_known)
+    code = job.codes.get("shell")
+    killed_by = died_by_signal(end, last) if end else max(0, -(code or 0))
+    status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hits=job.hits,
+                     fail_exit_codes=m.config.fail_exit_codes)
     key = ("finish", job.name)
     try:
         keep_inode(m, job)
@@ -2182,8 +2192,6 @@ def launch(m) -> None:
     held = m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping
     if not held and now < m.launch_at:
         m.due.append(m.launch_at)
-    if not m.hand and not m.unclear:
-        ends(m, "launch")                            # it was started, or somebody has taken it away
     if held or now < m.launch_at or not (m.hand or next_waiting(m.waiting)):
         if m.ready and m.ready.poll() is not None:
             m.ready = None                           # asked in vain: the next launch asks again
