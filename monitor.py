@@ -246,7 +246,7 @@ class Monitor:
         self.finishing = self.stopping = False
         self.reads_state = None                  # state_of(monitor_reads) when it was last read to its end
         self.reads_like = None                   # whose owner and mode a fresh one gets
-        self.taken = True                        # whether a renamed message file may be there still
+        self.reads_taken = True                  # whether a renamed message file may be there still
         # From the survey.
         self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
         self.ended = {key: Ended() for key in DIRECTORIES[3:]}
@@ -534,16 +534,17 @@ def row(status: str, started: bool) -> str:
     return "adopt" if started else "next"
 
 
-def begun(running: Optional[Running], last: str, start_at: int, log_at: int) -> Optional[Running]:
+def begun(running: Optional[Running], grown: bool, last: str, start_at: int, log_at: int) -> Optional[Running]:
     """Return the run that has begun of a UOW whose START is not where STATUS says, None if none has.
 
-    running: what STATUS says. last: the run whose END is the last one. start_at: where the START of the one,
-    or else of the other, was found, -1 for nowhere; then all of the log is the run's output.
+    running: what STATUS says. grown: whether anything stands where its START was to be written. last: the run
+    whose END is the last one. start_at: where the START of the one, or else of the other, was found, -1 for
+    nowhere; then all of the log is the run's output.
     """
     if running and start_at >= 0:
         return running._replace(at=start_at)
-    if running:
-        return running._replace(at=log_at) if last == running.run else None
+    if running:                                      # in doubt it has begun: only a person starts it again
+        return running._replace(at=log_at) if grown or last == running.run else None
     return Running(last, log_at, "") if last and start_at < 0 else None      # with its START it is an earlier run
 
 
@@ -1476,7 +1477,8 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
             return running
     last = last_run(fd)
     wanted = running.run if running else last
-    return begun(running, last, find_start(fd, wanted) if wanted else -1, uow.log_at)
+    grown = running is not None and os.fstat(fd).st_size > running.at
+    return begun(running, grown, last, find_start(fd, wanted) if wanted else -1, uow.log_at)
 
 
 def last_run(fd: int) -> str:
@@ -1947,13 +1949,16 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
         m.move_at = again(m)
         return False
     ends(m, key)
-    say(m, "%s: %s -> %s" % (shown(name), uow.status, base(target)), 6 if word == "done" else 4)
+    level = 6 if word == "done" else 4
+    if not filed:
+        say(m, "%s: %s; somebody took it away from currently-executing" % (shown(name), uow.status), level)
+        return True
+    say(m, "%s: %s -> %s" % (shown(name), uow.status, base(target)), level)
     m.totals[word + "_q"] += 1
-    if filed:
-        m.ended[word + "_q"].note(filed)
-        if m.config.after_command:
-            environment = job_environment(uow, os.path.basename(filed), filed, run)
-            m.after.append((name, dict(environment, SJQ_STATUS=uow.status)))
+    m.ended[word + "_q"].note(filed)
+    if m.config.after_command:
+        environment = job_environment(uow, os.path.basename(filed), filed, run)
+        m.after.append((name, dict(environment, SJQ_STATUS=uow.status)))
     return True
 
 
@@ -3005,25 +3010,25 @@ def read_messages(m) -> None:
     taken, fresh = beside(reads, ".taken"), beside(reads, ".fresh")
     try:
         state = state_of(reads)                      # before it is read: the next look sees what is appended meanwhile
-        if not m.taken and state and m.reads_state == state:
+        if not m.reads_taken and state and m.reads_state == state:
             return
         m.reads_state = state
         if os.path.lexists(fresh):
             os.unlink(fresh)                         # a crash left it, maybe as a second link
-        m.taken = os.path.lexists(taken) and not finish_taken(m, taken, reads)
+        m.reads_taken = os.path.lexists(taken) and not finish_taken(m, taken, reads)
         if usable_messages(m, reads):
             # Only what is the Monitor's own can be marked: another's file is renamed first, then read from a copy.
             acted, still, partial = act_on_lines(m, reads) if is_ours(m, m.reads_like) else (True, True, b"")
-            if acted and still and not partial and not m.taken:
+            if acted and still and not partial and not m.reads_taken:
                 fresh_messages(m, reads, taken)
-                m.taken = not finish_taken(m, taken, reads)
+                m.reads_taken = not finish_taken(m, taken, reads)
             elif acted and not still:
                 m.reads_state = None                 # somebody has it open: the fresh file can wait
                 again(m, 0.1)
         if not os.path.lexists(reads):
             fresh_messages(m, reads)
             m.due.append(0)
-        if m.taken:
+        if m.reads_taken:
             again(m, 0.1)
         ends(m, "messages")
     except (BadUow, OSError) as problem:

@@ -85,6 +85,14 @@ class TestADirectoryDisappears(QueueCase):
     def test_done_q_is_removed_and_made_anew(self):
         self.check_rests_and_comes_back("done-q", lambda: shutil.rmtree(self.path("done-q")), lambda: os.mkdir(self.path("done-q")))
 
+    def test_a_directory_that_is_back_is_said_though_nothing_needs_it_any_more(self):
+        os.rename(self.path("done-q"), self.path(".away"))
+        self.drop("one", uow("true"))
+        self.said("%s is no longer a directory" % self.path("done-q"))
+        os.rename(self.path("currently-executing", "one"), self.path("archive", "one"))
+        os.rename(self.path(".away"), self.path("done-q"))
+        self.said("over: %s is no longer a directory" % self.path("done-q"))
+
     def test_wait_q_becomes_a_link(self):
         def link():
             os.rename(self.path("wait-q"), self.path(".away"))

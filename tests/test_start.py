@@ -362,6 +362,16 @@ class TestBesideTheJob(QueueCase):
         self.message("RESUME")
         self.assertEqual(self.ended("x"), "done-q")
 
+    def test_a_ready_command_that_refuses_and_is_taken_away_refuses_no_longer(self):
+        self.configure("ready_command :: false\n")
+        self.started()
+        self.drop("x", uow("true"))
+        self.said("waiting: ready_command refuses (exit 1)")
+        self.configure()
+        self.message("RELOAD")
+        self.assertEqual(self.ended("x"), "done-q")
+        self.said("over: waiting: ready_command refuses (exit 1)")
+
     def test_ready_command_that_never_ends_is_a_refusal(self):
         self.configure("ready_command :: test -e ready || sleep 600\nsleep_seconds :: 0.2\n")
         self.drop("x", uow("true"))

@@ -402,14 +402,15 @@ class TestDecisions(Table):
 
     def test_begun(self):
         # STATUS says 5f3a-1, the run of the last END, START found at, the log begins at -> run and where its START is taken to be
-        def check(status, last, start_at, found):
+        def check(status, last, start_at, found, grown=False):
             running = Running("5f3a-1", 160, "killed by message") if status else None
-            self.assertEqual(monitor.begun(running, last, start_at, 90), found and Running(*found))
+            self.assertEqual(monitor.begun(running, grown, last, start_at, 90), found and Running(*found))
         killed = "killed by message"
         self.rows([
             (True, "", 200, ("5f3a-1", 200, killed)), (True, "5f3a-1", 200, ("5f3a-1", 200, killed)),      # an editor moved START,
             (True, "5f3a-1", -1, ("5f3a-1", 90, killed)),                                          # or took it away: END tells
             (True, "", -1, None), (True, "5f3a-0", -1, None),                                      # it has not begun
+            (True, "", -1, ("5f3a-1", 90, killed), True),                                          # nobody knows: in doubt it has
             (False, "5f3a-1", -1, ("5f3a-1", 90, "")),                                             # STATUS is gone, too
             (False, "5f3a-1", 200, None), (False, "", -1, None),                                   # an earlier run; none at all
         ], check)
