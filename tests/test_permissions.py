@@ -268,6 +268,7 @@ class TestAsNobody(RestsCase):
     def test_a_message_file_of_another_user_is_not_taken_from_under_who_writes_it(self):
         """The kernel tells nobody of other people's writers: what was opened before the file was taken over may still be written."""
         monitor = self.started()
+        self.there("monitor_reads")
         monitor.send_signal(signal.SIGSTOP)              # it is to meet the file when it is complete, and open
         os.unlink(self.path("monitor_reads"))
         self.write("monitor_reads", "STATUS\n")
