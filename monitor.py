@@ -905,6 +905,15 @@ def is_still(state: Optional[Tuple[int, int, int]]) -> bool:
     return state is not None and abs(time.time() - state[0] / 1e9) >= TICK_SECONDS
 
 
+def identity(path: str) -> Optional[Tuple[int, int]]:
+    """Return what tells a file from all others, None if it is not there; OSError where that cannot be told."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool = True) -> Optional[str]:
     """Move a file, never over another: under the next free name where the name is taken.
 
@@ -913,9 +922,8 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
     before or after its work: only a look tells where the file is.
     """
     name = name or os.path.basename(source)
-    try:
-        was = os.lstat(source)
-    except FileNotFoundError:
+    was = identity(source)
+    if was is None:
         return None
     if not is_directory(m, directory):
         raise OSError(errno.ENOENT, "%s is not there" % shown(directory))
@@ -924,19 +932,16 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
         if number > 1 and os.path.lexists(target):
             continue
         code = run(["mv", "-nT", "--", source, target])
-        try:
-            now = os.lstat(target)
-        except FileNotFoundError:
-            now = None
-        if now and (now.st_ino, now.st_dev) == (was.st_ino, was.st_dev):
+        now, left = identity(target), identity(source)
+        if now == was and left != was:               # there and no longer here: a hard link may be there already
             if lasting:
                 sync(m, directory, os.path.dirname(source))
             if number > 1:
                 say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), base(directory), base(target)), 5)
             return target
-        if not os.path.lexists(source):
+        if left is None:
             return None
-        if not now:
+        if now is None:
             raise OSError(errno.EIO, "mv exit %d: %s" % (code, complaint()))
     raise OSError(errno.EEXIST, "no free name")
 
@@ -1399,7 +1404,15 @@ def survey_hand(m) -> None:
     if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
         return
-    for name in sorted(os.listdir(place)):
+    try:
+        names = sorted(os.listdir(place))
+        ends(m, "listing")
+    except OSError as problem:
+        begins(m, "listing", "%s cannot be listed: %s; nothing is started" % (shown(place), reason_of(problem)), 3)
+        m.unclear = True
+        again(m)
+        return
+    for name in names:
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
         try:

@@ -38,6 +38,14 @@ class TestTakenNames(QueueCase):
             self.run_until_empty()
         self.assertEqual([self.read("trash", name) for name in ("bad", "bad.2", "bad.3")], ["no UOW %d\n" % number for number in range(3)])
 
+    def test_a_hard_link_whose_other_link_is_in_trash_under_that_name(self):
+        os.link(self.write("archive/linked", uow("echo never >> ledger")), self.path("trash", "linked"))
+        os.link(self.path("archive", "linked"), self.path("wait-q", "linked"))
+        self.run_until_empty()
+        self.assertEqual(sorted(os.listdir(self.path("trash"))), ["linked", "linked.2"])
+        self.assertEqual(os.listdir(self.path("currently-executing", ".wait_q")), [])
+        self.assertFalse(os.path.exists(self.path("ledger")))
+
     def test_the_same_name_waits_in_both_queues(self):
         self.drop("one", uow("echo later >> ledger"))
         self.drop("one", uow("echo first >> ledger"), "priority-q")
