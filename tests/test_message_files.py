@@ -89,6 +89,8 @@ class TestMonitorReads(QueueCase):
         os.chmod(self.path("monitor_reads"), 0o660)
         if os.geteuid() == 0:
             os.chown(self.path("monitor_reads"), -1, 4)
+        old = open(self.path("monitor_reads"))           # held, so that its inode number is not used again
+        self.addCleanup(old.close)
         was = os.stat(self.path("monitor_reads"))
         self.message("STATUS")
         self.said("counts: ")
