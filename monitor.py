@@ -106,6 +106,7 @@ STATUS_SHOWN = 50             # waiting UOWs that the message STATUS names per q
 TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
 ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
 LOOK_SECONDS = 0.4            # for judging new files between two looks at the messages
+CHANGING_SECONDS = 0.2        # until the next look at a file that has changed since the last one
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap,
 ENDED_SHARE = 500             # and one of what has ended a five-hundredth
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
@@ -1342,12 +1343,13 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     try:
         found = os.lstat(path)
         stamp = (found.st_size, found.st_mtime_ns)
-        if queue.seen.get(name, (None,))[0] != stamp:
+        before = queue.seen.get(name, (None,))[0]
+        if before != stamp:
             queue.seen[name] = (stamp, now)
         seen_for = now - queue.seen[name][1]
         wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
         if wait > 0:
-            return max(wait, 0.001)
+            return max(wait, 0.001 if before in (None, stamp) else CHANGING_SECONDS)
         with closing(open_still(path)) as fd:
             uow = read_uow(fd, m.config.required_names)
         if is_stamped(uow) and is_ours(m, found):
