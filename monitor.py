@@ -1730,9 +1730,12 @@ def send(job: Job, number: int, roles=("",)) -> List[Process]:
 def holders_of_output(job: Job) -> List[str]:
     """Return `pid (name)` of the processes that hold the pipe to tee open though the command has ended."""
     found, tee = [], job.keepers.get("tee", 0)
+    try:
+        pipe = os.readlink("/proc/%d/fd/0" % tee)
+    except OSError:
+        return found                                 # it has ended meanwhile
     for pid in every_pid():
         try:
-            pipe = os.readlink("/proc/%d/fd/0" % tee)
             files = "/proc/%d/fd/" % pid
             if pid != tee and any(os.readlink(files + fd) == pipe for fd in os.listdir(files)):
                 found.append("%d (%s)" % (pid, proc_facts(pid)[2]))
@@ -1821,7 +1824,7 @@ def under_way(m, job: Job, now: float) -> str:
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
     if what == "output":
         m.due.append(now + 0.2)
-        if over_for >= min(1, grace / 2):
+        if over_for >= min(1, grace / 2) and "output" not in job.told:       # to find the holders takes a while
             flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
                  % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
     return what
