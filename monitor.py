@@ -3145,8 +3145,13 @@ def fresh_messages(m, reads: str, taken: str = "") -> None:
 
 def work(m) -> int:
     """Run the Monitor until it is to exit: wake, read messages, survey, move, edit, launch, post, sleep."""
+    recovered = False
     while True:
         try:
+            if not recovered:                        # before the first message is read: it may be KILL JOB
+                adopt_by_its_log(m)
+                survey_hand(m)
+                recovered = True
             cycle(m)
             ends(m, "cycle")
         except OSError as problem:                   # no process to be had, a broken disk: begin again from disk
@@ -3500,7 +3505,7 @@ def listen(m) -> None:
 
 
 def start_up(config, until_empty: bool) -> Monitor:
-    """Check what the promises rest on, take the lock, find what is under way; Unusable or BlockingIOError."""
+    """Check what the promises rest on and take the lock; Unusable or BlockingIOError."""
     made: List[str] = []
     make_directories(config, made.append)
     findings = open_to_others(config)
@@ -3524,8 +3529,6 @@ def start_up(config, until_empty: bool) -> Monitor:
     say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" * m.paused), 5)
     for text in made + lacking():
         say(m, text, 4)
-    adopt_by_its_log(m)                              # before the first message is read: it may be KILL JOB
-    survey_hand(m)
     return m
 
 

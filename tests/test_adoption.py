@@ -239,6 +239,14 @@ class TestKillOfAnAdoptedJob(AdoptionCase):
         self.run_until_empty()
         self.assertEqual(self.status("one"), "fail: killed by message")
 
+    def test_a_start_that_cannot_list_the_processes_tries_again_before_it_reads_the_message(self):
+        need("strace")
+        self.orphan("one", "sleep 600")
+        self.message("KILL JOB")
+        self.run_until_empty(prefix=("strace", "-qq", "-o", "/dev/null", "-P", "/proc", "-e", "inject=openat:error=ENFILE:when=1..2"))
+        self.assertIn("the cycle was cut short", self.output())
+        self.assertEqual(self.status("one"), "fail: killed by message")
+
     def test_the_decision_outlives_the_monitor(self):
         self.configure("kill_grace_seconds :: 60\n")
         monitor = self.started()
