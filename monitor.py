@@ -275,7 +275,7 @@ class Monitor:
         self.says_broken = False                 # monitor_says cannot be written
         self.half_line = False                   # its last line was cut by a full disk
         # For sleeping.
-        self.due: List[float] = []               # when the next wake is wanted
+        self.due = 0.0                           # when the next wake is wanted at the latest, seconds after boot
         self.wakeup = -1                         # the pipe that signals are read from
         self.notified: Dict[str, Tuple[int, int]] = {}   # directory -> (fd, inode) that F_NOTIFY was asked for
         self.notices, self.notices_at = float(NOTICES_AT_ONCE), 0.0        # how many more may wake, as of when
@@ -855,10 +855,16 @@ def ends(m, key) -> None:
         say(m, "over: " + text, 5)
 
 
+def wake_at(m, when: float) -> None:
+    """Wake no later than at a time, in seconds after boot; 0 is at once."""
+    m.due = min(m.due, when)
+
+
 def again(m, seconds: float = RETRY_SECONDS) -> float:
     """Wake when it is time for another try, no later than after sleep_seconds; return when, in seconds after boot."""
-    m.due.append(boot_seconds() + min(seconds, m.config.sleep_seconds))
-    return m.due[-1]
+    when = boot_seconds() + min(seconds, m.config.sleep_seconds)
+    wake_at(m, when)
+    return when
 
 
 def is_directory(m, path: str) -> bool:
@@ -1207,7 +1213,7 @@ class Waiting:
         room = max(0, TAKEN_PER_WAKE - self.left)
         return self.take[:room] + self.bad[:max(0, room - len(self.take))]
 
-    def taken(self, names: List[str]) -> None:
+    def took(self, names: List[str]) -> None:
         """Note that what `to_take` returned is aside."""
         valid = min(len(names), len(self.take))
         del self.take[:valid], self.bad[:len(names) - valid]
@@ -1259,7 +1265,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
     if now < queue.again_at and not stamped:
         if not queue.ready:
             queue.listed = None
-            m.due.append(queue.again_at)
+            wake_at(m, queue.again_at)
         return
     if not is_usable(m, queue.path):
         for name in queue.known:
@@ -1280,7 +1286,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         queue.listed, queue.racy_seconds = state, TICK_SECONDS
     else:                                            # where names come and go without end, less and less often
         queue.listed = None
-        m.due.append(ended + queue.racy_seconds)
+        wake_at(m, ended + queue.racy_seconds)
         queue.racy_seconds = min(0.5, 2 * queue.racy_seconds)
 
 
@@ -1334,7 +1340,7 @@ def look_at_fresh(m, queue: Waiting, now: float) -> None:
             if later:
                 heapq.heappush(queue.fresh, (now + later, changed, name))
     if queue.fresh:
-        m.due.append(queue.fresh[0][0])
+        wake_at(m, queue.fresh[0][0])
 
 
 def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
@@ -1443,7 +1449,7 @@ def look_at_hand(m, path: str, name: str) -> None:
     except BadUow as problem:
         state, quiet = state_of(path), m.config.settle_seconds
         if state and 0 <= time.time() - state[0] / 1e9 < quiet:
-            m.due.append(boot_seconds() + quiet)     # a job's `sed -i` makes its copy here, too
+            wake_at(m, boot_seconds() + quiet)     # a job's `sed -i` makes its copy here, too
         else:
             trash(m, path, str(problem))
         found = ""
@@ -1777,7 +1783,7 @@ def move(m) -> None:
     if m.job:
         look_at_job(m, m.job)
     if m.over and boot_seconds() < m.move_at:
-        m.due.append(m.move_at)
+        wake_at(m, m.move_at)
     else:
         m.over = [ended for ended in m.over if not file_uow(m, *ended)]
     after_commands(m)
@@ -1790,7 +1796,7 @@ def look_at_job(m, job: Job) -> None:
         what = under_way(m, job, now)
         if what == "job":
             limit_at = job.began + job.limit if job.limit and not job.reason else float("inf")
-            m.due.append(limit_at)
+            wake_at(m, limit_at)
             if now >= limit_at:
                 kill(m, job, "timed out after %s s" % ("%.9g" % job.limit))
             elif job.reason and job.kill_at is None:
@@ -1823,7 +1829,7 @@ def under_way(m, job: Job, now: float) -> str:
     if tee and not remains and what != "output":
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
     if what == "output":
-        m.due.append(now + 0.2)
+        wake_at(m, now + 0.2)
         if over_for >= min(1, grace / 2) and "output" not in job.told:       # to find the holders takes a while
             flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
                  % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
@@ -1833,7 +1839,7 @@ def under_way(m, job: Job, now: float) -> str:
 def kill(m, job: Job, reason: str) -> None:
     """Begin to end a job: the reason on disk first, so that whoever files it knows, then TERM to all of it."""
     job.reason, job.kill_at = reason, boot_seconds() + m.config.kill_grace_seconds
-    m.due.append(job.kill_at)
+    wake_at(m, job.kill_at)
     try:
         set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
     except (OSError, BadUow) as problem:
@@ -1847,7 +1853,7 @@ def kill(m, job: Job, reason: str) -> None:
 def keep_killing(m, job: Job, now: float) -> None:
     """After the grace, KILL everything of the run again and again: what forks meanwhile is found by the next look."""
     if now < job.kill_at:
-        m.due.append(job.kill_at)
+        wake_at(m, job.kill_at)
         return
     late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
     left = send(job, signal.SIGKILL)
@@ -1856,7 +1862,7 @@ def keep_killing(m, job: Job, now: float) -> None:
              % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
     elif late:
         send(job, signal.SIGKILL, roles=("shell", "tee"))                # a keeper that was stopped
-    m.due.append(now + (1 if late else 0.05))
+    wake_at(m, now + (1 if late else 0.05))
 
 
 def search_patterns(m, job: Job, found) -> bool:
@@ -1911,7 +1917,7 @@ def finish(m, job: Job, found) -> None:
     if os.path.lexists(job.path):
         m.over.append((job.name, job.uow._replace(status=status), job.run))
     if m.unclear:
-        m.due.append(0)                              # a second one under way comes before any new one
+        wake_at(m, 0)                              # a second one under way comes before any new one
 
 
 def flag(m, job: Job, what: str, text: str) -> None:
@@ -2040,7 +2046,7 @@ def edit(m) -> None:
     for queue in m.waiting:
         now, key = boot_seconds(), ("edit", queue.path)
         if key in m.conditions and now < queue.edit_at:
-            m.due.append(queue.edit_at)
+            wake_at(m, queue.edit_at)
             continue
         if not queue.to_take() and not (queue.left and now >= queue.edit_at):
             continue
@@ -2059,9 +2065,9 @@ def edit(m) -> None:
         finally:
             end_turn(m, stamped=True)
         if queue.left:
-            m.due.append(queue.edit_at)
+            wake_at(m, queue.edit_at)
         if queue.to_take():
-            m.due.append(0)
+            wake_at(m, 0)
 
 
 def take_turn(m) -> bool:
@@ -2078,7 +2084,7 @@ def take_turn(m) -> bool:
         if waited > TURN_PATIENCE:
             begins(m, "turn", "another process has the turn among the Monitors, a lock on .turn: nothing is stamped or "
                    "started until it leaves it. `fuser -v .turn` names it", 4)
-        m.due.append(boot_seconds() + min(1, max(TURN_SECONDS, waited / 10)))
+        wake_at(m, boot_seconds() + min(1, max(TURN_SECONDS, waited / 10)))
         return False
     m.turn_since = 0.0
     ends(m, "turn")
@@ -2115,7 +2121,7 @@ def take_aside(m, queue: Waiting) -> None:
                 look_later(m, queue, name, problem)
         else:
             ends(m, ("take", queue.path, name))
-    queue.taken(names)
+    queue.took(names)
 
 
 def put_back(m, queue: Waiting) -> None:
@@ -2144,15 +2150,24 @@ def put_back(m, queue: Waiting) -> None:
                 begins(m, ("back", name), "%s cannot be put back into %s: %s"
                        % (shown(name), base(queue.path), reason_of(problem)))
                 continue
-        state = state_of(target) if target else None
-        if state and os.path.basename(target) == name:
-            queue.known[name] = state[2]
-            if enqueued is None:
-                later = queue.stuck.get(name, max(0.1, m.config.settle_seconds))
-                heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
-            else:
-                queue.seen.pop(name, None)
-                bisect.insort(queue.ready, (enqueued, name))
+        waits_again(m, queue, name, target, enqueued)
+
+
+def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Optional[int]) -> None:
+    """Note what is back in its queue: ready, or, enqueued None, to be looked at later.
+
+    What is gone, or has got another name there, is for the next listing to find.
+    """
+    state = state_of(path) if path else None
+    if not state or os.path.basename(path) != name:
+        return
+    queue.known[name] = state[2]
+    if enqueued is None:
+        later = queue.stuck.get(name, max(0.1, m.config.settle_seconds))
+        heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
+    else:
+        queue.seen.pop(name, None)
+        bisect.insort(queue.ready, (enqueued, name))
 
 
 def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], Dict[str, str]]:
@@ -2214,7 +2229,7 @@ def launch(m) -> None:
     now = boot_seconds()
     held = m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping
     if not held and now < m.launch_at:
-        m.due.append(m.launch_at)
+        wake_at(m, m.launch_at)
     if held or now < m.launch_at or not (m.hand or next_waiting(m.waiting)):
         if m.ready and m.ready.poll() is not None:
             m.ready = None                           # asked in vain: the next launch asks again
@@ -2237,35 +2252,41 @@ def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
 
 def is_ready(m, now: float) -> bool:
     """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
-    config = m.config
     if m.ready:
         code = m.ready.poll()
         if code is None:
             return False
         m.ready, m.ready_passed = None, code == 0    # for one launch
         if code:
-            begins(m, ("ready", "command"), "waiting: ready_command refuses (%s)" % ended_how(code), 5)
-            m.ready_at = again(m, config.sleep_seconds)
-            return False
-        ends(m, ("ready", "command"))
+            return refuses(m, "command", "ready_command refuses (%s)" % ended_how(code))
     if now < m.ready_at:
-        m.due.append(m.ready_at)
+        wake_at(m, m.ready_at)
         return False
-    if config.job_process:
-        # -x compares whole names, but still as a pattern: what is no letter is taken literally.
-        code, pids = output_of(["pgrep", "-x", "--", re.sub(r"([^\w-])", r"\\\1", config.job_process)])
-        if code != 1:
-            begins(m, ("ready", "process"), "waiting: a process %s runs, pid %s"
-                   % (shown(config.job_process), " ".join(pids.decode().split()[:5])) if code == 0 else
-                   "waiting: pgrep for job_process failed (exit %d: %s)" % (code, complaint()), 5)
-            m.ready_at = again(m, config.sleep_seconds)
-            return False
+    why = who_runs(m.config.job_process) if m.config.job_process else ""
+    if why:
+        return refuses(m, "process", why)
     ends(m, ("ready", "process"))                    # also where the configuration has none any more
-    if config.ready_command and not m.ready_passed:
-        m.ready = Hook(bounded(config.ready_command))
+    if m.config.ready_command and not m.ready_passed:
+        m.ready = Hook(bounded(m.config.ready_command))
         return False
     ends(m, ("ready", "command"))
     return True
+
+
+def refuses(m, kind: str, why: str) -> bool:
+    """Say once why no job may start, ask again later, and return False."""
+    begins(m, ("ready", kind), "waiting: " + why, 5)
+    m.ready_at = again(m, m.config.sleep_seconds)
+    return False
+
+
+def who_runs(name: str) -> str:
+    """Return which processes of this name run, anywhere on the machine, or why that cannot be told; '' for none."""
+    # -x compares whole names, but still as a pattern: what is no letter is taken literally.
+    code, pids = output_of(["pgrep", "-x", "--", re.sub(r"([^\w-])", r"\\\1", name)])
+    if code == 0:
+        return "a process %s runs, pid %s" % (shown(name), " ".join(pids.decode().split()[:5]))
+    return "pgrep for job_process failed (exit %d: %s)" % (code, complaint()) if code != 1 else ""
 
 
 def start_next(m) -> None:
@@ -2282,7 +2303,7 @@ def start_next(m) -> None:
             look_later(m, queue, name, problem)
             return
         if path is None:
-            m.due.append(0)                          # somebody else took it
+            wake_at(m, 0)                          # somebody else took it
             return
     try:
         start(m, path)
@@ -2290,10 +2311,10 @@ def start_next(m) -> None:
         m.ready_passed = False
     except BadUow as problem:
         trash(m, path, str(problem))
-        m.due.append(0)
+        wake_at(m, 0)
     except OSError as problem:
         if isinstance(problem, (Busy, PermissionError)) and give_back(m, queue, path, problem):
-            m.due.append(0)                          # this file alone: the others need not wait for it
+            wake_at(m, 0)                          # this file alone: the others need not wait for it
             return
         begins(m, "launch", "%s cannot be started now (%s); tried again" % (base(path), reason_of(problem)), 3)
         m.launch_at = again(m, 5)
@@ -2310,14 +2331,13 @@ def claim(m, queue: Waiting, name: str) -> Optional[str]:
 
 def give_back(m, queue: Waiting, path: str, problem: OSError) -> bool:
     """Put a claimed UOW that cannot be opened back where it waits; False where that fails, too."""
+    name = os.path.basename(path)
     try:
         target = mv(m, path, queue.path)
     except OSError:
         return False
-    state = state_of(target) if target else None
-    if state:
-        queue.known[os.path.basename(target)] = state[2]
-        look_later(m, queue, os.path.basename(target), problem)
+    let_rest(m, queue, name, problem, "take")
+    waits_again(m, queue, name, target, None)
     return True
 
 
@@ -2349,7 +2369,7 @@ def start(m, path: str) -> None:
         return
     m.job, m.notices = job, m.notices + 1
     if job.limit:
-        m.due.append(job.began + job.limit)          # before the next survey, that may be far away
+        wake_at(m, job.began + job.limit)          # before the next survey, that may be far away
     say(m, "started %s run %s" % (shown(job.name), job.run))
 
 
@@ -2365,7 +2385,7 @@ def undo_start(m, job: Job, size: int, problem: OSError) -> None:
     if passing:
         raise problem
     m.over.append((job.name, job.uow._replace(status=status), job.run))
-    m.due.append(0)
+    wake_at(m, 0)
 
 
 def job_environment(uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
@@ -2735,7 +2755,7 @@ def post(m) -> None:
     if not place:
         ends(m, "post")
     elif now < m.post_at and not m.stopping:
-        m.due.append(m.post_at)
+        wake_at(m, m.post_at)
     else:
         try:
             post_pages(m, take_snapshot(m), place)
@@ -2743,7 +2763,7 @@ def post(m) -> None:
         except Exception as problem:                       # even a bug: no page is worth a job
             begins(m, "post", "the status cannot be posted into %s: %s" % (shown(place), reason_of(problem)))
         m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * (boot_seconds() - now)))
-        m.due.append(now + (FOLLOW_SECONDS if m.job else IDLE_SECONDS))
+        wake_at(m, now + (FOLLOW_SECONDS if m.job else IDLE_SECONDS))
 
 
 def post_pages(m, s: Snapshot, place: str) -> None:
@@ -2839,7 +2859,7 @@ def tell_systemd(m) -> None:
     if not m.told or now >= (m.told_at + 1 if text != m.told else feed_at):
         notify("READY=1\n" * (not m.told) + "WATCHDOG=1\nSTATUS=" + text)
         m.told, m.told_at = text, now
-    m.due.append(m.told_at + 1 if text != m.told else feed_at)
+    wake_at(m, m.told_at + 1 if text != m.told else feed_at)
 
 
 def status_text(m) -> str:
@@ -3045,7 +3065,7 @@ def read_messages(m) -> None:
                 again(m, 0.1)
         if not os.path.lexists(reads):
             fresh_messages(m, reads)
-            m.due.append(0)
+            wake_at(m, 0)
         if m.reads_taken:
             again(m, 0.1)
         ends(m, "messages")
@@ -3160,8 +3180,7 @@ def work(m) -> int:
             begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
             for queue in m.waiting:
                 queue.__init__(queue.key, queue.path)
-            m.due = []
-            again(m)
+            m.due = again(m)
         if is_over(m):
             break
         sleep(m)
@@ -3173,7 +3192,7 @@ def work(m) -> int:
 
 
 def cycle(m) -> None:
-    m.due = []
+    m.due = float("inf")
     read_messages(m)
     survey(m)
     move(m)
@@ -3193,14 +3212,30 @@ def is_over(m) -> bool:
 
 def sleep(m) -> None:
     """Sleep until something is due, a queue or the message file changes, the job ends, or a signal comes."""
-    asleep_until = min(m.due + [boot_seconds() + min(m.config.sleep_seconds, 86400)])      # poll counts in an int
-    timeout = max(0, asleep_until - boot_seconds())
+    again(m, 86400)                                  # at least once in sleep_seconds; poll counts in an int
+    timeout = max(0, m.due - boot_seconds())
     ends_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
     hooks = [hook for hook in (m.hook, m.ready, m.search) if hook]
     if m.job and not m.job.watched or any(hook.pidfd < 0 for hook in hooks):
         timeout = min(timeout, 0.2)                  # no pidfd: before Linux 5.3
+    woken, signals = wait(m, [*ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
+    for fd in woken:
+        if fd in ends_of:
+            os.close(m.job.watched.pop(ends_of[fd]))
+    if signals & {signal.SIGTERM, signal.SIGINT} and not m.stopping:
+        shut_down(m)
+    if signal.SIGHUP in signals:
+        reload(m)
+        notify("READY=1")
+
+
+def wait(m, fds: List[int], timeout: float) -> Tuple[List[int], Set[int]]:
+    """Wait for an end (pidfds), a signal or a change, and return which ended and which signals came.
+
+    In a storm of changes it is deaf to them for a while.
+    """
     poll = select.poll()
-    for fd in [m.wakeup, *ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)]:
+    for fd in [m.wakeup, *fds]:
         poll.register(fd, select.POLLIN)
     woken, signals = [], caught(m)                   # notices of our own moves end here; changed() finds the rest
     if timeout > 0 and not signals - {signal.SIGIO}:
@@ -3216,14 +3251,7 @@ def sleep(m) -> None:
                 new = caught(m)
                 m.notices -= signal.SIGIO in new
                 signals |= new
-    for fd, _ in woken:
-        if fd in ends_of:
-            os.close(m.job.watched.pop(ends_of[fd]))
-    if signals & {signal.SIGTERM, signal.SIGINT} and not m.stopping:
-        shut_down(m)
-    if signal.SIGHUP in signals:
-        reload(m)
-        notify("READY=1")
+    return [fd for fd, _ in woken], signals
 
 
 def caught(m) -> Set[int]:
