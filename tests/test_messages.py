@@ -1,6 +1,7 @@
 """Messages: every one of the table, in any case, through every kind of appending; none lost, none acted on twice."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -72,6 +73,22 @@ class TestEveryMessage(MessageCase):
         self.assertEqual([line.split(" since ")[0] for line in said if line.startswith("waits in")],
                          ["waits in priority-q: p1", "waits in wait-q: w1", "waits in wait-q: w2"])
         self.assertEqual(said[-1], "counts: wait-q 2, priority-q 1, currently-executing 1, done-q 0, error-q 0, fail-q 0, trash 1, archive 0")
+
+    def test_status_where_ps_cannot_be_run_answers_once_with_the_numbers_alone(self):
+        tools = self.path("tools")
+        os.mkdir(tools)
+        for tool in ("bash", "cat", "date", "grep", "mv", "sleep", "tee", "timeout"):
+            os.symlink(shutil.which(tool), os.path.join(tools, tool))
+        self.started(env={"PATH": tools})
+        self.drop("one", uow("echo $$ > pid; exec sleep 600"))
+        until(lambda: os.path.exists(self.path("pid")) and self.read("pid"), self.output)
+        said = self.answer("STATUS")
+        self.assertIn("  pid %s (no command ps in PATH)" % self.read("pid").strip(), said)
+        self.assertRegex(said[-1], "^counts: wait-q 0, priority-q 0, currently-executing 1, ")
+        self.tidied()
+        self.assertEqual(self.answer("CONFIG")[0], "message CONFIG")
+        for text in ("message STATUS", "no command ps in PATH", "counts: "):
+            self.assertEqual(self.says().count(text), 1, self.says())
 
     def test_status_of_a_long_queue_is_cut(self):
         self.message("PAUSE")
