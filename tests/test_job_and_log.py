@@ -1,6 +1,8 @@
 """What a job may do to its log, to its own UOW and to the Monitor: its output is kept, and nobody else is harmed."""
+import datetime
 import hashlib
 import os
+import re
 
 from tests.helpers import QueueCase, heavy, peak_kb, uow
 
@@ -148,6 +150,27 @@ class TestOutput(QueueCase):
             os.unlink(self.path("done-q", name))
         self.assertLess(peak_kb(monitor.pid), MEMORY_KB)
         self.stop(monitor)
+
+
+class TestTheTimeOfTheEnd(QueueCase):
+    def test_where_date_is_killed_or_fails_it_is_of_the_shells_own_clock(self):
+        """A KILL that ends the job may meet the keeper's `date`, too."""
+        os.mkdir(self.path("tools"))
+        for ends in ("kill -9 $$", "echo nonsense; exit 1"):
+            with self.subTest(ends):
+                os.chmod(self.write("tools/date", "#!/bin/bash\necho >> %s/asked\n%s\n" % (self.root, ends)), 0o755)
+                self.drop("one", uow("echo out; exit 3"))
+                before = datetime.datetime.now(datetime.timezone.utc)
+                self.run_until_empty(env={**os.environ, "PATH": self.path("tools") + ":" + os.environ["PATH"], "TZ": "XYZ-9"})
+                after = datetime.datetime.now(datetime.timezone.utc)
+                self.assertTrue(os.path.exists(self.path("asked")))
+                self.assertEqual((self.where("one"), self.log("one")), (["error-q"], b"out\n"))
+                end = re.search(r"\n==== JOB END (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6})Z run \S+ exit 3\n", self.read("error-q", "one"))
+                self.assertTrue(end, self.read("error-q", "one"))
+                self.assertLess(before, datetime.datetime.fromisoformat(end.group(1) + "+00:00"))
+                self.assertLess(datetime.datetime.fromisoformat(end.group(1) + "+00:00"), after)
+                os.unlink(self.path("error-q", "one"))
+                os.unlink(self.path("asked"))
 
 
 def take(file, left):
