@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from tests.helpers import MONITOR, QueueCase, cpu_of, need, need_root, ran, sleeps_of, stamped_uow, until, uow
+from tests.helpers import MONITOR, QueueCase, cpu_of, need, need_root, ran, read_text, sleeps_of, stamped_uow, until, uow
 
 NOBODY = 65534
 
@@ -279,3 +279,28 @@ class TestAsNobody(RestsCase):
         self.said("message STATUS")
         self.said("message CONFIG")
         self.assertEqual(self.says().count("message "), 2)
+
+    def test_what_a_job_runs_as_root_is_named_once_and_waited_for(self):
+        """As through sudo: KILL is refused, and the Monitor stays calm until it has ended."""
+        if os.statvfs(self.root).f_flag & os.ST_NOSUID:
+            self.skipTest("no setuid on this file system")
+        self.configure("kill_grace_seconds :: 0.1\nsleep_seconds :: 0.3\n")
+        sudo = shutil.copy(shutil.which("setpriv"), self.path("sudo"))
+        os.chmod(sudo, 0o4755)
+        monitor = self.started()
+        self.drop("one", uow("./sudo --reuid=0 --clear-groups bash -c 'echo $$ > /proc/self/cwd/pid; exec sleep 600'"))
+        until(lambda: os.path.exists(self.path("pid")) and self.read("pid").strip(), self.output)
+        pid = int(self.read("pid"))
+        until(lambda: read_text("/proc/%d/comm" % pid) == "sleep\n")
+        self.message("KILL JOB")
+        self.said("one: it is waited for, KILL has not ended %d (sleep)\n" % pid)
+        used, woken = cpu_of(monitor.pid), sleeps_of(monitor.pid)
+        time.sleep(0.7)                                  # the time in which nothing may happen
+        self.assertLess(cpu_of(monitor.pid) - used, 0.2)
+        self.assertLess(sleeps_of(monitor.pid) - woken, 20)
+        self.assertEqual(self.says().count("it is waited for"), 1, self.says())
+        self.assertEqual(self.where("one"), ["currently-executing"])
+        os.kill(pid, signal.SIGKILL)
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertEqual(self.status("one"), "fail: killed by message")
+        self.stop(monitor)
