@@ -120,6 +120,18 @@ class TestTheClockJumps(QueueCase):
     def test_order_over_a_jump_back(self):
         self.check_order(-HOUR)
 
+    def test_that_it_was_set_back_is_said_once_and_again_when_it_is_right(self):
+        self.started(program=self.shifted)
+        text, number = "the clock was set back by 3600 s: ", 0
+        for seconds, said in ((0, 0), (-HOUR, 1), (0, 1), (HOUR, 2), (0, 2)):
+            if seconds:
+                self.jump(seconds)
+            self.drop("job-%d" % number, uow("true"))
+            self.assertEqual(self.ended("job-%d" % number), "done-q")
+            self.assertEqual(self.says().count(text), said, self.says())
+            number += 1
+        self.assertEqual(self.says().count("over: " + text), 1, self.says())
+
     def test_a_file_that_looks_newer_than_now_is_taken(self):
         self.started(program=self.shifted)
         os.utime(self.drop("future", uow("true")), (time.time() + HOUR, time.time() + HOUR))
