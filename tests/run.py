@@ -22,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # The long ones first, so that none is left alone at the end.
 LONG = ["test_crash_sweep", "test_crash_helpers", "test_many_monitors", "test_systemd", "test_fuzz", "test_adoption",
         "test_odd_places", "test_kill", "test_status_page", "test_recipes", "test_full_disk", "test_permissions",
-        "test_dropped_files", "test_config"]
+        "test_dropped_files", "test_config", "test_conditions"]
 
 
 class Result(unittest.TextTestResult):

@@ -1,0 +1,209 @@
+"""What lasts is said once when it begins, and `over: ` it when it has ended; meanwhile nothing is lost, and then work goes on.
+
+Here is each condition whose end no other file sees. The others: a directory away in test_moves, one that cannot be written and
+a file that cannot be taken in test_permissions, a file that is still being written in test_dropped_files, job_process and
+ready_command in test_config, the status page in test_status_page, a clock that was set back in test_clock.
+
+Needs root (chattr, bind mounts) and strace, for what a disk or the kernel refuses.
+"""
+import fcntl
+import os
+import signal
+import subprocess
+import time
+
+from tests.helpers import HOLD, MONITOR, QueueCase, need, need_root, read_text, stamped_uow, until, uow
+
+RUNS = uow("echo ran >> ledger")
+
+
+class ConditionCase(QueueCase):
+    base = QueueCase.base.replace("sleep_seconds :: 5", "sleep_seconds :: 0.1")      # so often what failed is tried again
+
+    def lasts(self, text, mend):
+        """See that it is said once however often it is met, and that its end is said once when mend() has ended it."""
+        self.said(text)
+        time.sleep(0.4)                                  # some tries more
+        self.assertEqual(self.says().count(text), 1, self.says())
+        self.assertEqual(self.ledger(), [])
+        mend()
+        self.said("over: " + text)
+        time.sleep(0.2)
+        self.assertEqual(self.says().count(text), 2, self.says())
+
+    def ran_once(self, name):
+        self.assertEqual(self.ended(name), "done-q")
+        self.assertEqual(self.ledger(), ["ran"])
+
+    def impatient(self):
+        """Start a Monitor that waits less long for the turn before it says so; everything else is as it is."""
+        text = read_text(MONITOR)
+        self.assertEqual(text.count("TURN_PATIENCE = 5 "), 1)
+        return self.started(program=self.write("monitor.py", text.replace("TURN_PATIENCE = 5 ", "TURN_PATIENCE = 0.3 ")))
+
+    def immutable(self, path):
+        """Make a file or directory immutable and return what ends that."""
+        need_root()
+        need("chattr")
+        if subprocess.run(["chattr", "+i", path], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no immutable files on this file system")
+
+        def mend():
+            subprocess.run(["chattr", "-i", path], stderr=subprocess.DEVNULL)
+
+        self.addCleanup(mend)                            # before the root is removed
+        return mend
+
+    def refused(self, monitor, call, path):
+        """Let the kernel answer EIO to a call of a running Monitor, about this path alone, and return what ends that."""
+        need_root()
+        need("strace")
+        what = ["-P", path, "-e", "inject=%s:error=EIO" % call, "-p", str(monitor.pid)]
+        strace = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", *what], stderr=subprocess.DEVNULL)
+
+        def mend():
+            if strace.poll() is None:
+                strace.send_signal(signal.SIGINT)        # it lets go of the Monitor
+                strace.wait(20)
+
+        self.addCleanup(mend)
+        until(lambda: "\nTracerPid:\t%d\n" % strace.pid in read_text("/proc/%d/status" % monitor.pid), "strace has the Monitor")
+        return mend
+
+
+class TestInHand(ConditionCase):
+    """What is in currently-executing."""
+
+    def test_a_status_that_no_run_wrote(self):
+        self.drop("odd", stamped_uow(RUNS, "waiting: for Bob"), "currently-executing")
+        self.started()
+        self.lasts("odd in currently-executing has the STATUS $'waiting: for Bob', which no run of mine wrote: left there.",
+                   lambda: os.rename(self.path("currently-executing", "odd"), self.path("wait-q", "odd")))
+        self.ran_once("odd")
+
+    def test_a_uow_that_cannot_be_opened(self):
+        mend = self.immutable(self.drop("fixed", stamped_uow(RUNS), "currently-executing"))
+        self.started()
+        self.drop("other", uow("true"))
+        self.assertEqual(self.ended("other"), "done-q")
+        self.message("PAUSE")                            # it ends though nothing is done with the file
+        self.said("paused: ")
+        self.lasts("fixed in currently-executing: Operation not permitted; it is left there and tried again", mend)
+        self.message("RESUME")
+        self.ran_once("fixed")
+
+    def test_a_directory_that_cannot_be_listed(self):
+        monitor = self.started()
+        mend = self.refused(monitor, "getdents64", self.path("currently-executing"))
+        self.drop("one", RUNS)
+        self.lasts("%s cannot be listed: Input/output error; nothing is started" % self.path("currently-executing"), mend)
+        self.ran_once("one")
+
+    def test_another_directory_that_another_monitor_has(self):
+        self.started()
+        os.mkdir(self.path(".theirs"))
+        theirs = os.open(self.path(".theirs"), os.O_RDONLY)
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        os.rename(self.path("currently-executing"), self.path(".mine"))
+        os.rename(self.path(".theirs"), self.path("currently-executing"))
+        self.drop("one", RUNS)
+        self.lasts("%s is another directory than before, and another Monitor has it: nothing is started"
+                   % self.path("currently-executing"), lambda: os.close(theirs))
+        self.ran_once("one")
+
+    def test_a_uow_that_cannot_be_started_now(self):
+        self.configure("durable :: yes\n")
+        monitor = self.started()
+        mend = self.refused(monitor, "fdatasync", self.path("currently-executing", "one"))
+        self.drop("one", RUNS)
+        self.lasts("one cannot be started now (Input/output error); tried again", mend)
+        self.ran_once("one")
+        self.assertEqual(self.read("done-q", "one").count("==== JOB START"), 1)
+
+    def test_a_status_that_cannot_be_written_at_the_end(self):
+        monitor = self.started()
+        self.drop("one", uow(HOLD + "; echo end"))
+        self.begun("one")
+        mend = self.refused(monitor, "pwrite64", self.path("currently-executing", "one"))
+        self.write("go", "")
+        self.lasts("one: STATUS cannot be written (Input/output error); tried again", mend)
+        self.assertEqual((self.ended("one"), self.log("one")), ("done-q", b"end\n"))
+
+    def test_a_uow_that_cannot_be_moved_to_its_queue(self):
+        """It is a mount point, as of a container that was given this one file."""
+        need_root()
+        need("mount", "umount")
+        self.started()
+        self.drop("one", uow(HOLD + "; echo end"))
+        self.begun("one")
+        path = self.path("currently-executing", "one")
+        subprocess.run(["mount", "--bind", path, path], check=True)
+
+        def mend():
+            subprocess.run(["umount", path], stderr=subprocess.DEVNULL)
+
+        self.addCleanup(mend)
+        self.write("go", "")
+        self.lasts("one stays in currently-executing: ", mend)
+        self.assertEqual((self.ended("one"), self.log("one")), ("done-q", b"end\n"))
+
+
+class TestWaiting(ConditionCase):
+    """What keeps new UOWs from being stamped, trashed and started."""
+
+    def test_no_private_directory_to_stamp_in(self):
+        blocks = self.write("currently-executing/.wait_q", "a file\n")
+        self.drop("one", RUNS)
+        self.started()
+        self.lasts("what is new in wait-q cannot be stamped: File exists; tried again", lambda: os.unlink(blocks))
+        self.ran_once("one")
+
+    def test_what_was_stamped_cannot_be_put_back(self):
+        """A crash had left it in the private directory."""
+        os.mkdir(self.path("currently-executing", ".wait_q"))
+        mend = self.immutable(self.drop("left", stamped_uow(RUNS), "currently-executing/.wait_q"))
+        self.started()
+        self.lasts("left cannot be put back into wait-q: ", mend)
+        self.ran_once("left")
+
+    def test_what_is_no_uow_cannot_be_moved_to_trash(self):
+        self.started()
+        mend = self.immutable(self.path("trash"))
+        self.drop("bad", "nonsense\n")
+        self.lasts("%s is no UOW (line 1: nonsense; expected `ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`), but cannot be "
+                   "moved to trash: " % self.path("currently-executing", ".wait_q", "bad"), mend)
+        self.said("bad in wait-q goes to trash: ")
+        self.assertEqual(self.where("bad"), ["trash"])
+
+    def test_another_process_keeps_the_turn(self):
+        self.impatient()
+        with open(self.path(".turn")) as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            self.drop("one", RUNS)
+            self.lasts("another process has the turn among the Monitors, a lock on .turn: nothing is stamped or started until it "
+                       "leaves it.", turn.close)
+        self.ran_once("one")
+
+
+class TestTheCycle(ConditionCase):
+    def test_a_message_file_that_cannot_be_renewed(self):
+        self.configure("monitor_reads :: box/monitor_reads\n")
+        os.mkdir(self.path("box"))
+        self.started()
+        self.there("box/monitor_reads")
+        os.rename(self.path("box"), self.path(".away"))
+        self.drop("other", uow("true"))
+        self.assertEqual(self.ended("other"), "done-q")
+        self.lasts("%s cannot be read or renewed: No such file or directory; tried again" % self.path("box/monitor_reads"),
+                   lambda: os.rename(self.path(".away"), self.path("box")))
+        with open(self.path("box/monitor_reads"), "a") as file:
+            file.write("STATUS\n")
+        self.said("counts: ")
+
+    def test_a_cycle_that_is_cut_short(self):
+        monitor = self.started()
+        mend = self.refused(monitor, "getdents64", self.path("wait-q"))
+        self.drop("one", RUNS)
+        self.lasts("the cycle was cut short: Input/output error; tried again", mend)
+        self.assertEqual(self.output().count("Traceback"), 1, self.output())
+        self.ran_once("one")
