@@ -1604,14 +1604,19 @@ def survey_ended(m) -> None:
 
 
 def survey_conditions(m) -> None:
-    """End what was said of a directory that is back, or of a file that somebody has taken away: no step looks at it."""
+    """End what was said of a directory that is back, or of what somebody has taken away: no step looks at it."""
+    nobody = not m.hand and not any(queue.pending() for queue in m.waiting)
+    if nobody:
+        m.turn_since = 0.0                           # the turn is not waited for any longer
     for key in list(m.conditions):
         kind, path = key[0], os.path.join(m.config.currently_executing, key[-1])
         if kind == "directory":
             is_directory(m, path)
         elif kind == "access":
             is_usable(m, path)
-        elif kind in ("hand", "move", "trash") and not os.path.lexists(path):
+        elif kind in ("hand", "move", "trash", "back") and not os.path.lexists(path):
+            ends(m, key)
+        elif nobody and (key == "turn" or kind == "ready"):
             ends(m, key)
         elif key == "launch" and not m.hand and not m.unclear:
             ends(m, key)                             # it was started, or taken away
@@ -2143,11 +2148,11 @@ def put_back(m, queue: Waiting) -> None:
         try:
             if os.path.lexists(path):
                 target = mv(m, path, queue.path)
-            ends(m, ("back", name))
+            ends(m, ("back", path))
         except OSError as problem:
             if os.path.lexists(path):
                 queue.left += 1
-                begins(m, ("back", name), "%s cannot be put back into %s: %s"
+                begins(m, ("back", path), "%s cannot be put back into %s: %s"
                        % (shown(name), base(queue.path), reason_of(problem)))
                 continue
         waits_again(m, queue, name, target, enqueued)
@@ -3092,6 +3097,9 @@ def usable_messages(m, reads: str) -> bool:
         return True
     trash(m, reads, "more than %d bytes; expected a few messages" % READS_BYTES if regular else
           "not a regular file of its own; expected the message file")
+    m.reads_state = None                             # where it could not be moved, that is tried again
+    if os.path.lexists(reads):
+        again(m)
     return False
 
 

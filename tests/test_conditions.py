@@ -207,3 +207,82 @@ class TestTheCycle(ConditionCase):
         self.lasts("the cycle was cut short: Input/output error; tried again", mend)
         self.assertEqual(self.output().count("Traceback"), 1, self.output())
         self.ran_once("one")
+
+
+class TestWithdrawn(ConditionCase):
+    """What lasted because of a file ends when somebody has taken the file away."""
+
+    def ends(self, text):
+        self.said("over: " + text, seconds=2)
+
+    def held_turn(self):
+        """Start an impatient Monitor and see it through its first stamp; then take the turn and return it, open."""
+        self.impatient()
+        self.drop("first", uow("true"))
+        self.ended("first")
+        self.cycles(2)
+        turn = open(self.path(".turn"))
+        self.addCleanup(turn.close)
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        return turn
+
+    def test_nothing_wants_the_turn_any_more(self):
+        turn = self.held_turn()
+        path = self.drop("one", RUNS)
+        self.said("another process has the turn")
+        os.unlink(path)
+        turn.close()
+        self.ends("another process has the turn")
+
+    def test_a_turn_that_was_wanted_long_ago_is_not_counted_in(self):
+        """Another Monitor had the turn and took the only UOW; when they meet again much later, that is the first moment."""
+        turn = self.held_turn()
+        path = self.drop("one", RUNS)
+        time.sleep(0.2)                                  # in which the Monitor has asked for the turn in vain
+        os.unlink(path)
+        fcntl.flock(turn, fcntl.LOCK_UN)
+        time.sleep(0.3)                                  # longer than its patience
+        self.assertNotIn("has the turn", self.says())
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        self.drop("two", uow("true"))
+        time.sleep(0.15)
+        turn.close()
+        self.assertEqual(self.ended("two"), "done-q")
+        self.assertNotIn("has the turn", self.says())
+
+    def test_nothing_waits_for_ready_command_any_more(self):
+        self.configure("ready_command :: false\n")
+        self.started()
+        path = self.drop("one", RUNS)
+        self.said("waiting: ready_command refuses (exit 1)")
+        os.unlink(path)
+        self.ends("waiting: ready_command refuses (exit 1)")
+
+    def test_what_could_not_be_put_back_is_gone(self):
+        os.mkdir(self.path("currently-executing", ".wait_q"))
+        path = self.drop("left", stamped_uow(RUNS), "currently-executing/.wait_q")
+        mend = self.immutable(path)
+        monitor = self.started()
+        self.said("left cannot be put back into wait-q: ")
+        monitor.send_signal(signal.SIGSTOP)              # it is not to be put back meanwhile
+        mend()
+        os.unlink(path)
+        monitor.send_signal(signal.SIGCONT)
+        self.ends("left cannot be put back into wait-q: ")
+
+
+class TestTrashIsBack(ConditionCase):
+    def test_a_directory_in_place_of_the_message_file_goes_there(self):
+        """Until it does, no message is read."""
+        monitor = self.started()
+        self.there("monitor_reads")
+        os.rename(self.path("trash"), self.path(".away"))
+        monitor.send_signal(signal.SIGSTOP)
+        os.unlink(self.path("monitor_reads"))
+        os.mkdir(self.path("monitor_reads"))
+        monitor.send_signal(signal.SIGCONT)
+        self.said("%s is no UOW (not a regular file of its own; expected the message file), but cannot be moved to trash: "
+                  % self.path("monitor_reads"))
+        time.sleep(0.3)                                  # some looks more
+        os.rename(self.path(".away"), self.path("trash"))
+        until(lambda: os.path.isfile(self.path("monitor_reads")), self.output, 2)
