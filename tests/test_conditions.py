@@ -35,11 +35,11 @@ class ConditionCase(QueueCase):
         self.assertEqual(self.ended(name), "done-q")
         self.assertEqual(self.ledger(), ["ran"])
 
-    def impatient(self):
+    def impatient(self, seconds="0.3"):
         """Start a Monitor that waits less long for the turn before it says so; everything else is as it is."""
         text = read_text(MONITOR)
         self.assertEqual(text.count("TURN_PATIENCE = 5 "), 1)
-        return self.started(program=self.write("monitor.py", text.replace("TURN_PATIENCE = 5 ", "TURN_PATIENCE = 0.3 ")))
+        return self.started(program=self.write("monitor.py", text.replace("TURN_PATIENCE = 5 ", "TURN_PATIENCE = %s " % seconds)))
 
     def immutable(self, path):
         """Make a file or directory immutable and return what ends that."""
@@ -59,15 +59,16 @@ class ConditionCase(QueueCase):
         need_root()
         need("strace")
         what = ["-P", path, "-e", "inject=%s:error=EIO" % call, "-p", str(monitor.pid)]
-        strace = subprocess.Popen(["strace", "-qq", "-o", "/dev/null", *what], stderr=subprocess.DEVNULL)
+        strace = subprocess.Popen(["strace", "-o", "/dev/null", *what], stderr=subprocess.PIPE, text=True)
 
         def mend():
             if strace.poll() is None:
                 strace.send_signal(signal.SIGINT)        # it lets go of the Monitor
-                strace.wait(20)
+                strace.communicate(timeout=20)
 
         self.addCleanup(mend)
-        until(lambda: "\nTracerPid:\t%d\n" % strace.pid in read_text("/proc/%d/status" % monitor.pid), "strace has the Monitor")
+        said = iter(strace.stderr.readline, "")
+        self.assertTrue(any(" attached" in line for line in said))       # from here on no call escapes it
         return mend
 
 
@@ -213,11 +214,11 @@ class TestWithdrawn(ConditionCase):
     """What lasted because of a file ends when somebody has taken the file away."""
 
     def ends(self, text):
-        self.said("over: " + text, seconds=2)
+        self.said("over: " + text, seconds=4)
 
-    def held_turn(self):
+    def held_turn(self, seconds="0.3"):
         """Start an impatient Monitor and see it through its first stamp; then take the turn and return it, open."""
-        self.impatient()
+        self.impatient(seconds)
         self.drop("first", uow("true"))
         self.ended("first")
         self.cycles(2)
@@ -236,12 +237,12 @@ class TestWithdrawn(ConditionCase):
 
     def test_a_turn_that_was_wanted_long_ago_is_not_counted_in(self):
         """Another Monitor had the turn and took the only UOW; when they meet again much later, that is the first moment."""
-        turn = self.held_turn()
+        turn = self.held_turn("1")
         path = self.drop("one", RUNS)
         time.sleep(0.2)                                  # in which the Monitor has asked for the turn in vain
         os.unlink(path)
         fcntl.flock(turn, fcntl.LOCK_UN)
-        time.sleep(0.3)                                  # longer than its patience
+        time.sleep(1)                                    # as long as its patience
         self.assertNotIn("has the turn", self.says())
         fcntl.flock(turn, fcntl.LOCK_EX)
         self.drop("two", uow("true"))
@@ -285,4 +286,4 @@ class TestTrashIsBack(ConditionCase):
                   % self.path("monitor_reads"))
         time.sleep(0.3)                                  # some looks more
         os.rename(self.path(".away"), self.path("trash"))
-        until(lambda: os.path.isfile(self.path("monitor_reads")), self.output, 2)
+        until(lambda: os.path.isfile(self.path("monitor_reads")), self.output, 4)
