@@ -1449,7 +1449,7 @@ def look_at_hand(m, path: str, name: str) -> None:
     except BadUow as problem:
         state, quiet = state_of(path), m.config.settle_seconds
         if state and 0 <= time.time() - state[0] / 1e9 < quiet:
-            wake_at(m, boot_seconds() + quiet)     # a job's `sed -i` makes its copy here, too
+            wake_at(m, boot_seconds() + quiet)       # a job's `sed -i` makes its copy here, too
         else:
             trash(m, path, str(problem))
         found = ""
@@ -1603,9 +1603,14 @@ def survey_ended(m) -> None:
         ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
 
 
+def anything_waits(m) -> bool:
+    """Tell whether anything is there to be stamped, trashed or started."""
+    return bool(m.hand or any(queue.pending() for queue in m.waiting))
+
+
 def survey_conditions(m) -> None:
     """End what was said of a directory that is back, or of what somebody has taken away: no step looks at it."""
-    nobody = not m.hand and not any(queue.pending() for queue in m.waiting)
+    nobody = not anything_waits(m)
     if nobody:
         m.turn_since = 0.0                           # the turn is not waited for any longer
     for key in list(m.conditions):
@@ -1922,7 +1927,7 @@ def finish(m, job: Job, found) -> None:
     if os.path.lexists(job.path):
         m.over.append((job.name, job.uow._replace(status=status), job.run))
     if m.unclear:
-        wake_at(m, 0)                              # a second one under way comes before any new one
+        wake_at(m, 0)                                # a second one under way comes before any new one
 
 
 def flag(m, job: Job, what: str, text: str) -> None:
@@ -2308,7 +2313,7 @@ def start_next(m) -> None:
             look_later(m, queue, name, problem)
             return
         if path is None:
-            wake_at(m, 0)                          # somebody else took it
+            wake_at(m, 0)                            # somebody else took it
             return
     try:
         start(m, path)
@@ -2319,7 +2324,7 @@ def start_next(m) -> None:
         wake_at(m, 0)
     except OSError as problem:
         if isinstance(problem, (Busy, PermissionError)) and give_back(m, queue, path, problem):
-            wake_at(m, 0)                          # this file alone: the others need not wait for it
+            wake_at(m, 0)                            # this file alone: the others need not wait for it
             return
         begins(m, "launch", "%s cannot be started now (%s); tried again" % (base(path), reason_of(problem)), 3)
         m.launch_at = again(m, 5)
@@ -2374,7 +2379,7 @@ def start(m, path: str) -> None:
         return
     m.job, m.notices = job, m.notices + 1
     if job.limit:
-        wake_at(m, job.began + job.limit)          # before the next survey, that may be far away
+        wake_at(m, job.began + job.limit)            # before the next survey, that may be far away
     say(m, "started %s run %s" % (shown(job.name), job.run))
 
 
@@ -2880,8 +2885,7 @@ def status_text(m) -> str:
 
 def state_now(m) -> Tuple[str, str]:
     """Return the state in one word, and why where that is not plain."""
-    waits = bool(m.hand or any(queue.pending() for queue in m.waiting))
-    word = state_word(stopping=m.stopping, running=bool(m.job), paused=m.paused, waits=waits)
+    word = state_word(stopping=m.stopping, running=bool(m.job), paused=m.paused, waits=anything_waits(m))
     why = ""
     if word == "running" and m.paused:
         why = "no more jobs are started: paused"
