@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import HOLD, MONITOR, QueueCase, need, need_root, read_text, stamped_uow, until, uow
+from tests.helpers import HOLD, MONITOR, QueueCase, heavy, need, need_root, read_text, stamped_uow, until, uow
 
 RUNS = uow("echo ran >> ledger")
 
@@ -227,6 +227,7 @@ class TestWithdrawn(ConditionCase):
         fcntl.flock(turn, fcntl.LOCK_EX)
         return turn
 
+    @heavy
     def test_nothing_wants_the_turn_any_more(self):
         turn = self.held_turn()
         path = self.drop("one", RUNS)
@@ -235,6 +236,7 @@ class TestWithdrawn(ConditionCase):
         turn.close()
         self.ends("another process has the turn")
 
+    @heavy
     def test_a_turn_that_was_wanted_long_ago_is_not_counted_in(self):
         """Another Monitor had the turn and took the only UOW; when they meet again much later, that is the first moment."""
         turn = self.held_turn("1")
