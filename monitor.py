@@ -2269,6 +2269,7 @@ def is_ready(m, now: float) -> bool:
         m.ready, m.ready_passed = None, code == 0    # for one launch
         if code:
             return refuses(m, "command", "ready_command refuses (%s)" % ended_how(code))
+        ends(m, ("ready", "command"))
     if now < m.ready_at:
         wake_at(m, m.ready_at)
         return False
@@ -2341,13 +2342,14 @@ def claim(m, queue: Waiting, name: str) -> Optional[str]:
 
 def give_back(m, queue: Waiting, path: str, problem: OSError) -> bool:
     """Put a claimed UOW that cannot be opened back where it waits; False where that fails, too."""
-    name = os.path.basename(path)
     try:
         target = mv(m, path, queue.path)
     except OSError:
         return False
-    let_rest(m, queue, name, problem, "take")
-    waits_again(m, queue, name, target, None)
+    state = state_of(target) if target else None
+    if state:
+        queue.known[os.path.basename(target)] = state[2]
+        look_later(m, queue, os.path.basename(target), problem)
     return True
 
 

@@ -225,6 +225,24 @@ class TestEveryKeyActs(QueueCase):
         self.assertEqual(self.ended("held"), "done-q")
         self.assertEqual(self.says().count("over: waiting: ready_command refuses (exit 1)"), 1, self.says())
 
+    def test_a_ready_command_that_has_passed_refuses_no_longer_though_job_process_does(self):
+        self.configure("job_process :: sjq-other-one\nready_command :: test -e ready && touch passing && sleep 0.3\nsleep_seconds :: 0.2\n")
+        os.symlink("/bin/sleep", self.path("sjq-other-one"))
+        self.drop("held", uow("true"))
+        self.started()
+        self.said("waiting: ready_command refuses (exit 1)")
+        self.write("ready", "")
+        self.there("passing")
+        other = subprocess.Popen([self.path("sjq-other-one"), "60"])
+        try:
+            self.said("Z waiting: a process sjq-other-one runs")
+            self.assertIn("over: waiting: ready_command refuses (exit 1)", self.says())
+            self.assertEqual(self.where("held"), ["wait-q"])
+        finally:
+            other.kill()
+            other.wait()
+        self.assertEqual(self.ended("held"), "done-q")
+
     def test_key_after_command(self):
         self.configure("after_command :: echo \"$SJQ_NAME|$SJQ_STATUS|$SJQ_FILE|$UOW_COMMAND|$PWD\" >> after\n")
         self.drop("x", uow("exit 3"))
