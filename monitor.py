@@ -106,7 +106,7 @@ STATUS_SHOWN = 50             # waiting UOWs that the message STATUS names per q
 TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
 ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
 LOOK_SECONDS = 0.4            # for judging new files between two looks at the messages
-CHANGING_SECONDS = 0.2        # until the next look at a file that has changed since the last one
+AGAIN_SECONDS = 0.1           # at least, until the next look at a file that has not kept still for long enough
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap,
 ENDED_SHARE = 500             # and one of what has ended a five-hundredth
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
@@ -136,6 +136,7 @@ README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 # write END. $? is kept before `date` can change it. A KILL of the job may meet `date`: then the time is bash's own.
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
+echo >&2; while read -r note <&3 && [ -n "$note" ]; do :; done
 ({ [ -z "$3" ] || echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
 rc=$?
 echo >&2; read -r note <&3
@@ -154,8 +155,9 @@ AS_AT_LOGIN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, sig
 NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID",
                 "SYSTEMD_EXEC_PID")
 
-# A pattern is looked for in this run's own output only: bytes $1 to $2 of file $3.
-SEARCH = 'tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"'
+# Patterns are looked for in this run's own output only: $2 bytes of file $3, from byte $1 on. Exit 1: neither is found.
+SEARCH = """look() { [ -n "$4" ] || return 1; tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"; }
+look "$1" "$2" "$3" "$4" && exit 10 || fail=$?; look "$1" "$2" "$3" "$5" && exit 11; exit $(($? > fail ? $? : fail))"""
 
 # What the next try may bring; anything else that keeps a job from being started keeps it for ever.
 PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
@@ -229,8 +231,8 @@ class Job:
         self.watched: Dict[int, int] = {}        # pid -> pidfd
         self.over_at: Optional[float] = None     # when the command ended
         self.told: Set[str] = set()              # what was said of it and is not said again
-        self.searches: Optional[List[Tuple[str, str]]] = None      # (word, pattern) still to be looked for
-        self.hits: List[str] = []                # the words of those found
+        self.search: Optional[Hook] = None       # the search for the patterns in its log
+        self.hit: Optional[str] = None           # 'fail' or 'error', '' for neither, None before that is known
 
 
 class Monitor:
@@ -247,7 +249,6 @@ class Monitor:
         self.finishing = self.stopping = False
         self.reads_state = None                  # state_of(monitor_reads) when it was last read to its end
         self.reads_like = None                   # whose owner and mode a fresh one gets
-        self.reads_taken = True                  # whether a renamed message file may be there still
         # From the survey.
         self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
         self.ended = {key: Ended() for key in DIRECTORIES[3:]}
@@ -255,7 +256,7 @@ class Monitor:
         self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
-        self.search: Optional[Hook] = None       # the search for a pattern in its log
+        self.left: List[int] = []                # our children that outlive their run: a tee whose input somebody holds
         self.clock = -1e18                       # the most that the wall clock was ahead of the time since boot
         # From moves and launches. Times are seconds after boot.
         self.after: List[Tuple[str, Dict[str, str]]] = []          # whose after_command is to be run: name, environment
@@ -271,8 +272,7 @@ class Monitor:
         self.state, self.state_since = None, time.time()
         self.told, self.told_at = "", 0.0        # what systemd was told last, and when
         # For saying things once.
-        self.conditions: Dict[object, str] = {}  # what lasts -> what was said of it
-        self.says_broken = False                 # monitor_says cannot be written
+        self.conditions: Dict[str, str] = {}     # what lasts, `kind` or `kind path` -> what was said of it
         self.half_line = False                   # its last line was cut by a full disk
         # For sleeping.
         self.due = 0.0                           # when the next wake is wanted at the latest, seconds after boot
@@ -493,17 +493,17 @@ def died_by_signal(end: End, last_output: bytes) -> int:
     if end.killed or number in (signal.SIGINT, signal.SIGTERM):
         return number
     word = re.escape((signal.strsignal(number) or "").encode())
-    said = rb"[^\n:]*\d+[^\n:]*: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b"
+    said = rb"\d[^\n:\d]*: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b"
     return number if word and re.search(said, last_output) else 0
 
 
 def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: int = 0,
-            exit_known: Optional[int] = None, hits=(), fail_exit_codes=()) -> str:
+            exit_known: Optional[int] = None, hit: Optional[str] = None, fail_exit_codes=()) -> str:
     """Return the STATUS of a run that is over; its first word is the queue.
 
     end: its END line, or None. reason: why the Monitor killed it. killed_by: the signal that
     killed the command, or the keeper where there is no END. exit_known: the exit code as a
-    parent sees it, where the log has no END line. hits: which patterns were found.
+    parent sees it, where the log has no END line. hit: whose pattern was found, 'fail' or 'error'.
     """
     after = " after %.1f s" % seconds
     if reason:
@@ -516,9 +516,8 @@ def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: 
         return "fail: exit %d, log incomplete" % exit_known
     if end.exit in fail_exit_codes:
         return "fail: exit %d%s" % (end.exit, after)
-    for word in ("fail", "error"):
-        if word in hits:
-            return "%s: exit %d%s, %s_pattern found" % (word, end.exit, after, word)
+    if hit:
+        return "%s: exit %d%s, %s_pattern found" % (hit, end.exit, after, hit)
     return "%s: exit %d%s" % ("error" if end.exit else "done", end.exit, after)
 
 
@@ -710,7 +709,9 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
     """Read a configuration file; Unusable when it cannot be read or is wrong, or is missing and not optional."""
     try:
         with open(path, "rb") as file:
-            data = file.read(READS_BYTES)
+            data = file.read(READS_BYTES + 1)
+        if len(data) > READS_BYTES:
+            raise Unusable("%s: more than %d bytes; expected a configuration" % (shown(path), READS_BYTES))
     except FileNotFoundError:
         if not optional:
             raise Unusable("%s: no such file; expected a configuration (an empty one will do)" % shown(path)) from None
@@ -762,15 +763,15 @@ def run(argv: List[str], stdin=None, stdout=None) -> int:
     """
     if DOOR.note < 0:
         DOOR.note = os.memfd_create("note")
+    os.ftruncate(DOOR.note, 0)                       # what another command complained of is none of this one's
+    os.lseek(DOOR.note, 0, os.SEEK_SET)
     pid = spawn(argv, stdin=stdin, stdout=stdout, stderr=DOOR.note, extra=DOOR.lock)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def complaint() -> str:
-    """Return what the last failed command wrote on stderr, and forget it."""
+    """Return what the last command wrote on stderr."""
     text = os.pread(DOOR.note, 400, 0).decode("utf-8", "replace").strip()
-    os.ftruncate(DOOR.note, 0)
-    os.lseek(DOOR.note, 0, os.SEEK_SET)
     return shown(text.splitlines()[0]) if text else "no reason given"
 
 
@@ -817,14 +818,10 @@ def say(m, text: str, level: int = 6) -> None:
             data = os.fsencode("\n" * m.half_line + line + "\n")
             m.half_line = os.write(fd, data) != len(data)
     except (OSError, UnicodeError) as problem:
-        if not m.says_broken:                        # said on standard output alone, once
-            m.says_broken = True
-            say(m, "%s cannot be written (%s): what is said goes to standard output only"
-                % (shown(m.config.monitor_says), reason_of(problem)), 4)
+        begins(m, "says", "%s cannot be written (%s): what is said goes to standard output only"
+               % (shown(m.config.monitor_says), reason_of(problem)))
     else:
-        if m.says_broken:
-            m.says_broken = False
-            say(m, "%s can be written again" % shown(m.config.monitor_says), 5)
+        ends(m, "says")
 
 
 def in_journal() -> bool:
@@ -841,14 +838,14 @@ def reason_of(problem: Exception) -> str:
     return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
 
 
-def begins(m, key, text: str, level: int = 4) -> None:
+def begins(m, key: str, text: str, level: int = 4) -> None:
     """Say that a condition has begun, once; it is looked at again later."""
     if key not in m.conditions:
         m.conditions[key] = text
         say(m, text, level)
 
 
-def ends(m, key) -> None:
+def ends(m, key: str) -> None:
     """Say that a condition has ended, if it had begun."""
     text = m.conditions.pop(key, None)
     if text:
@@ -867,31 +864,21 @@ def again(m, seconds: float = RETRY_SECONDS) -> float:
     return when
 
 
-def is_directory(m, path: str) -> bool:
-    """Tell whether a directory of ours is there, no link, on the root's file system; say it once if not."""
+def is_usable(m, path: str) -> bool:
+    """Tell whether a directory of ours is there, no link, on the root's file system, and ours to change; say it once."""
     what = "is no longer a directory on this file system: it rests until it is one again"
     try:
         found = os.lstat(path)
         if stat.S_ISDIR(found.st_mode) and found.st_dev == m.device:
-            ends(m, ("directory", path))
-            return True
+            if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+                ends(m, "directory " + path)
+                return True
+            what = "cannot be read and written by %s: it rests until it can" % owner_name(m.uid)
     except FileNotFoundError:
         pass
     except OSError as problem:
         what = "cannot be reached (%s): it rests until it can" % reason_of(problem)
-    begins(m, ("directory", path), "%s %s" % (shown(path), what))
-    return False
-
-
-def is_usable(m, path: str) -> bool:
-    """Tell whether the names in a directory of ours can be read and changed; say it once if not."""
-    if not is_directory(m, path):
-        return False
-    if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        ends(m, ("access", path))
-        return True
-    begins(m, ("access", path), "%s cannot be read and written by %s: it rests until it can"
-           % (shown(path), owner_name(m.uid)))
+    begins(m, "directory " + path, "%s %s" % (shown(path), what))
     return False
 
 
@@ -905,10 +892,7 @@ def state_of(path: str) -> Optional[Tuple[int, int, int]]:
 
 
 def is_still(state: Optional[Tuple[int, int, int]]) -> bool:
-    """Tell whether a later change would show in a directory's time: one in the same clock tick would not.
-
-    Nor would one, if the time lies ahead: a clock was set back.
-    """
+    """Tell whether a later change would show in a directory's time: one in the same clock tick would not."""
     return state is not None and abs(time.time() - state[0] / 1e9) >= TICK_SECONDS
 
 
@@ -932,8 +916,8 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
     was = identity(source)
     if was is None:
         return None
-    if not is_directory(m, directory):
-        raise OSError(errno.ENOENT, "%s is not there" % shown(directory))
+    if not is_usable(m, directory):
+        raise OSError(errno.ENOENT, "%s cannot be used now" % shown(directory))
     for number in range(1, 1_000_000):
         target = os.path.join(directory, free_name(name, number))
         if number > 1 and os.path.lexists(target):
@@ -955,9 +939,8 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
 
 def mv_all(m, source: str, names: List[str], directory: str) -> None:
     """Move hundreds of files for the price of one `mv`; what stays behind is for the caller to look at."""
-    if names and is_directory(m, directory) and is_directory(m, source):
-        if run(["mv", "-n", "-t", directory, "--"] + [os.path.join(source, name) for name in names]):
-            complaint()                              # a name taken or a file gone: the look afterwards tells
+    if names and is_usable(m, directory) and is_usable(m, source):
+        run(["mv", "-n", "-t", directory, "--"] + [os.path.join(source, name) for name in names])
         sync(m, directory, source)
 
 
@@ -965,10 +948,10 @@ def trash(m, path: str, why: str, place: str = "", moved: bool = False) -> None:
     """Move what is no UOW to trash, and say why; place: where people know it from; moved: it is there already."""
     try:
         if moved or mv(m, path, m.config.trash):
-            ends(m, ("trash", path))
+            ends(m, "trash " + path)
             say(m, "%s in %s goes to trash: %s" % (base(path), base(place or os.path.dirname(path)), why), 4)
     except OSError as problem:
-        begins(m, ("trash", path), "%s is no UOW (%s), but cannot be moved to trash: %s"
+        begins(m, "trash " + path, "%s is no UOW (%s), but cannot be moved to trash: %s"
                % (shown(path), why, reason_of(problem)))
 
 
@@ -1039,10 +1022,10 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
         data, at = data[done:], at if at is None else at + done
 
 
-def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=None, lasting=True) -> None:
+def write_whole(m, path: str, data: bytes, like=None, rest=None, lasting=True) -> None:
     """Replace a file so that at any moment the old or the new one is there whole.
 
-    like: the stat of the file whose owner, group and mode it gets. rest: an fd whose
+    like: the stat of the file whose owner, group and mode it gets, 0644 where there is none. rest: an fd whose
     remaining content follows the data. lasting: whether a power cut must not take it.
     """
     # Named after its target, not after the Monitor: what a crash left of one try, the next try replaces.
@@ -1054,6 +1037,7 @@ def write_whole(m, path: str, data: bytes, mode: int = 0o644, like=None, rest=No
             write_all(fd, data)
             if rest is not None and run(["cat"], stdin=rest, stdout=fd):
                 raise OSError(errno.EIO, "cat: " + complaint())
+            mode = 0o644
             if like is not None:
                 for owner in (like.st_uid, -1):
                     try:                             # only root gives files away; the name stands in line 1
@@ -1197,6 +1181,7 @@ class Waiting:
         self.listed = None                       # state_of(path) when listed, None if that may have missed a change
         self.again_at = 0.0                      # when the next listing may be made
         self.racy_seconds = TICK_SECONDS         # until the look after one that came too soon to be sure
+        self.readmes: List[str] = []
         self.known: Dict[str, int] = {}          # name -> inode
         self.fresh: List[tuple] = []             # heap of (look at, changed, name): not judged yet
         self.seen: Dict[str, tuple] = {}         # name -> ((size, mtime), when first seen so)
@@ -1247,6 +1232,7 @@ def survey(m) -> None:
     for queue in m.waiting:
         list_waiting(m, queue, now)
         look_at_fresh(m, queue, now)
+        one_readme(m, queue.path, queue.readmes)
     survey_hand(m)
     survey_ended(m)
     survey_conditions(m)
@@ -1268,18 +1254,15 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
             wake_at(m, queue.again_at)
         return
     if not is_usable(m, queue.path):
-        for name in queue.known:
-            end_said(m, queue, name)
         queue.__init__(queue.key, queue.path)
         return
     began = boot_seconds()
     with os.scandir(queue.path) as entries:
         there = {entry.name: entry.inode() for entry in entries if not NEVER_RUN.fullmatch(entry.name)}
-    readmes = list(filter(README_NAME.fullmatch, there))
-    for name in readmes:
+    queue.readmes = list(filter(README_NAME.fullmatch, there))
+    for name in queue.readmes:
         del there[name]
     note_changes(m, queue, there, stamped)
-    one_readme(m, queue.path, readmes)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
     if is_still(state):
@@ -1295,8 +1278,6 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> Non
     gone, back = {name for name, inode in queue.known.items() if there.get(name) != inode}, set_back(m)
     if gone:
         queue.drop(gone)
-        for name in gone:
-            end_said(m, queue, name)
     for name in there.keys() - queue.known.keys():
         try:
             found = os.lstat(os.path.join(queue.path, name))
@@ -1324,7 +1305,7 @@ def set_back(m) -> int:
 
 
 def one_readme(m, path: str, names: List[str]) -> None:
-    """Keep the newest README of a directory; the others go to trash."""
+    """Keep the newest README of a directory; the others go to trash, as soon as that is there."""
     if len(names) > 1 and path not in (m.config.trash, m.config.archive):
         for name in sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))[:-1]:
             trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
@@ -1345,17 +1326,17 @@ def look_at_fresh(m, queue: Waiting, now: float) -> None:
 
 def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     """Judge one file; return in how many seconds to look again, 0 when that is settled."""
-    path, quiet, key = os.path.join(queue.path, name), m.config.settle_seconds, ("file", queue.path, name)
+    path, quiet = os.path.join(queue.path, name), m.config.settle_seconds
+    key = "file " + path
     try:
         found = os.lstat(path)
         stamp = (found.st_size, found.st_mtime_ns)
-        before = queue.seen.get(name, (None,))[0]
-        if before != stamp:
+        if queue.seen.get(name, (None,))[0] != stamp:
             queue.seen[name] = (stamp, now)
         seen_for = now - queue.seen[name][1]
         wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
         if wait > 0:
-            return max(wait, 0.001 if before in (None, stamp) else CHANGING_SECONDS)
+            return max(wait, AGAIN_SECONDS)
         with closing(open_still(path)) as fd:
             uow = read_uow(fd, m.config.required_names)
         if is_stamped(uow) and is_ours(m, found):
@@ -1365,7 +1346,6 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             queue.take.append(name)                  # what was said of it ends when it is put back
     except FileNotFoundError:
         queue.forget(name)
-        end_said(m, queue, name)
     except Busy as problem:                          # the longer it is held, the less often it is looked at
         if seen_for > 5 + 5 * quiet:
             begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), problem.strerror))
@@ -1374,7 +1354,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
         wait = settles_in(time.time(), seen_for, found.st_ctime, quiet)
         if wait > 0:
-            return max(wait, 0.001)
+            return max(wait, AGAIN_SECONDS)
         queue.bad.append(name)
     except OSError as problem:
         return let_rest(m, queue, name, problem)
@@ -1384,7 +1364,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
 
 def let_rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
     """Leave a file alone that cannot be handled now, say so once, and return when to look again: at first soon."""
-    key = (kind, queue.path, name)
+    key = "%s %s" % (kind, os.path.join(queue.path, name))
     if key in m.conditions:                          # once may have been in passing: --until-empty waits for it
         queue.stuck[name] = m.config.sleep_seconds
     begins(m, key, "%s in %s: %s; it is left there and tried again"
@@ -1395,12 +1375,6 @@ def let_rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file")
 def look_later(m, queue: Waiting, name: str, problem: OSError) -> None:
     """Let a file rest that is known and valid, but could not be taken."""
     heapq.heappush(queue.fresh, (boot_seconds() + let_rest(m, queue, name, problem, "take"), 0, name))
-
-
-def end_said(m, queue: Waiting, name: str) -> None:
-    """End whatever was said of a file that waited."""
-    ends(m, ("file", queue.path, name))
-    ends(m, ("take", queue.path, name))
 
 
 def survey_hand(m) -> None:
@@ -1428,7 +1402,7 @@ def survey_hand(m) -> None:
         except FileNotFoundError:
             pass
         except OSError as problem:
-            begins(m, ("hand", name), "%s in currently-executing: %s; it is left there and tried again"
+            begins(m, "hand " + os.path.join(place, name), "%s in currently-executing: %s; it is left there and tried again"
                    % (shown(name), reason_of(problem)))
             if not isinstance(problem, PermissionError):
                 m.unclear = True                     # it may be under way: nothing is started beside it
@@ -1439,7 +1413,7 @@ def look_at_hand(m, path: str, name: str) -> None:
     """Find the row of one UOW in currently-executing; OSError when that cannot be told now."""
     try:
         with closing(open_regular(path, os.O_RDWR)) as fd:
-            uow = read_uow(fd, m.config.required_names)
+            uow = read_uow(fd)                       # `start` asks for required_names, of what has not begun
             running = trace_of_run(fd, uow)
             found = row(uow.status, bool(running))
             if found == "adopt" and not m.job:
@@ -1458,10 +1432,10 @@ def look_at_hand(m, path: str, name: str) -> None:
     elif found == "ended":
         m.over.append((name, uow, ""))
     elif found == "strange":
-        begins(m, ("hand", name), "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
+        begins(m, "hand " + path, "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
                "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
         return
-    ends(m, ("hand", name))
+    ends(m, "hand " + path)
 
 
 def has_lock(m, path: str) -> bool:
@@ -1564,6 +1538,7 @@ class Ended:
     def __init__(self):
         self.listed = None          # its state at the last listing
         self.again_at = 0.0         # when the next listing may be made, seconds after boot
+        self.readmes: List[str] = []
         self.count = 0
         self.newest: List[tuple] = []                      # heap of (mtime, name, inode)
         self.hours = collections.Counter()                 # hour since 1970 -> how many ended in it
@@ -1585,22 +1560,27 @@ def survey_ended(m) -> None:
     by hand shows at once in a small directory, and after minutes in a vast one.
     """
     for key, ended in m.ended.items():
-        path, began = getattr(m.config, key), boot_seconds()
-        state, names = state_of(path), []
-        if state == ended.listed or began < ended.again_at:
-            continue
-        try:
-            names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
-        except OSError:
-            pass                                           # gone between two looks; the next one tells
-        uows = [name for name in names if not README_NAME.fullmatch(name)]
-        ended.__init__()
-        ended.count = 0 if key in FINISHED else len(uows)
-        for name in uows if key in FINISHED else ():
-            ended.note(os.path.join(path, name))
-        one_readme(m, path, list(set(names).difference(uows)))
-        ended.listed = state if is_still(state) else None
-        ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
+        path = getattr(m.config, key)
+        if state_of(path) != ended.listed and boot_seconds() >= ended.again_at:
+            list_ended(ended, key, path)
+        one_readme(m, path, ended.readmes)
+
+
+def list_ended(ended: Ended, key: str, path: str) -> None:
+    """Read anew what is known of a directory that only people empty."""
+    state, began, names = state_of(path), boot_seconds(), []
+    try:
+        names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
+    except OSError:
+        pass                                               # gone between two looks; the next one tells
+    ended.__init__()
+    ended.readmes = list(filter(README_NAME.fullmatch, names))
+    uows = set(names).difference(ended.readmes)
+    ended.count = 0 if key in FINISHED else len(uows)
+    for name in uows if key in FINISHED else ():
+        ended.note(os.path.join(path, name))
+    ended.listed = state if is_still(state) else None
+    ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
 
 
 def anything_waits(m) -> bool:
@@ -1613,17 +1593,19 @@ def survey_conditions(m) -> None:
     nobody = not anything_waits(m)
     if nobody:
         m.turn_since = 0.0                           # the turn is not waited for any longer
+    aside = any(queue.left for queue in m.waiting)   # then a file that is not in its queue may be there
     for key in list(m.conditions):
-        kind, path = key[0], os.path.join(m.config.currently_executing, key[-1])
+        kind, _, path = key.partition(" ")
         if kind == "directory":
-            is_directory(m, path)
-        elif kind == "access":
             is_usable(m, path)
-        elif kind in ("hand", "move", "trash", "back") and not os.path.lexists(path):
+        elif kind in ("file", "take", "hand", "move", "trash", "back"):
+            if not os.path.lexists(path) and not (aside and kind in ("file", "take")):
+                ends(m, key)
+        elif nobody and kind in ("turn", "ready"):
             ends(m, key)
-        elif nobody and (key == "turn" or kind == "ready"):
-            ends(m, key)
-        elif key == "launch" and not m.hand and not m.unclear:
+        elif kind == "pause":
+            mark_pause(m)
+        elif kind == "launch" and not m.hand and not m.unclear:
             ends(m, key)                             # it was started, or taken away
 
 
@@ -1790,6 +1772,7 @@ def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
 
 def move(m) -> None:
     """See how far the job is, and move what has ended to the queue that its STATUS names."""
+    m.left = [pid for pid in m.left if not os.waitpid(pid, os.WNOHANG)[0]]
     if m.job:
         look_at_job(m, m.job)
     if m.over and boot_seconds() < m.move_at:
@@ -1802,7 +1785,7 @@ def move(m) -> None:
 def look_at_job(m, job: Job) -> None:
     """See how far the job is: within its limit, being killed, over, judged; write its STATUS at its end."""
     now = boot_seconds()
-    if job.searches is None:
+    if job.hit is None and not job.search:
         what = under_way(m, job, now)
         if what == "job":
             limit_at = job.began + job.limit if job.limit and not job.reason else float("inf")
@@ -1815,11 +1798,15 @@ def look_at_job(m, job: Job) -> None:
                 keep_killing(m, job, now)
         if what:
             return
-        patterns = [("fail", m.config.fail_pattern), ("error", m.config.error_pattern)]
-        job.searches = [(word, text) for word, text in patterns if text]
     found = end_on_disk(job)
     if search_patterns(m, job, found):
         finish(m, job, found)
+
+
+def has_ended(job: Job) -> bool:
+    """Tell whether a run is over though it is not filed yet: how it ended is settled."""
+    return bool(job.search or job.hit is not None
+                or not is_alive(job, "shell") and end_on_disk(job) and not hold(job))
 
 
 def under_way(m, job: Job, now: float) -> str:
@@ -1876,22 +1863,20 @@ def keep_killing(m, job: Job, now: float) -> None:
 
 
 def search_patterns(m, job: Job, found) -> bool:
-    """Look for the patterns in this run's output, one after another beside the cycle; True when that is done."""
-    if m.search:
-        code = m.search.poll()
+    """Look for the patterns in this run's output, beside the cycle; True when that is done."""
+    if job.search:
+        code = job.search.poll()
         if code is None:
             return False
-        m.search, word = None, job.searches.pop(0)[0]
-        if code == 0:
-            job.hits.append(word)
-        elif code != 1:
-            say(m, "%s: %s_pattern could not be looked for (exit %d)" % (shown(job.name), word, code), 3)
-    if not job.searches:
-        return True
-    size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
-    m.search = Hook(["bash", "-c", SEARCH, "search", str(job.out + 1), str(size),
-                     "/proc/%d/fd/%d" % (os.getpid(), job.fd), job.searches[0][1]])
-    return False
+        job.search, job.hit = None, {10: "fail", 11: "error"}.get(code, "")
+        if code not in (1, 10, 11):
+            say(m, "%s: the patterns could not be looked for (exit %d)" % (shown(job.name), code), 3)
+    elif job.hit is None and (m.config.fail_pattern or m.config.error_pattern):
+        size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
+        job.search = Hook(["bash", "-c", SEARCH, "search", str(job.out + 1), str(size),
+                           "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
+        return False
+    return True
 
 
 def finish(m, job: Job, found) -> None:
@@ -1904,9 +1889,9 @@ def finish(m, job: Job, found) -> None:
         seconds = (job.over_at or boot_seconds()) - job.began
     code = job.codes.get("shell")
     killed_by = died_by_signal(end, last) if end else max(0, -(code or 0))
-    status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hits=job.hits,
+    status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hit=job.hit,
                      fail_exit_codes=m.config.fail_exit_codes)
-    key = ("finish", job.name)
+    key = "finish " + job.name
     try:
         keep_inode(m, job)
         if found:
@@ -1921,6 +1906,8 @@ def finish(m, job: Job, found) -> None:
         return
     ends(m, key)
     m.job = None
+    if job.child:
+        m.left += [pid for role, pid in job.keepers.items() if role not in job.codes]
     remove_cgroups()
     for fd in [job.fd, *job.watched.values()]:
         os.close(fd)
@@ -1964,8 +1951,8 @@ def keep_inode(m, job: Job) -> None:
 def file_uow(m, name: str, uow: Uow, run: str) -> bool:
     """Move a UOW whose STATUS is final to its queue, and have after_command run; False when it is to be tried again."""
     word = uow.status.partition(":")[0]
-    key, target = ("move", name), getattr(m.config, word + "_q")
-    path = os.path.join(m.config.currently_executing, name)
+    path, target = os.path.join(m.config.currently_executing, name), getattr(m.config, word + "_q")
+    key = "move " + path
     if not is_usable(m, target):                     # a look costs less than hundreds of `mv` that fail
         m.move_at = again(m)
         return False
@@ -2003,7 +1990,7 @@ def after_commands(m) -> None:
         if code is None:
             return
         if code:
-            say(m, "after_command for %s: %s" % (shown(m.after[0][0]), ended_how(code)), 4)
+            say(m, "after_command for %s: %s" % (shown(m.after[0][0]), ended_how(code, boot_seconds() - m.hook.began)), 4)
         m.hook = None
         del m.after[0]
     while m.after and not m.hook:
@@ -2019,6 +2006,7 @@ class Hook:
     """A command that runs beside the cycle; one of the configuration is `bounded`, also when the Monitor is gone."""
 
     def __init__(self, argv: List[str], environment=None):
+        self.began = boot_seconds()
         self.pid = spawn(argv, stderr=2, env=environment, session=True)
         try:
             self.pidfd = os.pidfd_open(self.pid)
@@ -2039,9 +2027,10 @@ def bounded(command: str) -> List[str]:
     return ["timeout", "-k", "1", str(HOOK_SECONDS), "bash", "-c", command]
 
 
-def ended_how(code: int) -> str:
-    """Return how a bounded command ended, in words."""
-    return "ran longer than %d s" % HOOK_SECONDS if code in (124, 137, -9) else "exit %d" % code
+def ended_how(code: int, seconds: float) -> str:
+    """Return how a bounded command ended, in words; its own exit may be 124, too."""
+    stopped = code in (124, 137, -9) and seconds >= HOOK_SECONDS
+    return "ran longer than %d s" % HOOK_SECONDS if stopped else "exit %d" % code
 
 
 # ---- Edit: stamp what waits --------------------------------------------------
@@ -2053,12 +2042,14 @@ def private(m, queue: Waiting) -> str:
 
 def edit(m) -> None:
     """Take new files aside, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
+    if "lock" in m.conditions:
+        return
     for queue in m.waiting:
-        now, key = boot_seconds(), ("edit", queue.path)
-        if key in m.conditions and now < queue.edit_at:
-            wake_at(m, queue.edit_at)
+        key, names = "edit " + queue.path, queue.to_take()
+        if not names and not queue.left:
             continue
-        if not queue.to_take() and not (queue.left and now >= queue.edit_at):
+        if boot_seconds() < queue.edit_at and (not names or key in m.conditions):
+            wake_at(m, queue.edit_at)
             continue
         if not is_usable(m, queue.path) or not is_usable(m, m.config.currently_executing):
             continue
@@ -2074,8 +2065,6 @@ def edit(m) -> None:
             queue.left, queue.edit_at = max(1, queue.left), again(m)
         finally:
             end_turn(m, stamped=True)
-        if queue.left:
-            wake_at(m, queue.edit_at)
         if queue.to_take():
             wake_at(m, 0)
 
@@ -2130,7 +2119,7 @@ def take_aside(m, queue: Waiting) -> None:
             except OSError as problem:
                 look_later(m, queue, name, problem)
         else:
-            ends(m, ("take", queue.path, name))
+            ends(m, "take " + path)
     queue.took(names)
 
 
@@ -2153,11 +2142,11 @@ def put_back(m, queue: Waiting) -> None:
         try:
             if os.path.lexists(path):
                 target = mv(m, path, queue.path)
-            ends(m, ("back", path))
+            ends(m, "back " + path)
         except OSError as problem:
             if os.path.lexists(path):
                 queue.left += 1
-                begins(m, ("back", path), "%s cannot be put back into %s: %s"
+                begins(m, "back " + path, "%s cannot be put back into %s: %s"
                        % (shown(name), base(queue.path), reason_of(problem)))
                 continue
         waits_again(m, queue, name, target, enqueued)
@@ -2199,7 +2188,7 @@ def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], 
                 let_rest(m, queue, name, problem)
             stamped[name] = None
             continue
-        ends(m, ("file", queue.path, name))
+        ends(m, "file " + os.path.join(queue.path, name))
     return stamped, bad
 
 
@@ -2243,6 +2232,7 @@ def launch(m) -> None:
     if held or now < m.launch_at or not (m.hand or next_waiting(m.waiting)):
         if m.ready and m.ready.poll() is not None:
             m.ready = None                           # asked in vain: the next launch asks again
+        m.ready_passed = False
     elif is_ready(m, now) and take_turn(m):
         try:
             start_next(m)
@@ -2266,27 +2256,29 @@ def is_ready(m, now: float) -> bool:
         code = m.ready.poll()
         if code is None:
             return False
+        seconds = boot_seconds() - m.ready.began
         m.ready, m.ready_passed = None, code == 0    # for one launch
         if code:
-            return refuses(m, "command", "ready_command refuses (%s)" % ended_how(code))
-        ends(m, ("ready", "command"))
+            return refuses(m, "command", "ready_command refuses (%s)" % ended_how(code, seconds))
+        ends(m, "ready command")
     if now < m.ready_at:
         wake_at(m, m.ready_at)
         return False
     why = who_runs(m.config.job_process) if m.config.job_process else ""
     if why:
         return refuses(m, "process", why)
-    ends(m, ("ready", "process"))                    # also where the configuration has none any more
+    ends(m, "ready process")                    # also where the configuration has none any more
     if m.config.ready_command and not m.ready_passed:
         m.ready = Hook(bounded(m.config.ready_command))
         return False
-    ends(m, ("ready", "command"))
+    ends(m, "ready command")
     return True
 
 
 def refuses(m, kind: str, why: str) -> bool:
     """Say once why no job may start, ask again later, and return False."""
-    begins(m, ("ready", kind), "waiting: " + why, 5)
+    begins(m, "ready " + kind, "waiting: " + why, 5)
+    m.ready_passed = False                           # it is asked again then
     m.ready_at = again(m, m.config.sleep_seconds)
     return False
 
@@ -2318,7 +2310,6 @@ def start_next(m) -> None:
             return
     try:
         start(m, path)
-        end_said(m, queue, name)
         m.ready_passed = False
     except BadUow as problem:
         trash(m, path, str(problem))
@@ -2373,7 +2364,7 @@ def start(m, path: str) -> None:
         write_all(writer, status_line(running_status(running)), uow.status_at)
         write_all(writer, gap + start_line(since, job.run), size)
         # One sync for claim, STATUS and START: if a power cut undoes the claim alone, nothing has begun, and it waits.
-        waiting = [queue.path for queue in m.waiting if is_directory(m, queue.path)]
+        waiting = [queue.path for queue in m.waiting if is_usable(m, queue.path)]
         sync(m, writer, m.config.currently_executing, *waiting)
         start_processes(m, job)
     except OSError as problem:
@@ -2651,8 +2642,8 @@ CUBE = [red + green + blue for red in STEPS for green in STEPS for blue in STEPS
 GREYS = ["%02x" % n * 3 for n in range(8, 248, 10)]
 PALETTE = {str(n): pair for n, pair in enumerate(zip(COLOURS + CUBE + GREYS, GROUNDS + CUBE + GREYS))}
 # What each code of a colour sequence such as `1;38;5;208` changes in the look of the text behind it.
-CODE = re.compile(r"(?:([34]8)(?:[;:]5[;:]0*(\d+)|[;:]2[;:]+0*(\d+)[;:]0*(\d+)[;:]0*(\d+)|[;:]2[;:][;:\d]*|[;:]?\d*)"
-                  r"|0*(\d*)(:0)?)(?::\d*)*;")
+CODE = re.compile(r"(?:([34]8)(?:[;:]5[;:]0*(\d+)|[;:]2[;:]+0*(\d{1,3})[;:]0*(\d{1,3})[;:]0*(\d{1,3})(?!\d)"
+                  r"|[;:]2[;:][;:\d]*|[;:]?\d*)|0*(\d*)(:0)?)(?::\d*)*;")
 SGR = {"1": {"1": "font-weight:bold"}, "2": {"2": "opacity:.72"}, "3": {"3": "font-style:italic"},
        "4": {"4": "text-decoration:underline"}, "7": {"7": "inverse"}, "": dict.fromkeys("1 2 3 4 7 38 48".split(), ""),
        "22": {"1": "", "2": ""}, "23": {"3": ""}, "24": {"4": ""}, "27": {"7": ""}, "39": {"38": ""}, "49": {"48": ""},
@@ -2786,7 +2777,7 @@ def post_pages(m, s: Snapshot, place: str) -> None:
     there, before, m.pages = os.listdir(uow), m.pages, {}
     for entry in s.waiting + s.recent + [s.running] * bool(s.running):
         path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
-        m.pages[target] = (path, state_of(path))
+        m.pages[target] = (path, state_of(path), may_read(path))
         if entry is s.running or entry.page not in there or before.get(target) != m.pages[target]:
             seen = peek(path, LOG_SHOWN)
             page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
@@ -2796,6 +2787,14 @@ def post_pages(m, s: Snapshot, place: str) -> None:
     for name in there:
         if os.path.join(uow, name) not in m.pages and re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):
             os.unlink(os.path.join(uow, name))             # our own, named no longer
+
+
+def may_read(path: str) -> bool:
+    """Tell whether everybody may read a file: its page is written anew when that changes."""
+    try:
+        return bool(os.lstat(path).st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 def take_snapshot(m) -> Snapshot:
@@ -2828,7 +2827,7 @@ def take_snapshot(m) -> Snapshot:
 def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
     """Return what is told of one finished UOW."""
     uow = peek(os.path.join(getattr(m.config, key), name)).uow
-    took = re.search(r" after ([\d.]+) s", uow.status)
+    took = re.search(r" after (\d{1,15}(?:\.\d{1,9})?) s", uow.status)
     seconds = float(took.group(1)) if took else None
     return Entry(key, name, "%d.html" % inode, (uow.enqueued or 0) / 1e6, ended - seconds if took else 0, ended,
                  uow.status, uow.names.get("UOW_COMMAND", ""), seconds)
@@ -2894,7 +2893,8 @@ def state_now(m) -> Tuple[str, str]:
     elif word == "paused":
         why = "until RESUME"
     elif word == "waiting":
-        held = [text for key, text in m.conditions.items() if key in ("launch", "lock", "turn") or key[0] == "ready"]
+        held = [text for key, text in m.conditions.items()
+                if key.split()[0] in ("launch", "lock", "turn", "ready")]
         held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready)
         if held:
             why = held[0].replace("waiting: ", "because ")
@@ -2952,20 +2952,37 @@ def pause_mark(config) -> str:
 
 
 def pause(m) -> None:
-    os.close(os.open(pause_mark(m.config), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-    sync(m, m.config.currently_executing)
     if not m.paused:
-        m.paused = True
         say(m, "paused: no more jobs are started until RESUME", 5)
+    m.paused = True
+    mark_pause(m)
 
 
 def resume(m) -> None:
-    if os.path.lexists(pause_mark(m.config)):
-        os.unlink(pause_mark(m.config))
-        sync(m, m.config.currently_executing)
     if m.paused:
-        m.paused = False
         say(m, "resumed", 5)
+    m.paused = False
+    mark_pause(m)
+
+
+def mark_pause(m) -> None:
+    """Have the disk say whether the Monitor is paused, for the next start; tried again until it does."""
+    mark = pause_mark(m.config)
+    try:
+        if m.paused == os.path.lexists(mark):
+            pass
+        elif not is_usable(m, m.config.currently_executing) or "lock" in m.conditions:
+            raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
+        elif m.paused:
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        else:
+            os.unlink(mark)
+        sync(m, m.config.currently_executing)
+        ends(m, "pause")
+    except OSError as problem:
+        begins(m, "pause", "%s cannot be written or removed (%s): the next start would not know of this; tried again"
+               % (shown(mark), reason_of(problem)))
+        again(m)
 
 
 def finish_then_exit(m) -> None:
@@ -2984,6 +3001,8 @@ def kill_job(m) -> None:
         say(m, "KILL JOB: no job is running", 5)
     elif m.job.reason:
         say(m, "KILL JOB: %s is being ended already (%s)" % (shown(m.job.name), m.job.reason), 5)
+    elif has_ended(m.job):
+        say(m, "KILL JOB: %s has ended already" % shown(m.job.name), 5)
     else:
         kill(m, m.job, "killed by message")
 
@@ -2992,7 +3011,7 @@ def reload(m) -> None:
     """Read the configuration again; a bad one is reported and the old one stays, and so do the directories."""
     try:
         config = load_config(m.config.path)
-    except Unusable as problem:
+    except (Unusable, OSError) as problem:
         m.conditions["config"] = "RELOAD: %s; the old configuration stays" % problem
         say(m, m.conditions["config"], 3)
         return
@@ -3002,7 +3021,11 @@ def reload(m) -> None:
         if getattr(config, key) != old:
             say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
             setattr(config, key, old)
-    m.config, m.ready_at = config, 0
+    if m.ready and config.ready_command != m.config.ready_command:
+        os.kill(m.ready.pid, signal.SIGTERM)         # `timeout` hands it on; the answer to another question counts no more
+        m.left.append(m.ready.pid)
+        m.ready = None
+    m.config, m.ready_at, m.ready_passed = config, 0, False
     for queue in m.waiting:
         queue.__init__(queue.key, queue.path)        # what is valid may have changed
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
@@ -3059,25 +3082,25 @@ def read_messages(m) -> None:
     taken, fresh = beside(reads, ".taken"), beside(reads, ".fresh")
     try:
         state = state_of(reads)                      # before it is read: the next look sees what is appended meanwhile
-        if not m.reads_taken and state and m.reads_state == state:
+        if state and m.reads_state == state and not os.path.lexists(taken):
             return
         m.reads_state = state
         if os.path.lexists(fresh):
             os.unlink(fresh)                         # a crash left it, maybe as a second link
-        m.reads_taken = os.path.lexists(taken) and not finish_taken(m, taken, reads)
+        finished = finish_taken(m, taken, reads)
         if usable_messages(m, reads):
             # Only what is the Monitor's own can be marked: another's file is renamed first, then read from a copy.
             acted, still, partial = act_on_lines(m, reads) if is_ours(m, m.reads_like) else (True, True, b"")
-            if acted and still and not partial and not m.reads_taken:
+            if acted and still and not partial and finished:
                 fresh_messages(m, reads, taken)
-                m.reads_taken = not finish_taken(m, taken, reads)
+                finished = finish_taken(m, taken, reads)
             elif acted and not still:
                 m.reads_state = None                 # somebody has it open: the fresh file can wait
                 again(m, 0.1)
         if not os.path.lexists(reads):
             fresh_messages(m, reads)
             wake_at(m, 0)
-        if m.reads_taken:
+        if not finished:
             again(m, 0.1)
         ends(m, "messages")
     except (BadUow, OSError) as problem:
@@ -3143,7 +3166,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
 
 
 def finish_taken(m, taken: str, reads: str) -> bool:
-    """Act on what still came into the renamed message file, then remove it; False while a writer has it."""
+    """Act on what still came into the renamed message file, if there is one, and remove it; False while a writer has it."""
     if not usable_messages(m, taken):
         return not os.path.lexists(taken)
     _, still, partial = act_on_lines(m, taken)
@@ -3218,9 +3241,10 @@ def cycle(m) -> None:
 
 def is_over(m) -> bool:
     """Tell whether the Monitor is to exit."""
-    failed = m.launch_at > boot_seconds() or any(key[0] == "edit" for key in m.conditions)
-    idle = not (m.job or m.unclear or m.after or failed)
-    empty = not (m.hand or m.over or any(queue.pending() or not queue.listed for queue in m.waiting))
+    failed = m.launch_at > boot_seconds() or any(key.startswith("edit ") for key in m.conditions)
+    idle = not (m.job or m.unclear or m.after or failed and not m.finishing)
+    seen = all(queue.listed and queue.listed == state_of(queue.path) for queue in m.waiting)
+    empty = seen and not (m.over or anything_waits(m))
     return m.stopping or idle and (m.finishing or m.until_empty and empty)
 
 
@@ -3229,7 +3253,7 @@ def sleep(m) -> None:
     again(m, 86400)                                  # at least once in sleep_seconds; poll counts in an int
     timeout = max(0, m.due - boot_seconds())
     ends_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
-    hooks = [hook for hook in (m.hook, m.ready, m.search) if hook]
+    hooks = [hook for hook in (m.hook, m.ready, m.job and m.job.search) if hook]
     if m.job and not m.job.watched or any(hook.pidfd < 0 for hook in hooks):
         timeout = min(timeout, 0.2)                  # no pidfd: before Linux 5.3
     woken, signals = wait(m, [*ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
@@ -3369,7 +3393,7 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
     """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, a STATUS that its directory contradicts."""
     try:
         with closing(open_regular(path)) as fd:
-            uow = read_uow(fd, config.required_names)
+            uow = read_uow(fd, config.required_names if key in WAITING else ())
     except BadUow as problem:
         return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
     except FileNotFoundError:
@@ -3398,7 +3422,6 @@ def trial(config) -> List[str]:
             with open(path, "w") as file:
                 file.write(path)
         run(["mv", "-nT", "--", one, two])
-        complaint()
         if not os.path.exists(one):
             findings.append("mv -nT replaced a file on %s: expected it to refuse; use coreutils 8 or newer"
                             % shown(place))

@@ -108,7 +108,7 @@ class TestFullDisk(SmallDisk):
         self.assertEqual(self.output().count("monitor_says cannot be written"), 1)
         self.free()
         self.message("STATUS")
-        until(lambda: "monitor_says can be written again" in self.output(), self.output)
+        until(lambda: re.search("over: .*monitor_says cannot be written", self.output()), self.output)
         self.assertIn("counts:", self.says())
         cut = [line for line in self.says().splitlines() if not re.match(r"\d{4}-\d\d-\d\dT\S+Z ", line)]
         self.assertLessEqual(len(cut), 1, cut)           # where the page ended, and the next line begins its own

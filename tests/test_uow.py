@@ -343,18 +343,18 @@ class TestDecisions(Table):
         def check(end, known, status):
             end = End(end[0], end[1], T0) if end else None
             self.assertEqual(monitor.outcome(end, 2.04, **known), status)
-        exits, both = dict(fail_exit_codes=[4, 255]), dict(hits=["error", "fail"])
+        exits, found = dict(fail_exit_codes=[4, 255]), dict(hit="fail")
         self.rows([
             ((0, False), {}, "done: exit 0 after 2.0 s"),
             ((3, False), {}, "error: exit 3 after 2.0 s"),
             ((127, False), {}, "error: exit 127 after 2.0 s"),
             ((137, False), {}, "error: exit 137 after 2.0 s"),              # by itself
-            ((0, False), dict(hits=["error"]), "error: exit 0 after 2.0 s, error_pattern found"),
-            ((3, False), dict(hits=["error"]), "error: exit 3 after 2.0 s, error_pattern found"),
-            ((0, False), dict(hits=["fail"]), "fail: exit 0 after 2.0 s, fail_pattern found"),
-            ((3, False), both, "fail: exit 3 after 2.0 s, fail_pattern found"),          # fail goes before error
+            ((0, False), dict(hit="error"), "error: exit 0 after 2.0 s, error_pattern found"),
+            ((3, False), dict(hit="error"), "error: exit 3 after 2.0 s, error_pattern found"),
+            ((0, False), dict(hit="fail"), "fail: exit 0 after 2.0 s, fail_pattern found"),
+            ((3, False), dict(hit="fail"), "fail: exit 3 after 2.0 s, fail_pattern found"),
             ((255, False), exits, "fail: exit 255 after 2.0 s"),
-            ((4, False), dict(exits, **both), "fail: exit 4 after 2.0 s"),
+            ((4, False), dict(exits, **found), "fail: exit 4 after 2.0 s"),
             ((5, False), exits, "error: exit 5 after 2.0 s"),
             ((0, False), exits, "done: exit 0 after 2.0 s"),
             ((139, True), dict(killed_by=11), "fail: killed by SIGSEGV after 2.0 s"),
@@ -364,10 +364,10 @@ class TestDecisions(Table):
             ((143, True), dict(killed_by=15, reason="killed by message"), "fail: killed by message"),
             (None, dict(reason="killed by message"), "fail: killed by message"),
             (None, {}, "fail: interrupted"),
-            (None, dict(both), "fail: interrupted"),
+            (None, dict(found), "fail: interrupted"),
             (None, dict(killed_by=9), "fail: killed by SIGKILL after 2.0 s"),
             (None, dict(exit_known=0), "fail: exit 0, log incomplete"),
-            (None, dict(exit_known=0, hits=["error"]), "fail: exit 0, log incomplete"),
+            (None, dict(exit_known=0, hit="error"), "fail: exit 0, log incomplete"),
         ], check)
 
     def test_died_by_signal(self):
