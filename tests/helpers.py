@@ -308,6 +308,22 @@ class QueueCase(unittest.TestCase):
         self.running(name)
         self.said("started %s run " % name)
 
+    def traced(self, monitor, *options, trace="/dev/null"):
+        """Attach strace to a running Monitor and return what detaches it; a trace that is read lies outside of the root."""
+        need("strace")
+        strace = subprocess.Popen(["strace", "-o", trace, *options, "-p", str(monitor.pid)], stderr=subprocess.PIPE, text=True)
+
+        def detach():
+            if strace.poll() is None:
+                strace.send_signal(signal.SIGINT)        # it lets go of the Monitor
+                strace.communicate(timeout=20)
+
+        self.addCleanup(detach)
+        if not any(" attached" in line for line in iter(strace.stderr.readline, "")):        # from here on no call escapes it
+            need_root()
+            self.fail("strace did not attach")
+        return detach
+
     def asleep(self, monitor):
         """Wait until the Monitor sleeps, and not for a moment only."""
         until(lambda: is_still(monitor.pid), "the Monitor sleeps")

@@ -57,19 +57,7 @@ class ConditionCase(QueueCase):
     def refused(self, monitor, call, path):
         """Let the kernel answer EIO to a call of a running Monitor, about this path alone, and return what ends that."""
         need_root()
-        need("strace")
-        what = ["-P", path, "-e", "inject=%s:error=EIO" % call, "-p", str(monitor.pid)]
-        strace = subprocess.Popen(["strace", "-o", "/dev/null", *what], stderr=subprocess.PIPE, text=True)
-
-        def mend():
-            if strace.poll() is None:
-                strace.send_signal(signal.SIGINT)        # it lets go of the Monitor
-                strace.communicate(timeout=20)
-
-        self.addCleanup(mend)
-        said = iter(strace.stderr.readline, "")
-        self.assertTrue(any(" attached" in line for line in said))       # from here on no call escapes it
-        return mend
+        return self.traced(monitor, "-P", path, "-e", "inject=%s:error=EIO" % call)
 
 
 class TestInHand(ConditionCase):

@@ -5,7 +5,7 @@ import tempfile
 import threading
 import time
 
-from tests.helpers import QueueCase, heavy, need, sleeps_of, until, uow
+from tests.helpers import QueueCase, heavy, need, read_text, sleeps_of, until, uow
 
 
 class Writer:
@@ -40,13 +40,18 @@ class TestStorm(QueueCase):
         self.asleep(self.monitor)
 
     def wakes_while(self, write, seconds=3.0):
-        """Return the wakes and the writes a second, once the first burst is over."""
+        """Return the wakes and the writes a second, once the first burst is over. A wake is what each call of poll ends in."""
+        place = tempfile.mkdtemp(prefix="sjq-trace-")
+        self.addCleanup(shutil.rmtree, place)
+        trace = os.path.join(place, "trace")
         with Writer(write) as writer:
             time.sleep(1.5)
-            before, written, began = sleeps_of(self.monitor.pid), writer.count, time.monotonic()
+            detach = self.traced(self.monitor, "-e", "trace=/^p?poll", trace=trace)
+            written, began = writer.count, time.monotonic()
             time.sleep(seconds)
-            took = time.monotonic() - began
-            return (sleeps_of(self.monitor.pid) - before) / took, (writer.count - written) / took
+            took, written = time.monotonic() - began, writer.count - written
+            detach()
+        return read_text(trace).count("poll(") / took, written / took
 
     def append_to(self, *parts):
         path = self.path(*parts)
