@@ -243,6 +243,7 @@ class Monitor:
         self.uid, self.device, self.boot = os.geteuid(), os.stat(config.root).st_dev, boot_mark()
         self.turn = -1                           # the open file `.turn`; DOOR holds currently-executing, locked
         self.turn_since = 0.0                    # since when the turn is waited for, 0 if it is not
+        self.turn_asked = False                  # it was asked for since the last launch
         self.turn_seen = 0                       # the mtime of `.turn` when the waiting queues were last looked at
         # From people: what messages and signals have set.
         self.paused = os.path.lexists(pause_mark(config))
@@ -1591,8 +1592,6 @@ def anything_waits(m) -> bool:
 def survey_conditions(m) -> None:
     """End what was said of a directory that is back, or of what somebody has taken away: no step looks at it."""
     nobody = not anything_waits(m)
-    if nobody:
-        m.turn_since = 0.0                           # the turn is not waited for any longer
     aside = any(queue.left for queue in m.waiting)   # then a file that is not in its queue may be there
     for key in list(m.conditions):
         kind, _, path = key.partition(" ")
@@ -1601,7 +1600,7 @@ def survey_conditions(m) -> None:
         elif kind in ("file", "take", "hand", "move", "trash", "back"):
             if not os.path.lexists(path) and not (aside and kind in ("file", "take")):
                 ends(m, key)
-        elif nobody and kind in ("turn", "ready"):
+        elif nobody and kind == "ready":
             ends(m, key)
         elif kind == "pause":
             mark_pause(m)
@@ -2075,6 +2074,7 @@ def take_turn(m) -> bool:
     Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while
     another Monitor has it aside for its stamp. What others have stamped since the last turn is looked at first.
     """
+    m.turn_asked = True
     try:
         fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -2238,6 +2238,10 @@ def launch(m) -> None:
             start_next(m)
         finally:
             end_turn(m)
+    if not m.turn_asked:                             # nor by `edit`: it is not waited for any longer
+        m.turn_since = 0.0
+        ends(m, "turn")
+    m.turn_asked = False
 
 
 def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
@@ -2971,7 +2975,7 @@ def mark_pause(m) -> None:
     try:
         if m.paused == os.path.lexists(mark):
             pass
-        elif not is_usable(m, m.config.currently_executing) or "lock" in m.conditions:
+        elif not is_usable(m, m.config.currently_executing) or not has_lock(m, m.config.currently_executing):
             raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
         elif m.paused:
             os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))

@@ -227,6 +227,12 @@ class QueueCase(unittest.TestCase):
         self.monitors.append(monitor)
         return monitor
 
+    def changed(self, old, new):
+        """Return a copy of monitor.py in which one piece of its text is another; everything else is as it is."""
+        text = read_text(MONITOR)
+        self.assertEqual(text.count(old), 1)
+        return self.write("monitor.py", text.replace(old, new))
+
     def started(self, *flags, **options):
         """Start the Monitor and wait until it listens."""
         before = self.output().count(" started: pid ")

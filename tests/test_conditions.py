@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import HOLD, MONITOR, QueueCase, heavy, need, need_root, read_text, stamped_uow, until, uow
+from tests.helpers import HOLD, QueueCase, heavy, need, need_root, stamped_uow, until, uow
 
 RUNS = uow("echo ran >> ledger")
 
@@ -37,9 +37,7 @@ class ConditionCase(QueueCase):
 
     def impatient(self, seconds="0.3"):
         """Start a Monitor that waits less long for the turn before it says so; everything else is as it is."""
-        text = read_text(MONITOR)
-        self.assertEqual(text.count("TURN_PATIENCE = 5 "), 1)
-        return self.started(program=self.write("monitor.py", text.replace("TURN_PATIENCE = 5 ", "TURN_PATIENCE = %s " % seconds)))
+        return self.started(program=self.changed("TURN_PATIENCE = 5 ", "TURN_PATIENCE = %s " % seconds))
 
     def immutable(self, path):
         """Make a file or directory immutable and return what ends that."""
@@ -88,16 +86,41 @@ class TestInHand(ConditionCase):
         self.lasts("%s cannot be listed: Input/output error; nothing is started" % self.path("currently-executing"), mend)
         self.ran_once("one")
 
-    def test_another_directory_that_another_monitor_has(self):
-        self.started()
+    def theirs(self):
+        """Put a directory that another Monitor has in place of currently-executing and return what ends that."""
         os.mkdir(self.path(".theirs"))
         theirs = os.open(self.path(".theirs"), os.O_RDONLY)
         fcntl.flock(theirs, fcntl.LOCK_EX)
         os.rename(self.path("currently-executing"), self.path(".mine"))
         os.rename(self.path(".theirs"), self.path("currently-executing"))
+        return lambda: os.close(theirs)
+
+    def test_another_directory_that_another_monitor_has(self):
+        self.started()
+        mend = self.theirs()
         self.drop("one", RUNS)
         self.lasts("%s is another directory than before, and another Monitor has it: nothing is started"
-                   % self.path("currently-executing"), lambda: os.close(theirs))
+                   % self.path("currently-executing"), mend)
+        self.ran_once("one")
+
+    def test_a_directory_that_another_monitor_has_gets_neither_a_stamp_nor_a_pause(self):
+        monitor = self.started()
+        self.there("monitor_reads")
+        monitor.send_signal(signal.SIGSTOP)              # it meets all of it in one cycle
+        mend = self.theirs()
+        self.drop("one", RUNS)
+        self.message("PAUSE")
+        monitor.send_signal(signal.SIGCONT)
+        mark = self.path("currently-executing", ".paused")
+
+        def mend_what_is_untouched():
+            self.assertEqual(os.listdir(self.path("currently-executing")), [])
+            self.assertEqual(self.read("wait-q", "one"), RUNS)
+            mend()
+
+        self.lasts("%s cannot be written or removed (the directory is not this Monitor's now)" % mark, mend_what_is_untouched)
+        self.assertTrue(os.path.exists(mark))
+        self.message("RESUME")
         self.ran_once("one")
 
     def test_a_uow_that_cannot_be_started_now(self):
@@ -198,6 +221,57 @@ class TestTheCycle(ConditionCase):
         self.ran_once("one")
 
 
+class TestPauseThatTheDiskDoesNotKnow(ConditionCase):
+    """Where `.paused` cannot be written or removed, the Monitor obeys all the same, hears what comes next, and tries again."""
+
+    def unknown(self):
+        return "%s cannot be written or removed (" % self.path("currently-executing", ".paused")
+
+    def test_pause(self):
+        monitor = self.started()
+        self.drop("one", uow(HOLD))
+        self.begun("one")
+        mend = self.immutable(self.path("currently-executing"))
+        self.message("PAUSE\nKILL JOB")
+        self.said("ending one: killed by message")
+        self.lasts(self.unknown(), mend)
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertEqual(self.says().count("paused: no more jobs"), 1, self.says())
+        self.stop(monitor)
+        self.drop("two", RUNS)
+        self.started()
+        self.assertRegex(self.output().splitlines()[-1], " started: .*, paused$")
+        self.stamped("two")
+        self.assertEqual(self.ledger(), [])
+
+    def test_resume(self):
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused: no more jobs")
+        self.there("currently-executing/.paused")
+        os.unlink(self.path("currently-executing/.paused"))
+        os.mkdir(self.path("currently-executing/.paused"))
+        self.message("RESUME\nSTATUS")
+        self.said("counts: ")
+        self.drop("one", uow("true"))
+        self.assertEqual(self.ended("one"), "done-q")
+        self.lasts(self.unknown(), lambda: os.rmdir(self.path("currently-executing/.paused")))
+        self.stop(monitor)
+        self.drop("two", RUNS)
+        self.started()
+        self.ran_once("two")
+
+    def test_shutdown_behind_a_pause_while_currently_executing_is_away(self):
+        monitor = self.started()
+        self.there("monitor_reads")
+        os.rename(self.path("currently-executing"), self.path(".away"))
+        self.message("PAUSE")
+        self.said(self.unknown())
+        self.message("SHUTDOWN")
+        self.assertEqual(monitor.wait(10), 0)
+        self.assertEqual(self.says().count("message PAUSE"), 1, self.says())
+
+
 class TestWithdrawn(ConditionCase):
     """What lasted because of a file ends when somebody has taken the file away."""
 
@@ -241,6 +315,52 @@ class TestWithdrawn(ConditionCase):
         self.assertEqual(self.ended("two"), "done-q")
         self.assertNotIn("has the turn", self.says())
 
+    @heavy
+    def test_a_turn_that_was_wanted_before_a_pause_is_not_counted_in(self):
+        turn = self.held_turn("1")
+        self.drop("one", stamped_uow(RUNS))              # it needs no turn but to be started
+        time.sleep(0.2)                                  # in which the Monitor has asked for the turn in vain
+        self.message("PAUSE")
+        self.said("paused: ")
+        time.sleep(1)                                    # as long as its patience
+        self.message("RESUME")
+        self.said("resumed")
+        time.sleep(0.3)                                  # some tries more
+        self.assertNotIn("has the turn", self.says())
+        turn.close()
+        self.ran_once("one")
+
+    @heavy
+    def test_a_turn_that_a_paused_monitor_does_not_want_any_more(self):
+        self.held_turn()
+        self.drop("one", stamped_uow(RUNS))
+        self.said("another process has the turn")
+        self.message("PAUSE")
+        self.ends("another process has the turn")
+
+    def gone(self, text, reload=False):
+        """See what is said of a file that cannot be taken end, when somebody takes it away before the next try."""
+        path = self.drop("one", text)
+        mend = self.immutable(path)
+        monitor = self.started()
+        self.said("one in wait-q: ")
+        monitor.send_signal(signal.SIGSTOP)
+        mend()
+        os.unlink(path)
+        if reload:
+            self.message("RELOAD")
+        monitor.send_signal(signal.SIGCONT)
+        self.ends("one in wait-q: ")
+
+    def test_what_could_not_be_taken_to_be_stamped_is_gone(self):
+        self.gone(RUNS)
+
+    def test_what_could_not_be_claimed_is_gone(self):
+        self.gone(stamped_uow(RUNS))
+
+    def test_what_could_not_be_taken_is_gone_and_the_configuration_is_read_anew(self):
+        self.gone(RUNS, reload=True)
+
     def test_nothing_waits_for_ready_command_any_more(self):
         self.configure("ready_command :: false\n")
         self.started()
@@ -263,6 +383,21 @@ class TestWithdrawn(ConditionCase):
 
 
 class TestTrashIsBack(ConditionCase):
+    def readme(self, queue):
+        self.started()
+        os.rename(self.path("trash"), self.path(".away"))
+        os.utime(self.write(queue + "/README", "old\n"), (1, 1))
+        self.write(queue + "/README.md", "new\n")
+        self.lasts("%s is no UOW (an older README of %s; one per directory is kept), but cannot be moved to trash: "
+                   % (self.path(queue, "README"), queue), lambda: os.rename(self.path(".away"), self.path("trash")))
+        self.assertEqual((self.where("README"), self.where("README.md")), (["trash"], [queue]))
+
+    def test_an_older_readme_of_wait_q_goes_there(self):
+        self.readme("wait-q")
+
+    def test_an_older_readme_of_done_q_goes_there(self):
+        self.readme("done-q")
+
     def test_a_directory_in_place_of_the_message_file_goes_there(self):
         """Until it does, no message is read."""
         monitor = self.started()
