@@ -3016,7 +3016,7 @@ def reload(m) -> None:
     try:
         config = load_config(m.config.path)
     except (Unusable, OSError) as problem:
-        m.conditions["config"] = "RELOAD: %s; the old configuration stays" % problem
+        m.conditions["config"] = "RELOAD: %s; the old configuration stays" % reason_of(problem)
         say(m, m.conditions["config"], 3)
         return
     m.conditions.pop("config", None)
@@ -3028,6 +3028,8 @@ def reload(m) -> None:
     if m.ready and config.ready_command != m.config.ready_command:
         os.kill(m.ready.pid, signal.SIGTERM)         # `timeout` hands it on; the answer to another question counts no more
         m.left.append(m.ready.pid)
+        if m.ready.pidfd >= 0:
+            os.close(m.ready.pidfd)
         m.ready = None
     m.config, m.ready_at, m.ready_passed = config, 0, False
     for queue in m.waiting:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -167,6 +168,28 @@ def ran(*arguments, python=PYTHON, program=None, **options):
     answer = subprocess.run([*python, program or compiled(), *arguments], stdin=subprocess.DEVNULL, capture_output=True,
                             text=True, errors="replace", timeout=60, **options)
     return answer.returncode, answer.stdout, answer.stderr
+
+
+class Writer:
+    """Write again and again, in a thread, until the block ends: a thousand times a second, or once in `every` seconds."""
+
+    def __init__(self, write, every=0.0):
+        self.write, self.every, self.count, self.ended = write, every, 0, threading.Event()
+        self.thread = threading.Thread(target=self.work)
+
+    def work(self):
+        while not self.ended.wait(self.every or 0.002):
+            for _ in range(1 if self.every else 5):
+                self.write(self.count)
+                self.count += 1
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
 
 
 class QueueCase(unittest.TestCase):

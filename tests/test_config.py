@@ -225,7 +225,7 @@ class TestEveryKeyActs(QueueCase):
         self.assertEqual(self.ended("held"), "done-q")
         self.assertEqual(self.says().count("over: waiting: ready_command refuses (exit 1)"), 1, self.says())
 
-    def test_a_ready_command_that_has_passed_refuses_no_longer_though_job_process_does(self):
+    def test_a_ready_command_that_has_passed_refuses_no_longer_though_job_process_does_and_is_asked_again(self):
         self.configure("job_process :: sjq-other-one\nready_command :: test -e ready && touch passing && sleep 0.3\nsleep_seconds :: 0.2\n")
         os.symlink("/bin/sleep", self.path("sjq-other-one"))
         self.drop("held", uow("true"))
@@ -238,9 +238,13 @@ class TestEveryKeyActs(QueueCase):
             self.said("Z waiting: a process sjq-other-one runs")
             self.assertIn("over: waiting: ready_command refuses (exit 1)", self.says())
             self.assertEqual(self.where("held"), ["wait-q"])
+            os.unlink(self.path("ready"))
         finally:
             other.kill()
             other.wait()
+        self.said("Z waiting: ready_command refuses (exit 1)", count=2)
+        self.assertEqual(self.where("held"), ["wait-q"])
+        self.write("ready", "")
         self.assertEqual(self.ended("held"), "done-q")
 
     def test_key_after_command(self):

@@ -5,7 +5,7 @@ import subprocess
 import tarfile
 import time
 
-from tests.helpers import QueueCase, heavy, need, processes_with, until, uow
+from tests.helpers import QueueCase, Writer, heavy, need, processes_with, until, uow
 
 DONE = r"^done: exit 0 after \d+\.\d s$"
 
@@ -271,6 +271,32 @@ class TestOrder(QueueCase):
 
 def hash_of(name):
     return (int(name[-2:]) * 37) % 101
+
+
+class TestUntilEmpty(QueueCase):
+    def test_what_a_job_drops_behind_the_last_listing_is_run_too(self):
+        """The moment between the listing of wait-q and the look at the job is held open until the job has ended."""
+        survey_ended = "    for key, ended in m.ended.items():\n        path = getattr(m.config, key)\n        if state_of(path)"
+        program = self.changed(survey_ended, """
+    while os.path.exists(m.config.root + "/between"):
+        open(m.config.root + "/listed", "w").close()
+        time.sleep(0.01)
+""" + survey_ended)
+        self.write("two", uow("true"))
+        self.drop("one", uow("sleep 0.1; touch between; echo HELP >> monitor_reads; until [ -e listed ]; do sleep 0.02; done; mv two wait-q/two"))
+        monitor = self.start("--until-empty", program=program)
+        self.there("listed")
+        until(lambda: "==== JOB END" in self.read("currently-executing", "one"), self.output)
+        until(lambda: not processes_with("SJQ_NAME=one"), "the job's processes have ended")
+        os.unlink(self.path("between"))
+        self.assertEqual(monitor.wait(30), 0)
+        self.assertEqual((self.where("one"), self.where("two")), (["done-q"], ["done-q"]))
+
+    def test_it_ends_while_hidden_names_come_and_go(self):
+        with Writer(lambda number: self.write("wait-q/.%d" % number, ""), 0.1):
+            self.drop("one", uow("true"))
+            self.run_until_empty(seconds=20)
+        self.assertEqual(self.where("one"), ["done-q"])
 
 
 class TestWhatAJobIsGiven(QueueCase):

@@ -292,12 +292,15 @@ class TestNothingToBeHad(SmallDisk):
         uid = "54329"
         user = ("setpriv", "--reuid", uid, "--regid", uid, "--clear-groups")
         subprocess.run(["chown", "-R", uid + ":" + uid, self.root, self.outside], check=True)
+        self.configure("error_pattern :: ^FAILED\n")
         monitor = self.started(prefix=user)
         self.drop("a", uow("echo a >> " + self.ledger_path))
         self.assertEqual(self.ended("a"), "done-q")
         self.limit(monitor, "--nproc=1:100", *user)
         self.drop("b", uow("echo b >> " + self.ledger_path))
         until(lambda: "Resource temporarily unavailable" in self.output(), self.output)
+        monitor.send_signal(signal.SIGHUP)               # the pattern is tried with grep
+        until(lambda: "RELOAD: Resource temporarily unavailable; the old configuration stays" in self.output(), self.output)
         self.stays_calm(monitor)
         self.assertEqual(self.ledger(), ["a"])
         self.limit(monitor, "--nproc=100:100", *user)

@@ -1,6 +1,7 @@
 """Nothing of a job survives its killing, and nothing but the job is killed; what happens when pieces of a run are killed."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -134,6 +135,54 @@ class TestKillingReachesEverything(KillCase):
         self.assertIsNone(bystander.poll())
 
 
+class TestKillJobAfterTheEnd(KillCase):
+    """How a job ended is settled once its END line is there and nothing of it is left: KILL JOB comes too late."""
+
+    def check(self, queue, status):
+        self.said("KILL JOB: one has ended already")
+        self.write("searched", "")
+        self.assertEqual(self.ended("one"), queue)
+        self.assertRegex(self.status("one"), status)
+        self.assertNotIn("ending one", self.says())
+
+    def test_it_ended_while_the_monitor_was_down(self):
+        monitor = self.started()
+        self.drop("one", uow(HOLD + "; exit 3"))
+        self.begun("one")
+        self.stop(monitor)
+        self.write("go", "")
+        until(lambda: not self.family(), lambda: self.family())
+        self.message("KILL JOB")
+        self.started()
+        self.check("error-q", "^error: exit 3 after ")
+
+    def test_its_log_is_searched_for_a_pattern(self):
+        """The grep that looks for it is made to wait."""
+        os.mkdir(self.path("tools"))
+        self.write("tools/grep", '#!/bin/sh\ncase "$*" in *FAILED*) touch {0}/searching; until [ -e {0}/searched ]; do sleep 0.02; done;; esac\n'
+                   'exec {1} "$@"\n'.format(self.root, shutil.which("grep")))
+        os.chmod(self.path("tools/grep"), 0o755)
+        self.configure("error_pattern :: FAILED\n")
+        self.write("searched", "")
+        self.started(env={**os.environ, "PATH": self.path("tools") + ":" + os.environ["PATH"]})
+        os.unlink(self.path("searching"))                # the pattern itself was tried
+        os.unlink(self.path("searched"))
+        self.drop("one", uow("echo well"))
+        self.there("searching")
+        self.message("KILL JOB")
+        self.check("done-q", "^done: exit 0 after ")
+
+    def test_what_holds_its_output_is_still_there(self):
+        self.configure("kill_grace_seconds :: 30\n")
+        self.started()
+        self.drop("one", uow("sleep 600 & echo done"))
+        self.said("one: the command has ended, but its output is held by ")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("one"), "fail-q")
+        self.assertEqual(self.status("one"), "fail: killed by message")
+        until(lambda: not self.family(), lambda: self.family(), 5)
+
+
 class TestHeldOutput(KillCase):
     """A background process that holds the job's output after the command has ended is named, and waited for within the grace only."""
 
@@ -177,6 +226,14 @@ class TestHeldOutput(KillCase):
         self.assertEqual(self.ended("one"), "done-q")
         os.kill(int(self.read("service")), 0)
         self.assertNotIn("held", self.says())
+
+    def test_a_tee_that_outlives_its_run_leaves_no_zombie(self):
+        monitor = self.started()
+        self.drop("one", uow("(%s) &" % HOLD))
+        self.assertEqual(self.ended("one"), "done-q")
+        self.assertEqual(len(children_of(monitor.pid)), 1)                # its tee
+        self.write("go", "")
+        until(lambda: not children_of(monitor.pid), lambda: "no child is left: %s" % children_of(monitor.pid), 10)
 
     def test_an_adopted_run_whose_output_is_held(self):
         monitor = self.started()

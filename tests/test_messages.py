@@ -151,6 +151,14 @@ class TestEveryMessage(MessageCase):
         self.assertEqual(process.wait(30), 0)
         self.assertEqual((self.where("x"), self.where("y")), (["done-q"], ["wait-q"]))
 
+    def test_finish_while_what_is_new_cannot_be_stamped(self):
+        self.write("currently-executing/.wait_q", "in the way\n")
+        process = self.started()
+        self.drop("x", uow("true"))
+        self.said("what is new in wait-q cannot be stamped: ")
+        self.message("FINISH")
+        self.assertEqual(process.wait(10), 0)
+
     def test_finish_with_nothing_running(self):
         process = self.started()
         self.message("FINISH")

@@ -2,32 +2,9 @@
 import os
 import shutil
 import tempfile
-import threading
 import time
 
-from tests.helpers import QueueCase, heavy, need, read_text, sleeps_of, until, uow
-
-
-class Writer:
-    """Write a thousand times a second, in a thread, until the block ends."""
-
-    def __init__(self, write):
-        self.write, self.count, self.ended = write, 0, threading.Event()
-        self.thread = threading.Thread(target=self.work)
-
-    def work(self):
-        while not self.ended.wait(0.002):
-            for _ in range(5):
-                self.write(self.count)
-                self.count += 1
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        self.thread.join()
+from tests.helpers import QueueCase, Writer, heavy, need, read_text, sleeps_of, until, uow
 
 
 class TestStorm(QueueCase):

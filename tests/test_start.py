@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, cpu_of, need, need_root, processes_with, ran, until, uow
+from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, children_of, cpu_of, need, need_root, processes_with, ran, until, uow
 
 STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
 
@@ -318,10 +318,7 @@ class TestCheck(QueueCase):
 class TestBesideTheJob(QueueCase):
     def quick(self, seconds="1"):
         """Return a Monitor whose commands have this limit; everything else is as it is."""
-        with open(MONITOR) as file:
-            text = file.read()
-        self.assertEqual(text.count("HOOK_SECONDS = 60 "), 1)
-        return self.write("monitor.py", text.replace("HOOK_SECONDS = 60 ", "HOOK_SECONDS = %s " % seconds))
+        return self.changed("HOOK_SECONDS = 60 ", "HOOK_SECONDS = %s " % seconds)
 
     def test_job_process_matches_the_whole_name_only(self):
         self.configure("job_process :: sjq-whole\n")
@@ -371,6 +368,41 @@ class TestBesideTheJob(QueueCase):
         self.message("RELOAD")
         self.assertEqual(self.ended("x"), "done-q")
         self.said("over: waiting: ready_command refuses (exit 1)")
+
+    def test_a_ready_command_that_is_changed_or_taken_away_while_it_runs_is_ended_and_its_answer_counts_no_more(self):
+        process, files = self.started(), []
+        for name, then in (("changed", "ready_command :: touch other\n"), ("away", "")):
+            self.configure("ready_command :: touch asked-%s; sleep 600; exit 1\n" % name)
+            self.message("RELOAD")
+            self.drop(name, uow("true"))
+            self.there("asked-" + name)
+            self.configure(then)
+            self.message("RELOAD")
+            self.assertEqual(self.ended(name), "done-q")
+            until(lambda: not children_of(process.pid), lambda: "no child is left: %s" % children_of(process.pid), 10)
+            self.assertEqual(processes_with("asked-" + name), [])
+            files.append(len(os.listdir("/proc/%d/fd" % process.pid)))
+        self.there("other")
+        self.assertEqual(files[0], files[1])
+        self.assertNotIn("refuses", self.says())
+
+    def test_an_exit_124_of_their_own_is_no_time_that_ran_out(self):
+        self.configure("ready_command :: test -e ready || exit 124\nafter_command :: exit 124\nsleep_seconds :: 0.2\n")
+        self.drop("x", uow("true"))
+        self.started(program=self.quick())
+        self.said("waiting: ready_command refuses (exit 124)")
+        self.write("ready", "")
+        self.said("after_command for x: exit 124")
+        self.assertNotIn("ran longer", self.says())
+
+    def test_what_one_command_complains_of_is_not_the_reason_of_another(self):
+        self.configure("job_process :: sjq-none\n")
+        os.mkdir(self.path("tools"))
+        for tool, script in (("mv", 'echo noise >&2; exec %s "$@"' % shutil.which("mv")), ("pgrep", "exit 3")):
+            os.chmod(self.write("tools/" + tool, "#!/bin/sh\n" + script + "\n"), 0o755)
+        self.drop("x", uow("true"))
+        self.started(env={**os.environ, "PATH": self.path("tools") + ":" + os.environ["PATH"]})
+        self.said("waiting: pgrep for job_process failed (exit 3: no reason given)")
 
     def test_ready_command_that_never_ends_is_a_refusal(self):
         self.configure("ready_command :: test -e ready || sleep 600\nsleep_seconds :: 0.2\n")
