@@ -3231,6 +3231,8 @@ def work(m) -> int:
     notify("STOPPING=1\nSTATUS=stopped")
     post(m)
     say(m, "stopped", 5)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
+        signal.signal(number, signal.SIG_IGN)        # Python gives them their defaults back at its end: a change would kill
     return 0
 
 

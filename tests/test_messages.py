@@ -185,6 +185,15 @@ class TestEveryMessage(MessageCase):
             self.assertEqual(self.stop(process, number), 0)
         self.assertEqual(self.says().count("SHUTDOWN: the Monitor exits; nothing is running"), 2)
 
+    def test_a_change_or_signal_in_the_moment_of_the_exit_is_no_failure(self):
+        """Python gives signals their defaults back at its end, one after another: with each, the signal comes."""
+        for number in (signal.SIGIO, signal.SIGTERM, signal.SIGHUP):
+            process = self.started()
+            self.asleep(process)
+            self.traced(process, "-e", "inject=rt_sigaction:signal=%d" % number)
+            self.message("SHUTDOWN")
+            self.assertEqual(process.wait(20), 0)
+
     def test_kill_job(self):
         self.started()
         self.assertIn("KILL JOB: no job is running", self.answer("KILL JOB"))

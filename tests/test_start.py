@@ -380,7 +380,7 @@ class TestBesideTheJob(QueueCase):
             self.message("RELOAD")
             self.assertEqual(self.ended(name), "done-q")
             until(lambda: not children_of(process.pid), lambda: "no child is left: %s" % children_of(process.pid), 10)
-            self.assertEqual(processes_with("asked-" + name), [])
+            until(lambda: not processes_with("asked-" + name), "its processes have ended", 10)
             files.append(len(os.listdir("/proc/%d/fd" % process.pid)))
         self.there("other")
         self.assertEqual(files[0], files[1])
