@@ -233,7 +233,7 @@ class TestHeldOutput(KillCase):
         self.assertEqual(self.ended("one"), "done-q")
         self.assertEqual(len(children_of(monitor.pid)), 1)                # its tee
         self.write("go", "")
-        until(lambda: not children_of(monitor.pid), lambda: "no child is left: %s" % children_of(monitor.pid), 10)
+        until(lambda: self.cycles(1) or not children_of(monitor.pid), lambda: "no child is left: %s" % children_of(monitor.pid), 10)
 
     def test_an_adopted_run_whose_output_is_held(self):
         monitor = self.started()
