@@ -130,18 +130,20 @@ EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
 NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
 README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 
-# The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads
-# what the keeper's own stderr says: bash writes a note there only when a signal killed the command, which
-# tells `exit 137` from a SIGKILL. The traps are reset in the command; the keeper has to outlive a TERM to
-# write END. $? is kept before `date` can change it. A KILL of the job may meet `date`: then the time is bash's own.
+# The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads what
+# the keeper's own stderr says: bash writes a note there only when a signal killed the command, which tells
+# `exit 137` from a SIGKILL. Until bash has started that is fd 4 and -p has it read no BASH_ENV: what it says of
+# a locale, or a file of people's does, is no note. The traps are reset in the command; the keeper has to outlive
+# a TERM to write END. $? is kept before `date` can change it. A KILL of the job may meet `date`: then the time is
+# bash's own, with the locale's decimal point.
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
-echo >&2; while read -r note <&3 && [ -n "$note" ]; do :; done
+exec 2>&4 4>&-
 ({ [ -z "$3" ] || echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
 rc=$?
 echo >&2; read -r note <&3
 at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null) || {
-    at=${EPOCHREALTIME/,/.}
+    at=${EPOCHREALTIME/[!0-9]/.}
     [ -z "$at" ] || TZ=UTC0 printf -v at '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${at%.*}" "${at#*.}"; }
 printf '\n==== JOB END %s run %s exit %s%s\n' "$at" "$2" "$rc" "${note:+ killed}" 2>/dev/null
 exit "$rc"
@@ -2417,8 +2419,8 @@ def start_processes(m, job: Job) -> None:
         read, write, note_read, note_write = pipes
         job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
                                    env=dict(environment, SJQ_KEEPER="tee"), session=True)
-        keeper = ["bash", "-c", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)]
-        job.keepers["shell"] = spawn(keeper, stdout=write, stderr=note_write, extra=[note_read],
+        keeper = ["bash", "-pc", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)]
+        job.keepers["shell"] = spawn(keeper, stdout=write, extra=[note_read, note_write],
                                      env=dict(environment, SJQ_KEEPER="shell"), session=True)
     finally:
         for fd in pipes:

@@ -356,3 +356,24 @@ class TestHowItDied(KillCase):
         for number, (command, status) in enumerate(cases):
             with self.subTest(command=command):
                 self.assertTrue(self.status("job-%d" % number).startswith(status), self.status("job-%d" % number))
+
+    def test_what_bash_says_when_it_starts_is_no_note_of_a_death(self):
+        """A locale that is not installed, and whatever a file named by BASH_ENV writes or sets: the job has it, the keeper not."""
+        cases = [dict(LC_ALL="xx_YY.UTF-8")]
+        for number, text in enumerate(("echo a word >&2", "printf half >&2", "echo >&2; echo a word >&2", "seq 40000 >&2", "set -e", "exec 3</dev/null 2>&1")):
+            cases.append(dict(BASH_ENV=self.write("env-%d" % number, text + "\n")))
+        for case in cases:
+            with self.subTest(case):
+                self.drop("exits", uow("exit 137"))
+                self.drop("dies", uow("kill -9 $$"))
+                self.run_until_empty(seconds=20, env={**os.environ, **case})
+                self.assertRegex(self.status("exits"), "^error: exit 137 after")
+                self.assertRegex(self.status("dies"), "^fail: killed by SIGKILL after")
+                os.unlink(self.path("error-q", "exits"))
+                os.unlink(self.path("fail-q", "dies"))
+
+    def test_a_long_line_of_digits_is_judged_at_once(self):
+        """The search for bash's note of a death, in the last of the output, was of the fourth power."""
+        self.drop("digits", uow("printf %03000d 1; exit 137"))
+        self.run_until_empty(seconds=20)
+        self.assertRegex(self.status("digits"), "^error: exit 137 after")

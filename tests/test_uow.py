@@ -2,6 +2,7 @@
 import os
 import signal
 import subprocess
+import time
 import unittest
 
 from tests.helpers import need                       # also puts the checkout on the path
@@ -381,10 +382,21 @@ class TestDecisions(Table):
             (139, False, b"bash: line 1: 4711 Segmentation fault      ./crash\n", 11),
             (139, False, b"out\nbash: line 12:   471 Segmentation fault      (core dumped) ./crash\n", 11),
             (137, False, b"bash: line 1: 4711 Killed                  sleep 9\n", 9),
+            (137, False, b"bash: line 1: 1234 Killed   cmd", 9), (139, False, b"/path/with 12 digits/x: line 3: 77 Segmentation fault", 11),
+            (134, False, b"x.sh: line 2:  5 Aborted                 (core dumped) ./x\nmore\n", 6), (129, False, b"out\n  12 Hangup   cmd\n", 1),
+            (137, False, b"bash: line 1: 12 Killedx\n", 0), (137, False, b"bash: line x: 12 Killed\n", 0), (137, False, b"line 1:12 Killed\n", 0),
+            (137, False, b"line 1\n: 12 Killed\n", 0), (137, False, b"1: x: 12 Killed\n", 0), (137, False, b"1" * 4000 + b": 1 Killed", 9),
             (137, False, b"bash: line 1: 4711 Segmentation fault      ./crash\n", 0),              # not the signal of this exit
             (0, False, b"bash: line 1: 4711 Killed  x\n", 0), (1, False, b"bash: line 1: 4711 Hangup  x\n", 0), (128, True, b"", 0),
             (255, True, b"", 0), (193, True, b"", 0),
         ], check)
+
+    def test_what_a_job_writes_is_judged_in_linear_time(self):
+        for unit in (b"1", b"1:", b"1: ", b"1: 1", b"1: 1 Kille", b"\n 1", b" ", b"\n ", b"x1 "):
+            with self.subTest(unit=unit):
+                began = time.process_time()
+                self.assertEqual(monitor.died_by_signal(End(137, False, T0), (unit * 4096)[:4096]), 0)
+                self.assertLess(time.process_time() - began, 0.3)
 
     def test_signal_name(self):
         self.rows([(11, "SIGSEGV"), (9, "SIGKILL"), (63, "signal 63")], lambda number, name: self.assertEqual(monitor.signal_name(number), name))
