@@ -2648,8 +2648,8 @@ CUBE = [red + green + blue for red in STEPS for green in STEPS for blue in STEPS
 GREYS = ["%02x" % n * 3 for n in range(8, 248, 10)]
 PALETTE = {str(n): pair for n, pair in enumerate(zip(COLOURS + CUBE + GREYS, GROUNDS + CUBE + GREYS))}
 # What each code of a colour sequence such as `1;38;5;208` changes in the look of the text behind it.
-CODE = re.compile(r"(?:([34]8)(?:[;:]5[;:]0*(\d+)|[;:]2[;:]+0*(\d{1,3})[;:]0*(\d{1,3})[;:]0*(\d{1,3})(?!\d)"
-                  r"|[;:]2[;:][;:\d]*|[;:]?\d*)|0*(\d*)(:0)?)(?::\d*)*;")
+CODE = re.compile(r"(?:([34]8)(?:[;:]5[;:]0*(\d+)|[;:]2[;:]+(\d+)[;:](\d+)[;:](\d+)|[;:]2[;:][;:\d]*|[;:]?\d*)"
+                  r"|0*(\d*)(:0)?)(?::\d*)*;")
 SGR = {"1": {"1": "font-weight:bold"}, "2": {"2": "opacity:.72"}, "3": {"3": "font-style:italic"},
        "4": {"4": "text-decoration:underline"}, "7": {"7": "inverse"}, "": dict.fromkeys("1 2 3 4 7 38 48".split(), ""),
        "22": {"1": "", "2": ""}, "23": {"3": ""}, "24": {"4": ""}, "27": {"7": ""}, "39": {"38": ""}, "49": {"48": ""},
@@ -2675,7 +2675,7 @@ def ansi_html(log: bytes) -> str:
             line = []
         elif kind == "sgr":
             for layer, index, red, green, blue, code, off in CODE.findall(token["sgr"] + ";"):
-                rgb = "".join("%02x" % int(n) for n in (red, green, blue) if n in PALETTE)
+                rgb = "".join("%02x" % int(n[-3:]) for n in (red, green, blue) if (n.lstrip("0") or n[:1]) in PALETTE)
                 colour = PALETTE.get(index) or len(rgb) == 6 and (rgb, rgb)
                 look.update({layer: colour} if layer else SGR.get("24" if off else code, {}))
         redrawn = kind == "back" or redrawn and kind not in ("text", "newline")

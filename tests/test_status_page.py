@@ -189,6 +189,16 @@ class TestPosting(PostCase):
         self.assertIn("Not everybody may read this UOW", self.page_of("secret", "done-q"))
         self.assertEqual(self.links(), self.pages())
 
+    def test_a_colour_of_thousands_of_zeros_holds_up_neither_page_nor_job(self):
+        """A search of the third power in one colour sequence had hung the cycle: no KILL JOB was heard."""
+        self.drop("zeros", uow("z=$(printf %04000d 0); printf '\\033[38;2;%s;%smtold\\n' $z $z; sleep 600"))
+        self.started()
+        self.running("zeros")
+        until(lambda: os.path.exists(self.path("status", "status.json")) and self.posted()["running"]
+              and "told" in self.page_of("zeros", "currently-executing").partition("<pre>")[2], "its page", seconds=10)
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("zeros", seconds=10), "fail-q")
+
     def test_a_uow_keeps_its_page_through_the_queues_and_one_that_is_gone_is_not_named(self):
         self.message("PAUSE")
         self.drop("x", uow("echo hello; exit 1"))
