@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 
-from tests.helpers import FINISHED, need, need_root, stamped_uow, until, uow
+from tests.helpers import FINISHED, HOLD, need, need_root, stamped_uow, until, uow
 from tests.test_adoption import AdoptionCase, another_boot
 
 
@@ -69,6 +69,34 @@ class TestTwoFilesInHand(AdoptionCase):
         self.run_until_empty()
         self.assertEqual(self.where("early"), ["done-q"])
         self.assertEqual(self.ledger(), ["early"])
+
+
+class TestRequiredNamesThatCameLater(AdoptionCase):
+    """They are asked of what has not begun. What has begun, or has ended, is adopted and filed as before."""
+
+    def test_a_job_that_ended_meanwhile_is_filed(self):
+        self.orphan("ended", HOLD + "; echo result; exit 3")
+        self.configure("required_names :: COMMAND TICKET\n")
+        self.go()
+        self.end_on_disk("ended")
+        self.gone("ended")
+        self.run_until_empty()
+        self.assertEqual((self.where("ended"), self.log("ended")), (["error-q"], b"result\n"))
+
+    def test_what_was_not_moved_to_its_queue_yet_is_moved(self):
+        self.drop("moved", stamped_uow(uow("true"), "fail: interrupted"), "currently-executing")
+        self.configure("required_names :: COMMAND TICKET\n")
+        self.run_until_empty()
+        self.assertEqual(self.where("moved"), ["fail-q"])
+
+    def test_what_was_claimed_and_not_begun_goes_to_trash(self):
+        self.drop("claimed", stamped_uow(uow("echo claimed >> ledger")), "currently-executing")
+        self.drop("other", uow("echo other >> ledger", TICKET="1"))
+        self.configure("required_names :: COMMAND TICKET\n")
+        self.run_until_empty()
+        self.assertEqual((self.where("claimed"), self.where("other"), self.ledger()), (["trash"], ["done-q"], ["other"]))
+        self.assertIn("claimed in currently-executing goes to trash: line ", self.says())
+        self.assertIn("the header ends without TICKET; expected `TICKET :: ...`", self.says())
 
 
 class TestNobodyElsesProcess(AdoptionCase):

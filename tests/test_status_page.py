@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 
 from .browser import CONTRAST, OVERFLOW, Browser
-from .helpers import README, QueueCase, cpu_of, fenced, heavy, need, need_root, peak_kb, read_text, until, uow
+from .helpers import README, QueueCase, cpu_of, fenced, heavy, need, need_root, peak_kb, read_text, stamped_uow, until, uow
 
 COUNT = "for i in $(seq 1000); do echo count $i; sleep 0.1; done"
 HOSTILE = [b"<script>window.hit=1<b>", b"two 100% words & 'quotes'", b"new\nline", b"caf\xc3\xa9-\xff\xfe", b"-rf", b"x" * 255, b"..%2e%2eetc", b"\x1b[31mred",
@@ -188,6 +188,35 @@ class TestPosting(PostCase):
         self.assertEqual([text for text in texts if "log-secret" in text or "header-secret" in text], [])
         self.assertIn("Not everybody may read this UOW", self.page_of("secret", "done-q"))
         self.assertEqual(self.links(), self.pages())
+
+    def test_what_may_be_read_no_longer_loses_its_text_and_has_it_again_when_it_may(self):
+        path = self.path("done-q", "told")
+        self.drop("told", uow("echo log-secret", PASSWORD="header-secret"))
+        self.started()
+        self.ended("told")
+
+        def shown():
+            texts = self.index() + self.read("status", "status.json") + self.page_of("told", "done-q")
+            return [word for word in ("log-secret", "header-secret") if word in texts]
+
+        until(lambda: os.path.exists(self.path("status", "metrics.prom")) and "told" in self.index(), "posted")
+        for mode, words in ((0o644, ["log-secret", "header-secret"]), (0o640, []), (0o644, ["log-secret", "header-secret"])):
+            os.chmod(path, mode)
+            until(lambda: shown() == words, lambda: "%s at mode %o: %s" % (words, mode, shown()), seconds=10)
+
+    def test_a_status_that_a_person_wrote_keeps_nothing_from_being_posted(self):
+        for number, took in enumerate(("...", "1.2.3", ".", "9" * 400, "1e999", "nan", "-1", "12", "9" * 15, "0.0000000001")):
+            self.write("done-q/by-hand-%d" % number, stamped_uow(uow("true"), "done: exit 0 after %s s" % took))
+        self.write("error-q/no-utf-8", stamped_uow(uow("false"), "error: caf\udce9 after \u0661 s"))
+        self.started()
+        self.drop("a", uow("true"))
+        self.ended("a")
+        until(lambda: os.path.exists(self.path("status", "status.json")) and self.posted()["queues"]["done_q"] == 11, self.says, seconds=10)
+        seconds = {one["name"]: one["seconds"] for one in self.posted()["finished"]}
+        read = {name: took for name, took in seconds.items() if name.startswith("by-hand") and took is not None}
+        self.assertEqual(read, {"by-hand-7": 12, "by-hand-8": 999999999999999}, seconds)
+        self.there("status", "metrics.prom")
+        self.assertNotIn("cannot be posted", self.says())
 
     def test_a_colour_of_thousands_of_zeros_holds_up_neither_page_nor_job(self):
         """A search of the third power in one colour sequence had hung the cycle: no KILL JOB was heard."""
