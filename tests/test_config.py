@@ -104,6 +104,24 @@ class TestErrors(QueueCase):
                 self.assertIn("monitor.py: %s: " % self.path(path), errors)
                 self.assertIn(words, errors)
 
+    def test_one_of_more_than_a_mebibyte_is_refused_whole(self):
+        """What lies beyond is not left out in silence: its last line counts, too."""
+        head, last = self.base + "# ", "\njob_command :: echo by the last line\n"
+        fits = head + "x" * ((1 << 20) - len(head + last)) + last
+        expected = self.path("config.txt") + ": more than 1048576 bytes; expected a configuration"
+        monitor = self.started()
+        for text, said in ((fits, "RELOAD: configuration read"), (fits + "\n", "RELOAD: %s; the old configuration stays" % expected)):
+            self.write("config.txt", text)
+            self.message("RELOAD")
+            self.said(said)
+        self.drop("x", uow("not run"))
+        self.assertEqual(self.ended("x"), "done-q")
+        self.assertEqual((self.log("x"), self.stop(monitor)), (b"by the last line\n", 0))
+        for flags in ((), ("--until-empty",), ("--check",)):
+            code, output, errors = ran(self.path("config.txt"), *flags)
+            self.assertEqual((code, output), (2, ""), flags)
+            self.assertIn(expected, errors)
+
     def test_a_path_that_was_typed_must_be_there(self):
         code, _, errors = ran(self.path("elsewhere", "config.txt"))
         self.assertEqual(code, 2)

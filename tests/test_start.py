@@ -8,7 +8,7 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, children_of, cpu_of, need, need_root, processes_with, ran, until, uow
+from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, children_of, cpu_of, need, need_root, processes_with, ran, stamped_uow, until, uow
 
 STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
 
@@ -262,6 +262,19 @@ class TestCheck(QueueCase):
         for code in (0, 3, 4):
             self.drop("exit-%d" % code, uow("exit %d" % code))
         self.run_until_empty()
+        self.check()
+
+    def test_required_names_are_asked_of_what_waits_alone(self):
+        """What has ended, or has begun, was judged by those of its day."""
+        for name, text in (("done-q/a", "done: exit 0 after 1.0 s"), ("error-q/b", "error: exit 3 after 1.0 s"),
+                           ("fail-q/c", "fail: interrupted"), ("currently-executing/g", "running: 00000000-1 at 200"), ("archive/d", "done: exit 0 after 1.0 s")):
+            self.write(name, stamped_uow(uow("true"), text))
+        self.write("wait-q/e", uow("true"))
+        self.write("priority-q/f", uow("true", TICKET=""))
+        self.configure("required_names :: COMMAND TICKET\n")
+        self.check("wait-q/e is no valid UOW: line 2: the header ends without TICKET",
+                   "priority-q/f is no valid UOW: line 3: the header ends with an empty TICKET")
+        self.configure("required_names :: COMMAND\n")
         self.check()
 
     def test_status_and_directory_that_disagree(self):
