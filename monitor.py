@@ -257,6 +257,7 @@ class Monitor:
         self.ended = {key: Ended() for key in DIRECTORIES[3:]}
         self.hand: List[str] = []                # claimed, not begun: the next to start
         self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
+        self.others = 0                          # how many more are in currently-executing, besides the job
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
         self.left: List[int] = []                # our children that outlive their run: a tee whose input somebody holds
@@ -1385,7 +1386,7 @@ def survey_hand(m) -> None:
 
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
-    m.hand, m.over, m.unclear, place = [], [], False, m.config.currently_executing
+    m.hand, m.over, m.others, m.unclear, place = [], [], 0, False, m.config.currently_executing
     if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
         return
@@ -1405,6 +1406,7 @@ def survey_hand(m) -> None:
         except FileNotFoundError:
             pass
         except OSError as problem:
+            m.others += 1
             begins(m, "hand " + os.path.join(place, name), "%s in currently-executing: %s; it is left there and tried again"
                    % (shown(name), reason_of(problem)))
             if not isinstance(problem, PermissionError):
@@ -1422,7 +1424,7 @@ def look_at_hand(m, path: str, name: str) -> None:
             if found == "adopt" and not m.job:
                 m.job = adopt(m, path, fd, uow, running)
             elif found == "adopt":
-                m.unclear = True
+                m.others, m.unclear = m.others + 1, True
     except BadUow as problem:
         state, quiet = state_of(path), m.config.settle_seconds
         if state and 0 <= time.time() - state[0] / 1e9 < quiet:
@@ -1435,6 +1437,7 @@ def look_at_hand(m, path: str, name: str) -> None:
     elif found == "ended":
         m.over.append((name, uow, ""))
     elif found == "strange":
+        m.others += 1
         begins(m, "hand " + path, "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
                "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
         return
@@ -2377,6 +2380,7 @@ def start(m, path: str) -> None:
         undo_start(m, job, size, problem)
         return
     m.job, m.notices = job, m.notices + 1
+    m.hand = [name for name in m.hand if name != job.name]
     if job.limit:
         wake_at(m, job.began + job.limit)            # before the next survey, that may be far away
     say(m, "started %s run %s" % (shown(job.name), job.run))
@@ -2754,7 +2758,7 @@ def metrics_prom(s: Snapshot) -> str:
 def counts(m) -> Dict[str, int]:
     """Return how many UOWs each directory holds, as of the last listing."""
     known = {queue.key: len(queue.known) for queue in m.waiting}
-    known["currently_executing"] = len(m.hand) + bool(m.job)
+    known["currently_executing"] = len(m.hand) + len(m.over) + m.others + bool(m.job)
     return {key: known[key] if key in known else m.ended[key].count for key in DIRECTORIES}
 
 

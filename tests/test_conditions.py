@@ -75,6 +75,8 @@ class TestInHand(ConditionCase):
         self.assertEqual(self.ended("other"), "done-q")
         self.message("PAUSE")                            # it ends though nothing is done with the file
         self.said("paused: ")
+        self.cycles(1)
+        self.assertIn(" currently-executing 1, ", self.says().rpartition("counts: ")[2])
         self.lasts("fixed in currently-executing: Operation not permitted; it is left there and tried again", mend)
         self.message("RESUME")
         self.ran_once("fixed")

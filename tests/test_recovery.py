@@ -34,6 +34,7 @@ class TestTwoFilesInHand(AdoptionCase):
         self.started()
         self.said("adopted a")
         self.still_waits("c")
+        self.assertIn(" currently-executing 2, ", self.says().rpartition("counts: ")[2])
         self.write("go-a", "")
         self.assertEqual(self.ended("a"), "done-q")
         self.said("adopted b")

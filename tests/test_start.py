@@ -267,7 +267,8 @@ class TestCheck(QueueCase):
     def test_required_names_are_asked_of_what_waits_alone(self):
         """What has ended, or has begun, was judged by those of its day."""
         for name, text in (("done-q/a", "done: exit 0 after 1.0 s"), ("error-q/b", "error: exit 3 after 1.0 s"),
-                           ("fail-q/c", "fail: interrupted"), ("currently-executing/g", "running: 00000000-1 at 200"), ("archive/d", "done: exit 0 after 1.0 s")):
+                           ("fail-q/c", "fail: interrupted"), ("currently-executing/g", "running: 00000000-1 at 200"),
+                           ("archive/d", "done: exit 0 after 1.0 s")):
             self.write(name, stamped_uow(uow("true"), text))
         self.write("wait-q/e", uow("true"))
         self.write("priority-q/f", uow("true", TICKET=""))

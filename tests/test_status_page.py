@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 
 from .browser import CONTRAST, OVERFLOW, Browser
-from .helpers import README, QueueCase, cpu_of, fenced, heavy, need, need_root, peak_kb, read_text, stamped_uow, until, uow
+from .helpers import HOLD, README, QueueCase, cpu_of, fenced, heavy, need, need_root, peak_kb, read_text, stamped_uow, until, uow
 
 COUNT = "for i in $(seq 1000); do echo count $i; sleep 0.1; done"
 HOSTILE = [b"<script>window.hit=1<b>", b"two 100% words & 'quotes'", b"new\nline", b"caf\xc3\xa9-\xff\xfe", b"-rf", b"x" * 255, b"..%2e%2eetc", b"\x1b[31mred",
@@ -81,6 +81,34 @@ class TestPosting(PostCase):
         before, page = self.posted()["written"], self.page_of("long", "currently-executing")
         until(lambda: self.posted()["written"] > before, "posted again though nothing happens", 15)
         until(lambda: self.page_of("long", "currently-executing") != page, "so is its page", 15)
+
+    def test_what_lies_in_currently_executing_is_counted_each_once(self):
+        """A UOW that was claimed and runs, one whose STATUS no run wrote, one that has ended and cannot be moved on."""
+        def counts(number):
+            until(lambda: self.posted()["queues"]["currently_executing"] == number, lambda: "%d in %s" % (number, self.posted()), seconds=10)
+            asked = self.says().count("counts: ")
+            self.message("STATUS")
+            self.said("counts: ", count=asked + 1)
+            self.assertIn(" currently-executing %d, " % number, self.says().rpartition("counts: ")[2])
+
+        self.drop("claimed", stamped_uow(uow(HOLD)), "currently-executing")
+        self.drop("odd", stamped_uow(uow("true"), "waiting: for Bob"), "currently-executing")
+        self.drop("over", stamped_uow(uow("true"), "fail: interrupted"), "currently-executing")
+        self.started()
+        self.there("status", "status.json")
+        self.assertEqual(self.posted()["queues"]["currently_executing"], 2)       # in the very first
+        self.ended("over")
+        counts(2)
+        self.assertNotIn("next: ", self.says())          # it runs
+        os.rename(self.path("done-q"), self.path("away"))
+        self.write("go", "")
+        until(lambda: self.status("claimed").startswith("done: "), "it has ended")
+        counts(2)
+        os.rename(self.path("away"), self.path("done-q"))
+        self.assertEqual(self.ended("claimed"), "done-q")
+        counts(1)
+        os.rename(self.path("currently-executing", "odd"), self.path("archive", "odd"))
+        counts(0)
 
     def test_promtool_finds_nothing(self):
         need("promtool")
