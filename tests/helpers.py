@@ -237,6 +237,14 @@ class QueueCase(unittest.TestCase):
             file.write(text if isinstance(text, bytes) else os.fsencode(text))
         return self.path(name)
 
+    def in_locale(self, name, charmap="UTF-8"):
+        """Return an environment in a locale, which is made in the root, whatever the machine has."""
+        need("localedef")
+        locale = "%s.%s" % (name, charmap)
+        if subprocess.run(["localedef", "-i", name, "-f", charmap, self.path(locale)], capture_output=True).returncode > 1:
+            need("the source of the locale " + name)
+        return {**os.environ, "LOCPATH": self.root, "LC_ALL": locale}
+
     def read(self, *parts):
         with open(self.path(*parts), "rb") as file:
             return file.read().decode("utf-8", "surrogateescape")

@@ -1,7 +1,6 @@
 """The main job on real input: dropped, run, filed; order; what a job is given."""
 import os
 import re
-import subprocess
 import tarfile
 import time
 
@@ -76,12 +75,9 @@ class TestOutcomes(QueueCase):
 
     @heavy
     def test_signals_in_another_language(self):
-        need("localedef")
-        made = subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", self.path("de_DE.UTF-8")], capture_output=True)
-        if made.returncode > 1:
-            need("the source of the locale de_DE")
+        german = self.in_locale("de_DE")
         self.drop("child", uow("sh -c 'kill -SEGV $$'\nexit $?"))
-        self.run_until_empty(env={**os.environ, "LOCPATH": self.root, "LC_ALL": "de_DE.UTF-8"})
+        self.run_until_empty(env=german)
         self.assertRegex(self.status("child"), "^fail: killed by SIGSEGV ")
 
     def test_a_compiled_program_that_crashes(self):

@@ -155,13 +155,22 @@ class TestOutput(QueueCase):
 class TestTheTimeOfTheEnd(QueueCase):
     def test_where_date_is_killed_or_fails_it_is_of_the_shells_own_clock(self):
         """A KILL that ends the job may meet the keeper's `date`, too."""
-        os.mkdir(self.path("tools"))
+        self.check(os.environ)
+
+    @heavy
+    def test_where_date_fails_and_the_decimal_point_is_another_it_is_right_too(self):
+        for name in ("de_DE", "ps_AF"):                  # a comma; a letter of two bytes, of which bash gives one
+            with self.subTest(name):
+                self.check(self.in_locale(name))
+
+    def check(self, environment):
+        os.makedirs(self.path("tools"), exist_ok=True)
         for ends in ("kill -9 $$", "echo nonsense; exit 1"):
             with self.subTest(ends):
                 os.chmod(self.write("tools/date", "#!/bin/bash\necho >> %s/asked\n%s\n" % (self.root, ends)), 0o755)
                 self.drop("one", uow("echo out; exit 3"))
                 before = datetime.datetime.now(datetime.timezone.utc)
-                self.run_until_empty(env={**os.environ, "PATH": self.path("tools") + ":" + os.environ["PATH"], "TZ": "XYZ-9"})
+                self.run_until_empty(env={**environment, "PATH": self.path("tools") + ":" + os.environ["PATH"], "TZ": "XYZ-9"})
                 after = datetime.datetime.now(datetime.timezone.utc)
                 self.assertTrue(os.path.exists(self.path("asked")))
                 self.assertEqual((self.where("one"), self.log("one")), (["error-q"], b"out\n"))
