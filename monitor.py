@@ -667,6 +667,7 @@ CONFIG = {   # key: (default, reader, meaning)
 }
 DIRECTORIES = ["wait_q", "priority_q", "currently_executing", "done_q", "error_q", "fail_q", "trash", "archive"]
 WAITING, FINISHED = DIRECTORIES[:2], DIRECTORIES[3:6]
+PATHS = ["status_dir", "monitor_reads", "monitor_says"]
 
 
 def parse_config(text: str, path: str) -> SimpleNamespace:
@@ -692,7 +693,7 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
             raise Unusable(place + "%s :: %s; %s" % (key, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
     for key, (default, read, _) in CONFIG.items():
         values.setdefault(key, read(default))
-    keys = DIRECTORIES + ["status_dir", "monitor_reads", "monitor_says"]
+    keys = DIRECTORIES + PATHS
     for key in keys:
         values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
     keys.sort(key=lambda key: key not in where)      # a key that has a line is named, not one that has its default
@@ -3026,7 +3027,9 @@ def reload(m) -> None:
         say(m, m.conditions["config"], 3)
         return
     m.conditions.pop("config", None)
-    for key in DIRECTORIES:
+    # Where a directory changes later, no other path may take now the place that it has until then.
+    later = any(getattr(config, key) != getattr(m.config, key) for key in DIRECTORIES)
+    for key in DIRECTORIES + PATHS * later:
         old = getattr(m.config, key)
         if getattr(config, key) != old:
             say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)

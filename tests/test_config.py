@@ -6,7 +6,7 @@ import subprocess
 import sys
 import unittest
 
-from tests.helpers import CHECKOUT, HOLD, MONITOR, QueueCase, compiled, need, ran, read_text, until, uow
+from tests.helpers import CHECKOUT, HOLD, MONITOR, QueueCase, compiled, need, ran, read_text, stamped_uow, until, uow
 import monitor
 
 
@@ -365,6 +365,29 @@ class TestEveryKeyActs(QueueCase):
 
 
 class TestReload(QueueCase):
+    def test_with_a_directory_that_changes_later_no_other_path_takes_its_place_now(self):
+        """The pages would be written over the UOWs there, and what is said into them; others would be read as messages."""
+        texts = {self.path(*parts): stamped_uow(uow("true"), "done: exit 0 after 1.0 s") for parts in (("done-q", "index.html"), ("fail-q", "x"))}
+        for path, text in texts.items():
+            self.write(path, text)
+        self.write("trash/messages", "PAUSE\n")
+        paths = {"status_dir": self.path("status"), "monitor_says": self.path("monitor_says"), "monitor_reads": self.path("monitor_reads")}
+        self.configure("status_dir :: status\nsleep_seconds :: 1\n")
+        process = self.started()
+        self.configure("sleep_seconds :: 1\ndone_q :: done-2\nfail_q :: fail-2\ntrash :: trash-2\njob_command :: echo new\n"
+                       "status_dir :: done-q\nmonitor_says :: fail-q/x\nmonitor_reads :: trash/messages\n")
+        self.message("RELOAD")
+        self.said("RELOAD: configuration read")
+        for key, old in paths.items():
+            self.assertIn("RELOAD: %s changes at the next start; until then it is %s" % (key, old), self.says())
+        self.drop("job", uow("not run"))
+        self.assertEqual(self.ended("job"), "done-q")
+        self.assertEqual(self.log("job"), b"new\n")
+        self.cycles(2)
+        self.assertEqual(self.stop(process), 0)
+        self.assertNotIn("paused", self.says())
+        self.assertEqual({path: self.read(path) for path in texts}, texts)
+
     def test_a_good_one_acts_at_once_by_message_and_by_signal(self):
         process = self.started()
         for how in ("message", "signal"):
