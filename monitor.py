@@ -3566,10 +3566,12 @@ def who_locked_lives(fd: int) -> bool:
     return not takers or any(os.path.exists("/proc/" + pid) for pid in takers)
 
 
-def hold_standard_files() -> None:
-    """Open /dev/null where stdin, stdout or stderr is closed: no other file may get the number, which tools inherit."""
+def start_afresh() -> None:
+    """Mend what whoever started the Monitor has left to it: signals, and standard files that are closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)    # ignored, the exit code of a command would be lost
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     fd = 0
-    while fd < 3:
+    while fd < 3:                                    # no other file may get the number, which tools inherit
         fd = os.open(os.devnull, os.O_RDWR)
     os.close(fd)
 
@@ -3626,7 +3628,7 @@ def refuse(problem: str, code: int) -> int:
 
 def main(argv: List[str]) -> int:
     """Run the Monitor, or --check, and return the exit code."""
-    hold_standard_files()
+    start_afresh()
     flags = [word for word in argv if word.startswith("-")]
     paths = [word for word in argv if not word.startswith("-")]
     if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:

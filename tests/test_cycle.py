@@ -313,6 +313,15 @@ class TestWhatAJobIsGiven(QueueCase):
         self.run_until_empty()
         self.assertEqual(self.log("script"), b"inner   spaces\n\none\n")
 
+    # As `nohup` and `&` start a program, and some daemons: signals are ignored, or blocked.
+    DEAF = ("env", "--ignore-signal=HUP,INT,QUIT,PIPE,CHLD", "--block-signal=TERM,CHLD,IO")
+
+    def test_a_monitor_that_was_started_deaf_hears_a_drop_an_end_and_a_stop(self):
+        monitor = self.started(prefix=self.DEAF)
+        self.drop("job", uow("exit 3"))
+        self.assertEqual(self.ended("job"), "error-q")
+        self.assertEqual(self.stop(monitor), 0)
+
     def test_environment_directory_stdin_and_session(self):
         name = "it's a\nname $(x)"
         self.drop(name, uow('printf "%s|%s|%s|%s|%s" "$SJQ_NAME" "$SJQ_FILE" "$SJQ_RUN" "$UOW_TICKET_NUMBER" "$PWD" > got\n'
@@ -321,8 +330,7 @@ class TestWhatAJobIsGiven(QueueCase):
                             'trap -p > traps; grep -E "^Sig(Blk|Ign)" /proc/self/status > signals', **{"Ticket Number": "7"}))
         self.write("monitor_reads", "")
         env = dict(os.environ, SJQ_STALE="x", UOW_STALE="y", NOTIFY_SOCKET="/nowhere")
-        # Started as by `nohup` or with `&`, which ignore signals: the job must not.
-        self.run_until_empty(env=env, prefix=("sh", "-c", 'trap "" HUP INT QUIT TERM PIPE; exec "$@"', "sh"))
+        self.run_until_empty(env=env, prefix=self.DEAF)                                       # the job must not be
         self.assertEqual(self.where(name), ["done-q"], self.output())
         got = self.read("got").split("|")
         run = re.search(r"JOB START \S+ run (\S+)", self.read("done-q", name)).group(1)
