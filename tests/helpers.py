@@ -156,7 +156,9 @@ def peak_kb(pid):
 
 @functools.lru_cache(None)
 def compiled():
-    """Return monitor.py as this Python compiles it, which it otherwise does anew at every start."""
+    """Return monitor.py as this Python compiles it, which it otherwise does anew at every start; for the whole run once."""
+    if "SJQ_COMPILED" in os.environ:
+        return os.environ["SJQ_COMPILED"]
     place = tempfile.mkdtemp(prefix="sjq-compiled-")
     os.chmod(place, 0o755)                               # some tests start it as another user
     atexit.register(shutil.rmtree, place, ignore_errors=True)

@@ -73,6 +73,9 @@ def main(names):
     names = names or sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
     names.sort(key=lambda name: LONG.index(name) if name in LONG else len(LONG))
     passed, failed, known, skipped = 0, 0, 0, collections.Counter()
+    sys.path.insert(0, os.path.dirname(HERE))
+    from tests.helpers import compiled
+    os.environ["SJQ_COMPILED"] = compiled()
     cpus = os.cpu_count() or 1
     side_by_side = cpus + 2 if os.environ.get("SJQ_CI") else 4 * cpus      # each of the heavy ones keeps several busy
     with concurrent.futures.ThreadPoolExecutor(side_by_side) as workers:
