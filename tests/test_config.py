@@ -367,7 +367,8 @@ class TestEveryKeyActs(QueueCase):
 class TestReload(QueueCase):
     def test_with_a_directory_that_changes_later_no_other_path_takes_its_place_now(self):
         """The pages would be written over the UOWs there, and what is said into them; others would be read as messages."""
-        texts = {self.path(*parts): stamped_uow(uow("true"), "done: exit 0 after 1.0 s") for parts in (("done-q", "index.html"), ("fail-q", "x"))}
+        done = stamped_uow(uow("true"), "done: exit 0 after 1.0 s")
+        texts = {self.path("done-q", "index.html"): done, self.path("fail-q", "x"): done}
         for path, text in texts.items():
             self.write(path, text)
         self.write("trash/messages", "PAUSE\n")
