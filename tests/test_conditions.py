@@ -340,11 +340,14 @@ class TestWithdrawn(ConditionCase):
         self.message("PAUSE")
         self.ends("another process has the turn")
 
-    def gone(self, text, reload=False):
-        """See what is said of a file that cannot be taken end, when somebody takes it away before the next try."""
-        path = self.drop("one", text)
-        mend = self.immutable(path)
+    def gone(self, text, reload=False, opened=True):
+        """See what is said of a file that cannot be opened or taken end, when somebody takes it away before the next try."""
         monitor = self.started()
+        staged, path = self.drop("one", text, ".staging"), self.path("wait-q", "one")
+        monitor.send_signal(signal.SIGSTOP)
+        os.rename(staged, path)
+        mend = self.immutable(path) if opened else self.refused(monitor, "openat", path)
+        monitor.send_signal(signal.SIGCONT)
         self.said("one in wait-q: ")
         monitor.send_signal(signal.SIGSTOP)
         mend()
@@ -359,6 +362,12 @@ class TestWithdrawn(ConditionCase):
 
     def test_what_could_not_be_claimed_is_gone(self):
         self.gone(stamped_uow(RUNS))
+
+    def test_what_could_not_be_opened_is_gone(self):
+        self.gone(RUNS, opened=False)
+
+    def test_what_could_not_be_opened_is_gone_and_the_configuration_is_read_anew(self):
+        self.gone(RUNS, reload=True, opened=False)
 
     def test_what_could_not_be_taken_is_gone_and_the_configuration_is_read_anew(self):
         self.gone(RUNS, reload=True)

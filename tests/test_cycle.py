@@ -279,7 +279,8 @@ class TestUntilEmpty(QueueCase):
         time.sleep(0.01)
 """ + survey_ended)
         self.write("two", uow("true"))
-        self.drop("one", uow("sleep 0.1; touch between; echo HELP >> monitor_reads\nuntil [ -e listed ]; do sleep 0.02; done\nmv two wait-q/two"))
+        self.drop("one", uow("sleep 0.1; touch between; echo HELP >> monitor_reads\n"
+                             "until [ -e listed ]; do sleep 0.02; done\nmv two wait-q/two"))
         monitor = self.start("--until-empty", program=program)
         self.there("listed")
         until(lambda: "==== JOB END" in self.read("currently-executing", "one"), self.output)

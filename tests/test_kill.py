@@ -159,7 +159,8 @@ class TestKillJobAfterTheEnd(KillCase):
     def test_its_log_is_searched_for_a_pattern(self):
         """The grep that looks for it is made to wait."""
         os.mkdir(self.path("tools"))
-        self.write("tools/grep", '#!/bin/sh\ncase "$*" in\n*FAILED*) touch {0}/searching; until [ -e {0}/searched ]; do sleep 0.02; done\nesac\n'
+        self.write("tools/grep", '#!/bin/sh\ncase "$*" in\n*FAILED*) touch {0}/searching\n'
+                   'until [ -e {0}/searched ]; do sleep 0.02; done\nesac\n'
                    'exec {1} "$@"\n'.format(self.root, shutil.which("grep")))
         os.chmod(self.path("tools/grep"), 0o755)
         self.configure("error_pattern :: FAILED\n")
