@@ -158,7 +158,11 @@ NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREA
                 "SYSTEMD_EXEC_PID")
 
 # Patterns are looked for in this run's own output only: $2 bytes of file $3, from byte $1 on. Exit 1: neither is found.
-SEARCH = """look() { [ -n "$4" ] || return 1; tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"; }
+SEARCH = """look() {
+    [ -n "$4" ] || return 1
+    tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"
+    case "${PIPESTATUS[*]}" in *" 0") return 0 ;; "0 0 1" | "141 0 1") return 1 ;; *) return 2 ;; esac
+}
 look "$1" "$2" "$3" "$4" && exit 10 || fail=$?; look "$1" "$2" "$3" "$5" && exit 11; exit $(($? > fail ? $? : fail))"""
 
 # What the next try may bring; anything else that keeps a job from being started keeps it for ever.
@@ -549,19 +553,21 @@ def begun(running: Optional[Running], grown: bool, last: str, start_at: int, log
         return running._replace(at=start_at)
     if running:                                      # in doubt it has begun: only a person starts it again
         return running._replace(at=log_at) if grown or last == running.run else None
-    return Running(last, log_at, "") if last and start_at < 0 else None      # with its START it is an earlier run
+    # With its START it is an earlier run. Without, STATUS is gone as well, or it is what a job showed of another UOW:
+    # nobody knows, and no END counts for a run of this name.
+    return Running("unknown", log_at, "") if last and start_at < 0 else None
 
 
-def goes_on(tee: bool, remains: bool, over_for: float, grace: float) -> str:
+def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float) -> str:
     """Return what of a run goes on whose command has ended: the "job", "output" on its way to the log, or "".
 
     tee: whether it lives. remains: whether processes of a job live that was killed, or whose keeper was:
     they count as the job. over_for: seconds since the command ended. Output that somebody still holds is
-    waited for `grace` seconds.
+    waited for `grace` seconds; where nobody does (held), tee is merely slow, and ends by itself.
     """
     if remains:
         return "job"
-    return "output" if tee and over_for < grace else ""
+    return "output" if tee and (not held or over_for < grace) else ""
 
 
 def state_word(*, stopping: bool, running: bool, paused: bool, waits: bool) -> str:
@@ -713,7 +719,9 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
 def load_config(path: str, optional: bool = False) -> SimpleNamespace:
     """Read a configuration file; Unusable when it cannot be read or is wrong, or is missing and not optional."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Unusable("%s: no regular file; expected a configuration" % shown(path))
             data = file.read(READS_BYTES + 1)
         if len(data) > READS_BYTES:
             raise Unusable("%s: more than %d bytes; expected a configuration" % (shown(path), READS_BYTES))
@@ -870,7 +878,7 @@ def again(m, seconds: float = RETRY_SECONDS) -> float:
 
 
 def is_usable(m, path: str) -> bool:
-    """Tell whether a directory of ours is there, no link, on the root's file system, and ours to change; say it once."""
+    """Tell whether a directory of ours is there, no link, on the root's file system, and ours to change; said once."""
     what = "is no longer a directory on this file system: it rests until it is one again"
     try:
         found = os.lstat(path)
@@ -883,7 +891,10 @@ def is_usable(m, path: str) -> bool:
         pass
     except OSError as problem:
         what = "cannot be reached (%s): it rests until it can" % reason_of(problem)
-    begins(m, "directory " + path, "%s %s" % (shown(path), what))
+    what = "%s %s" % (shown(path), what)
+    if m.conditions.get("directory " + path, what) != what:
+        ends(m, "directory " + path)                 # it is something else now
+    begins(m, "directory " + path, what)
     return False
 
 
@@ -1311,9 +1322,12 @@ def set_back(m) -> int:
 
 def one_readme(m, path: str, names: List[str]) -> None:
     """Keep the newest README of a directory; the others go to trash, as soon as that is there."""
-    if len(names) > 1 and path not in (m.config.trash, m.config.archive):
-        for name in sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))[:-1]:
-            trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
+    if not names or path in (m.config.trash, m.config.archive) or not is_usable(m, path):
+        return
+    *older, newest = sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
+    ends(m, "trash " + os.path.join(path, newest))   # it may have been an older one
+    for name in older:
+        trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
 
 
 def look_at_fresh(m, queue: Waiting, now: float) -> None:
@@ -1408,8 +1422,8 @@ def survey_hand(m) -> None:
             pass
         except OSError as problem:
             m.others += 1
-            begins(m, "hand " + os.path.join(place, name), "%s in currently-executing: %s; it is left there and tried again"
-                   % (shown(name), reason_of(problem)))
+            begins(m, "hand " + os.path.join(place, name), "%s in currently-executing: %s; it is left there and tried "
+                   "again" % (shown(name), reason_of(problem)))
             if not isinstance(problem, PermissionError):
                 m.unclear = True                     # it may be under way: nothing is started beside it
                 again(m)
@@ -1419,9 +1433,11 @@ def look_at_hand(m, path: str, name: str) -> None:
     """Find the row of one UOW in currently-executing; OSError when that cannot be told now."""
     try:
         with closing(open_regular(path, os.O_RDWR)) as fd:
-            uow = read_uow(fd)                       # `start` asks for required_names, of what has not begun
+            uow = read_uow(fd)
             running = trace_of_run(fd, uow)
             found = row(uow.status, bool(running))
+            if found == "next":
+                read_uow(fd, m.config.required_names)        # what has begun may have begun without them
             if found == "adopt" and not m.job:
                 m.job = adopt(m, path, fd, uow, running)
             elif found == "adopt":
@@ -1461,6 +1477,7 @@ def has_lock(m, path: str) -> bool:
     DOOR.lock = [fresh]
     ends(m, "lock")
     say(m, "%s is another directory than before: locked anew" % shown(path), 4)
+    mark_pause(m)                                    # it may be without the mark, or have brought an old one
     return True
 
 
@@ -1610,6 +1627,8 @@ def survey_conditions(m) -> None:
             ends(m, key)
         elif kind == "pause":
             mark_pause(m)
+        elif kind == "clock":
+            set_back(m)
         elif kind == "launch" and not m.hand and not m.unclear:
             ends(m, key)                             # it was started, or taken away
 
@@ -1628,8 +1647,8 @@ def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
             found[pid] = Process(pid, "", name)
         elif mark_of(run) in environment:
             # A keeper leads its session; a fork of it that is not yet `bash` or `date` still has its environment.
-            role = next((line.split(b"=")[1].decode() for line in environment
-                         if line.startswith(KEEPER_MARK + b"=") and session == pid), "")
+            role = next((role for role in ("shell", "tee") if session == pid
+                         and KEEPER_MARK + b"=" + role.encode() in environment), "")
             found[pid] = Process(pid, role, name)
             if role == "shell":
                 sessions.add(session)                # its session lives as long as it, so the number is not used again
@@ -1704,7 +1723,8 @@ def hold(job: Job) -> List[Process]:
 
 def watch(job: Job, pids) -> None:
     """Hold a pidfd of each process, so that the sleep ends when it does."""
-    for pid in list(set(pids) - set(job.watched))[:WATCHED - len(job.watched)]:
+    room = min(WATCHED, os.sysconf("SC_OPEN_MAX") // 2) - len(job.watched)       # a look at /proc takes some files, too
+    for pid in list(set(pids) - set(job.watched))[:max(0, room)]:
         try:
             job.watched[pid] = os.pidfd_open(pid)
         except OSError:
@@ -1728,6 +1748,17 @@ def send(job: Job, number: int, roles=("",)) -> List[Process]:
         except OSError:
             pass                                     # it has ended by itself
     return there
+
+
+def is_held(job: Job) -> bool:
+    """Tell whether anybody can still write into the pipe to tee: where nobody can, tee ends by itself."""
+    try:
+        with closing(os.open("/proc/%d/fd/0" % job.keepers["tee"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
+            poll = select.poll()
+            poll.register(fd, 0)
+            return not poll.poll(0)                  # POLLHUP
+    except OSError:
+        return False                                 # it has ended meanwhile
 
 
 def holders_of_output(job: Job) -> List[str]:
@@ -1811,7 +1842,7 @@ def look_at_job(m, job: Job) -> None:
 def has_ended(job: Job) -> bool:
     """Tell whether a run is over though it is not filed yet: how it ended is settled."""
     return bool(job.search or job.hit is not None
-                or not is_alive(job, "shell") and end_on_disk(job) and not hold(job))
+                or not is_alive(job, "shell") and not is_alive(job, "tee") and end_on_disk(job))
 
 
 def under_way(m, job: Job, now: float) -> str:
@@ -1827,14 +1858,18 @@ def under_way(m, job: Job, now: float) -> str:
     over_for = now - job.over_at if job.over_at is not None else 0
     clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
-    what = goes_on(tee, remains, over_for, grace)
+    held = tee and (bool(job.reason) or is_held(job))
+    what = goes_on(tee, remains, held, over_for, grace)
     if tee and not remains and what != "output":
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
     if what == "output":
         wake_at(m, now + 0.2)
-        if over_for >= min(1, grace / 2) and "output" not in job.told:       # to find the holders takes a while
+    if what == "output" and held and over_for >= min(1, grace / 2):
+        if "output" not in job.told:                 # to find the holders takes a while
             flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
                  % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
+    elif what == "output" and over_for >= 1:
+        flag(m, job, "tee", ": the command has ended, and tee still writes its output")
     return what
 
 
@@ -1872,6 +1907,9 @@ def search_patterns(m, job: Job, found) -> bool:
     if job.search:
         code = job.search.poll()
         if code is None:
+            if boot_seconds() - job.search.began > HOOK_SECONDS:
+                flag(m, job, "search", ": its output is still searched for the patterns; KILL JOB ends the search")
+            wake_at(m, job.search.began + HOOK_SECONDS + 1)
             return False
         job.search, job.hit = None, {10: "fail", 11: "error"}.get(code, "")
         if code not in (1, 10, 11):
@@ -1936,6 +1974,8 @@ def keep_inode(m, job: Job) -> None:
         if there is not None:
             flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
             trash(m, job.path, "not the file that was run")
+            if os.path.lexists(job.path):            # nothing is written or moved over it
+                raise OSError(errno.EEXIST, "another file has its name")
         where = os.readlink("/proc/self/fd/%d" % job.fd)
         if ours.st_nlink and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
             flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
@@ -1995,7 +2035,8 @@ def after_commands(m) -> None:
         if code is None:
             return
         if code:
-            say(m, "after_command for %s: %s" % (shown(m.after[0][0]), ended_how(code, boot_seconds() - m.hook.began)), 4)
+            how = ended_how(code, boot_seconds() - m.hook.began)
+            say(m, "after_command for %s: %s" % (shown(m.after[0][0]), how), 4)
         m.hook = None
         del m.after[0]
     while m.after and not m.hook:
@@ -2119,13 +2160,14 @@ def take_aside(m, queue: Waiting) -> None:
     mv_all(m, queue.path, names, place)
     for name in names:
         path = os.path.join(queue.path, name)
-        if os.path.lexists(path) and not os.path.lexists(os.path.join(place, name)):
-            try:
+        try:
+            if os.path.lexists(path):
+                if os.path.lexists(os.path.join(place, name)):
+                    raise OSError(errno.EEXIST, "another of this name is aside")
                 mv(m, path, place)
-            except OSError as problem:
-                look_later(m, queue, name, problem)
-        else:
             ends(m, "take " + path)
+        except OSError as problem:
+            look_later(m, queue, name, problem)
     queue.took(names)
 
 
@@ -2449,7 +2491,7 @@ class Entry(NamedTuple):        # a UOW that the pages name
     ended: float = 0
     status: str = ""
     command: str = ""
-    seconds: Optional[float] = None     # how long it ran, where STATUS says so
+    seconds: Optional[float] = None     # how long it ran, where STATUS says so, or has run
     timeout: float = 0
     run: str = ""
 
@@ -2597,7 +2639,7 @@ def running_job(s: Snapshot) -> str:
     if job is None:
         last = f" The last one ended {time_html(s.last_finish, s.written)} UTC." if s.last_finish else ""
         return f'<p class="soft">No job is running.{last}</p>'
-    elapsed = max(s.written - job.started, 0)
+    elapsed = job.seconds
     runs = sorted(e.seconds for e in s.recent
                   if e.queue == "done_q" and e.seconds is not None and e.command == job.command != "")
     known = f"the median of {len(runs)} runs" if runs[1:] else "the last run"
@@ -2722,7 +2764,7 @@ def status_json(s: Snapshot) -> str:
         "written": iso(s.written), "state": s.state, "reason": s.reason, "since": iso(s.since), "paused": s.paused,
         "running": job and {
             "name": text(job.name), "since": iso(job.started), "run": job.run, "command": text(job.command),
-            "elapsed_seconds": round(max(s.written - job.started, 0), 3), "timeout_seconds": job.timeout},
+            "elapsed_seconds": round(job.seconds, 3), "timeout_seconds": job.timeout},
         "queues": s.queues, "oldest_wait_seconds": round(s.oldest_wait_seconds, 3),
         "waiting": [{"name": text(e.name), "queue": e.queue, "enqueued": iso(e.enqueued)} for e in s.waiting],
         "finished": [{"name": text(e.name), "queue": e.queue, "ended": iso(e.ended), "status": e.status,
@@ -2743,7 +2785,7 @@ def metrics_prom(s: Snapshot) -> str:
              {'{outcome="%s"}' % key[:-2]: n for key, n in s.totals.items()}),
             ("waiting", "Jobs in both waiting queues.", waits),
             ("running", "1 while a job runs.", bool(job)),
-            ("running_elapsed_seconds", "How long it has run, or 0.", max(s.written - job.started, 0) if job else 0),
+            ("running_elapsed_seconds", "How long it has run, or 0.", job.seconds if job else 0),
             ("running_timeout_seconds", "The running job's limit, 0 without one.", job.timeout if job else 0),
             ("oldest_waiting_seconds", "How long the oldest waiting job has waited, or 0.", s.oldest_wait_seconds),
             ("last_finish_timestamp_seconds", "When a job last finished, as Unix time, or 0.", s.last_finish)):
@@ -2785,6 +2827,8 @@ def post_pages(m, s: Snapshot, place: str) -> None:
     uow = os.path.join(place, "uow")
     for directory in (place, uow):
         os.makedirs(directory, 0o755, exist_ok=True)
+    if os.path.islink(uow):
+        raise OSError(errno.ENOTDIR, "%s is a symbolic link; expected a directory" % shown(uow))
     there, before, m.pages = os.listdir(uow), m.pages, {}
     for entry in s.waiting + s.recent + [s.running] * bool(s.running):
         path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
@@ -2817,7 +2861,8 @@ def take_snapshot(m) -> Snapshot:
         found = os.fstat(job.fd)
         command = job.uow.names.get("UOW_COMMAND", "") if found.st_mode & stat.S_IROTH else ""
         running = Entry("currently_executing", job.name, "%d.html" % found.st_ino, (job.uow.enqueued or 0) / 1e6,
-                        job.since / 1e6, command=command, timeout=job.limit, run=job.run)
+                        job.since / 1e6, command=command, seconds=max(0, boot_seconds() - job.began), timeout=job.limit,
+                        run=job.run)
     newest = heapq.nlargest(RECENT_SHOWN, ((*item, key) for key in FINISHED for item in m.ended[key].newest))
     m.finished = {item: m.finished.get(item) or finished_entry(m, *item) for item in newest}
     ready = [(queue, *item) for queue in m.waiting for item in queue.ready[:WAITING_SHOWN]]
@@ -2905,7 +2950,8 @@ def state_now(m) -> Tuple[str, str]:
         why = "until RESUME"
     elif word == "waiting":
         held = [text for key, text in m.conditions.items()
-                if key.split()[0] in ("launch", "lock", "turn", "ready")]
+                if key.split()[0] in ("launch", "lock", "listing", "turn", "ready")
+                or key == "directory " + m.config.currently_executing]
         held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready)
         if held:
             why = held[0].replace("waiting: ", "because ")
@@ -2980,13 +3026,11 @@ def mark_pause(m) -> None:
     """Have the disk say whether the Monitor is paused, for the next start; tried again until it does."""
     mark = pause_mark(m.config)
     try:
-        if m.paused == os.path.lexists(mark):
-            pass
-        elif not is_usable(m, m.config.currently_executing) or not has_lock(m, m.config.currently_executing):
+        if not is_usable(m, m.config.currently_executing) or not has_lock(m, m.config.currently_executing):
             raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
-        elif m.paused:
+        if m.paused:
             os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-        else:
+        elif os.path.lexists(mark):
             os.unlink(mark)
         sync(m, m.config.currently_executing)
         ends(m, "pause")
@@ -3012,6 +3056,9 @@ def kill_job(m) -> None:
         say(m, "KILL JOB: no job is running", 5)
     elif m.job.reason:
         say(m, "KILL JOB: %s is being ended already (%s)" % (shown(m.job.name), m.job.reason), 5)
+    elif m.job.search:
+        say(m, "KILL JOB: %s has ended already; the search in its output is ended" % shown(m.job.name), 5)
+        os.killpg(m.job.search.pid, signal.SIGTERM)
     elif has_ended(m.job):
         say(m, "KILL JOB: %s has ended already" % shown(m.job.name), 5)
     else:
@@ -3035,7 +3082,7 @@ def reload(m) -> None:
             say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
             setattr(config, key, old)
     if m.ready and config.ready_command != m.config.ready_command:
-        os.kill(m.ready.pid, signal.SIGTERM)         # `timeout` hands it on; the answer to another question counts no more
+        os.kill(m.ready.pid, signal.SIGTERM)         # `timeout` hands it on; its answer counts no more
         m.left.append(m.ready.pid)
         if m.ready.pidfd >= 0:
             os.close(m.ready.pidfd)
@@ -3111,17 +3158,23 @@ def read_messages(m) -> None:
                 finished = finish_taken(m, taken, reads)
             elif acted and not still:
                 m.reads_state = None                 # somebody has it open: the fresh file can wait
-                again(m, 0.1)
+                again(m, held_for(reads))
         if not os.path.lexists(reads):
             fresh_messages(m, reads)
             wake_at(m, 0)
         if not finished:
-            again(m, 0.1)
+            again(m, held_for(taken))
         ends(m, "messages")
     except (BadUow, OSError) as problem:
         m.reads_state = None
         begins(m, "messages", "%s cannot be read or renewed: %s; tried again" % (shown(reads), reason_of(problem)))
         again(m)
+
+
+def held_for(path: str) -> float:
+    """Return in how many seconds to look again whether a file's writer has closed it: the longer silent, the more."""
+    state = state_of(path)
+    return max(0.1, (time.time() - state[0] / 1e9) / 10 if state else 0)
 
 
 def usable_messages(m, reads: str) -> bool:
@@ -3138,6 +3191,7 @@ def usable_messages(m, reads: str) -> bool:
     regular = regular and found.st_nlink == 1
     if regular and found.st_size <= READS_BYTES:
         m.reads_like = found                         # the fresh one has its owner, group and mode
+        ends(m, "trash " + reads)
         return True
     trash(m, reads, "more than %d bytes; expected a few messages" % READS_BYTES if regular else
           "not a regular file of its own; expected the message file")
@@ -3181,7 +3235,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
 
 
 def finish_taken(m, taken: str, reads: str) -> bool:
-    """Act on what still came into the renamed message file, if there is one, and remove it; False while a writer has it."""
+    """Act on what still came into the renamed message file, if any, and remove it; False while a writer has it."""
     if not usable_messages(m, taken):
         return not os.path.lexists(taken)
     _, still, partial = act_on_lines(m, taken)
@@ -3241,7 +3295,7 @@ def work(m) -> int:
     post(m)
     say(m, "stopped", 5)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
-        signal.signal(number, signal.SIG_IGN)        # Python gives them their defaults back at its end: a change would kill
+        signal.signal(number, signal.SIG_IGN)        # Python gives them their defaults back: a change would kill
     return 0
 
 

@@ -107,7 +107,7 @@ class TestInHand(ConditionCase):
 
     def test_a_directory_that_another_monitor_has_gets_neither_a_stamp_nor_a_pause(self):
         monitor = self.started()
-        self.there("monitor_reads")
+        self.asleep(monitor)
         monitor.send_signal(signal.SIGSTOP)              # it meets all of it in one cycle
         mend = self.theirs()
         self.drop("one", RUNS)

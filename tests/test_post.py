@@ -18,7 +18,7 @@ NAMES = ["<script>alert(1)</script>", "two words & 'quotes'", "new\nline", "caf\
 
 def snapshot(state="running", **other):
     """Return a Snapshot of a queue that has seen everything."""
-    job = m.Entry("currently_executing", "deploy", "1310999.html", NOW - 900, NOW - 252.4, command="make deploy", timeout=1800.0, run="5f3a1c22-41")
+    job = m.Entry("currently_executing", "deploy", "1310999.html", NOW - 900, NOW - 252.4, command="make deploy", seconds=252.4, timeout=1800.0, run="5f3a1c22-41")
     recent = [m.Entry(["done_q", "error_q", "fail_q"][i % 3 if i % 5 == 0 else 0], name, "%d.html" % (100 + i), NOW - 900, NOW - 60 * i - 10, NOW - 60 * i,
                       "done: exit 0 after 10.0 s", "make deploy", 10.0 + i) for i, name in enumerate(NAMES)]
     waiting = [m.Entry("priority_q", "hotfix", "900.html", NOW - 42), m.Entry("wait_q", "<b>bold</b>", "901.html", NOW - 7500)]

@@ -423,7 +423,7 @@ class TestDecisions(Table):
             (True, "5f3a-1", -1, ("5f3a-1", 90, killed)),                                          # or took it away: END tells
             (True, "", -1, None), (True, "5f3a-0", -1, None),                                      # it has not begun
             (True, "", -1, ("5f3a-1", 90, killed), True),                                          # nobody knows: in doubt it has
-            (False, "5f3a-1", -1, ("5f3a-1", 90, "")),                                             # STATUS is gone, too
+            (False, "5f3a-1", -1, ("unknown", 90, "")),                                            # STATUS is gone, too, or it is another's
             (False, "5f3a-1", 200, None), (False, "", -1, None),                                   # an earlier run; none at all
         ], check)
 
@@ -438,12 +438,14 @@ class TestDecisions(Table):
         ], lambda now, seen_for, changed, quiet, left: self.assertAlmostEqual(monitor.settles_in(now, seen_for, changed, quiet), left))
 
     def test_goes_on(self):
-        # tee lives, something of a killed job is left, seconds since the command ended, grace -> what goes on
+        # tee lives, something of a killed job is left, somebody holds the output, seconds since the command ended, grace
+        # -> what goes on
         self.rows([
-            (True, True, 0, 10, "job"), (False, True, 99, 10, "job"),                  # killed, and not all gone
-            (True, False, 0, 10, "output"), (True, False, 9.9, 10, "output"),
-            (True, False, 10, 10, ""), (True, False, 0, 0, ""),                        # held for too long
-            (False, False, 0, 10, ""),
+            (True, True, True, 0, 10, "job"), (False, True, False, 99, 10, "job"),     # killed, and not all gone
+            (True, False, True, 0, 10, "output"), (True, False, True, 9.9, 10, "output"),
+            (True, False, True, 10, 10, ""), (True, False, True, 0, 0, ""),            # held for too long
+            (True, False, False, 0, 0, "output"), (True, False, False, 99, 10, "output"),       # tee is slow
+            (False, False, False, 0, 10, ""),
         ], lambda *known: self.assertEqual(monitor.goes_on(*known[:-1]), known[-1]))
 
     def test_state_word(self):
