@@ -216,6 +216,7 @@ class TestEveryKeyActs(QueueCase):
         self.assertIn("without in wait-q goes to trash: line 2: the header ends without Ticket; expected `Ticket :: ...`", self.says())
 
     def test_key_job_process(self):
+        need("pgrep")
         self.configure("job_process :: sjq-other-one\nsleep_seconds :: 0.2\n")
         os.symlink("/bin/sleep", self.path("sjq-other-one"))
         other = subprocess.Popen([self.path("sjq-other-one"), "60"])
@@ -244,6 +245,7 @@ class TestEveryKeyActs(QueueCase):
         self.assertEqual(self.says().count("over: waiting: ready_command refuses (exit 1)"), 1, self.says())
 
     def test_a_ready_command_that_has_passed_refuses_no_longer_though_job_process_does_and_is_asked_again(self):
+        need("pgrep")
         self.configure("job_process :: sjq-other-one\nready_command :: test -e ready && touch passing && sleep 0.3\nsleep_seconds :: 0.2\n")
         os.symlink("/bin/sleep", self.path("sjq-other-one"))
         self.drop("held", uow("true"))

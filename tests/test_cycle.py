@@ -327,7 +327,7 @@ class TestWhatAJobIsGiven(QueueCase):
         name = "it's a\nname $(x)"
         self.drop(name, uow('printf "%s|%s|%s|%s|%s" "$SJQ_NAME" "$SJQ_FILE" "$SJQ_RUN" "$UOW_TICKET_NUMBER" "$PWD" > got\n'
                             'readlink /proc/self/fd/0 > stdin\nread -r line || echo end > ended\n'
-                            'ps -o sid= -p $$ > sid; tty > tty; env | grep -c "^SJQ_KEEPER=" > keeper; ls /proc/self/fd > fds; '
+                            'cut -d " " -f 6 /proc/$$/stat > sid; tty > tty; env | grep -c "^SJQ_KEEPER=" > keeper; ls /proc/self/fd > fds; '
                             'trap -p > traps; grep -E "^Sig(Blk|Ign)" /proc/self/status > signals', **{"Ticket Number": "7"}))
         self.write("monitor_reads", "")
         env = dict(os.environ, SJQ_STALE="x", UOW_STALE="y", NOTIFY_SOCKET="/nowhere")

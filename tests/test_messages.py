@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 
-from tests.helpers import CHECKOUT, HOLD, QueueCase, processes_with, until, uow
+from tests.helpers import CHECKOUT, HOLD, QueueCase, need, processes_with, until, uow
 import monitor
 
 
@@ -52,6 +52,7 @@ class TestEveryMessage(MessageCase):
             self.assertIn(line, said)
 
     def test_status(self):
+        need("ps")
         self.started()
         self.assertIn("state: idle", self.answer("STATUS"))
         self.drop("it's running", uow("sleep 600 & sleep 601"))

@@ -335,6 +335,7 @@ class TestBesideTheJob(QueueCase):
         return self.changed("HOOK_SECONDS = 60 ", "HOOK_SECONDS = %s " % seconds)
 
     def test_job_process_matches_the_whole_name_only(self):
+        need("pgrep")
         self.configure("job_process :: sjq-whole\n")
         os.symlink("/bin/sleep", self.path("sjq-whole-not"))
         other = subprocess.Popen([self.path("sjq-whole-not"), "60"])
@@ -462,6 +463,7 @@ class TestBesideTheJob(QueueCase):
 
     def test_what_cannot_be_started_now_is_tried_again_and_not_lost(self):
         """No bash in PATH: STATUS says so; the Monitor goes on."""
+        need("pgrep", "ps")
         self.drop("x", uow("true"))
         tools = self.path("tools")
         os.mkdir(tools)
