@@ -239,12 +239,27 @@ class TestPauseThatTheDiskDoesNotKnow(ConditionCase):
         self.lasts(self.unknown(), mend)
         self.assertEqual(self.ended("one"), "fail-q")
         self.assertEqual(self.says().count("paused: no more jobs"), 1, self.says())
+        self.still_paused(monitor)
+
+    def still_paused(self, monitor):
+        """See that the next start knows of the pause."""
         self.stop(monitor)
         self.drop("two", RUNS)
         self.started()
         self.assertRegex(self.output().splitlines()[-1], " started: .*, paused$")
         self.stamped("two")
         self.assertEqual(self.ledger(), [])
+
+    def test_pause_before_currently_executing_is_another_directory(self):
+        """As it was restored, say, without the mark of the pause."""
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused: no more jobs")
+        os.rename(self.path("currently-executing"), self.path(".away"))
+        os.mkdir(self.path("currently-executing"), 0o755)
+        self.said("currently-executing is another directory than before: locked anew")
+        self.there("currently-executing/.paused", seconds=4)
+        self.still_paused(monitor)
 
     def test_resume(self):
         monitor = self.started()
@@ -262,6 +277,20 @@ class TestPauseThatTheDiskDoesNotKnow(ConditionCase):
         self.drop("two", RUNS)
         self.started()
         self.ran_once("two")
+
+    def test_resume_while_currently_executing_is_away(self):
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused: no more jobs")
+        self.there("currently-executing/.paused")
+        os.rename(self.path("currently-executing"), self.path(".away"))
+        self.message("RESUME")
+        self.said("resumed")
+        self.lasts(self.unknown(), lambda: os.rename(self.path(".away"), self.path("currently-executing")))
+        self.stop(monitor)
+        self.drop("one", RUNS)
+        self.started()
+        self.ran_once("one")
 
     def test_shutdown_behind_a_pause_while_currently_executing_is_away(self):
         monitor = self.started()
@@ -394,13 +423,17 @@ class TestWithdrawn(ConditionCase):
 
 
 class TestTrashIsBack(ConditionCase):
-    def readme(self, queue):
+    def readmes(self, queue, mend):
+        """Put two READMEs into a queue while trash is away; mend() ends what is said of the older one."""
         self.started()
         os.rename(self.path("trash"), self.path(".away"))
         os.utime(self.write(queue + "/README", "old\n"), (1, 1))
         self.write(queue + "/README.md", "new\n")
         self.lasts("%s is no UOW (an older README of %s; one per directory is kept), but cannot be moved to trash: "
-                   % (self.path(queue, "README"), queue), lambda: os.rename(self.path(".away"), self.path("trash")))
+                   % (self.path(queue, "README"), queue), mend)
+
+    def readme(self, queue):
+        self.readmes(queue, lambda: os.rename(self.path(".away"), self.path("trash")))
         self.assertEqual((self.where("README"), self.where("README.md")), (["trash"], [queue]))
 
     def test_an_older_readme_of_wait_q_goes_there(self):
@@ -409,8 +442,15 @@ class TestTrashIsBack(ConditionCase):
     def test_an_older_readme_of_done_q_goes_there(self):
         self.readme("done-q")
 
-    def test_a_directory_in_place_of_the_message_file_goes_there(self):
-        """Until it does, no message is read."""
+    def test_an_older_readme_stays_where_the_newer_one_was_removed_meanwhile(self):
+        self.readmes("wait-q", lambda: os.unlink(self.path("wait-q/README.md")))
+        os.rename(self.path(".away"), self.path("trash"))
+        self.said("over: %s is no longer a directory" % self.path("trash"))
+        self.cycles(2)
+        self.assertEqual(self.where("README"), ["wait-q"])
+
+    def directory_for_messages(self):
+        """Put a directory in place of the message file while trash is away, and return what is said of it."""
         monitor = self.started()
         self.there("monitor_reads")
         os.rename(self.path("trash"), self.path(".away"))
@@ -418,8 +458,21 @@ class TestTrashIsBack(ConditionCase):
         os.unlink(self.path("monitor_reads"))
         os.mkdir(self.path("monitor_reads"))
         monitor.send_signal(signal.SIGCONT)
-        self.said("%s is no UOW (not a regular file of its own; expected the message file), but cannot be moved to trash: "
-                  % self.path("monitor_reads"))
+        text = ("%s is no UOW (not a regular file of its own; expected the message file), but cannot be moved to trash: "
+                % self.path("monitor_reads"))
+        self.said(text)
         time.sleep(0.3)                                  # some looks more
+        return text
+
+    def test_a_directory_in_place_of_the_message_file_goes_there(self):
+        """Until it does, no message is read."""
+        self.directory_for_messages()
         os.rename(self.path(".away"), self.path("trash"))
         until(lambda: os.path.isfile(self.path("monitor_reads")), self.output, 4)
+
+    def test_a_directory_in_place_of_the_message_file_is_removed_by_hand(self):
+        text = self.directory_for_messages()
+        os.rmdir(self.path("monitor_reads"))
+        self.said("over: " + text, seconds=4)
+        self.assertEqual(self.says().count(text), 2, self.says())
+        self.cycles(1)
