@@ -125,6 +125,19 @@ class TestADirectoryDisappears(QueueCase):
             os.rename(self.path(".away"), self.path("done-q"))
         self.check_rests_and_comes_back("done-q", link, real)
 
+    def test_done_q_becomes_a_link_to_a_directory_with_two_readmes(self):
+        """They are not this queue's: neither is an older one to be put into trash."""
+        os.mkdir(self.path(".elsewhere"))
+        os.utime(self.write(".elsewhere/README", "theirs\n"), (1, 1))
+        self.write(".elsewhere/README.md", "theirs, too\n")
+        os.rename(self.path("done-q"), self.path(".away"))
+        os.symlink(self.path(".elsewhere"), self.path("done-q"))
+        self.cycles(1)
+        self.said("%s is no longer a directory" % self.path("done-q"))
+        self.cycles(2)
+        self.assertEqual(sorted(os.listdir(self.path(".elsewhere"))), ["README", "README.md"])
+        self.assertEqual(os.listdir(self.path("trash")), [])
+
     def test_done_q_becomes_a_file(self):
         def file():
             os.rmdir(self.path("done-q"))

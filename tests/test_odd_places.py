@@ -106,6 +106,37 @@ class TestEditors(OddCase):
         self.assertEqual(self.ended("job", seconds=2), "done-q")
         self.assertEqual(self.log("job"), b"one\ntwo\n")
 
+    def while_trash_is_away(self, save):
+        """See that neither what ran nor what was saved is written or moved over, and that both are filed when trash is back."""
+        monitor = self.under_way(save)
+        os.rename(self.path("trash"), self.path("away"))
+        self.write("go", "")
+        texts = ("job was replaced by another file while it ran: the other one goes to trash",
+                 "%s is no UOW (not the file that was run), but cannot be moved to trash" % self.path("currently-executing", "job"),
+                 "job: STATUS cannot be written (another file has its name); tried again")
+        for text in texts:
+            self.said(text)
+        self.is_quiet(monitor)
+        for text in texts:
+            self.said_once(text)
+        self.assertIn("NOTE", self.read("currently-executing", "job"))
+        self.assertEqual([queue for queue in FINISHED if os.listdir(self.path(queue))], [])
+        os.rename(self.path("away"), self.path("trash"))
+        self.assertEqual(self.ended("job"), "done-q")
+        self.assertRegex(self.status("job"), "^done: exit 0 after ")
+        self.assertEqual(self.log("job"), b"one\ntwo\n")
+        self.assertNotIn("NOTE", self.read("done-q", "job"))
+        self.assertIn("NOTE", self.read("trash", "job"))
+        for text in texts[1:]:
+            self.said("over: " + text)
+
+    def test_vim_on_a_running_uow_while_trash_is_away_overwrites_nothing(self):
+        self.while_trash_is_away(vim)
+
+    def test_emacs_on_a_running_uow_while_trash_is_away_files_the_right_one(self):
+        """What was run has its backup's name meanwhile."""
+        self.while_trash_is_away(emacs)
+
     def test_nano_on_a_running_uow_does_not_spoil_its_header(self):
         self.under_way(nano)
         self.write("go", "")

@@ -172,6 +172,18 @@ class TestRests(RestsCase):
         until(lambda: len(os.listdir(self.path("trash"))) == 5, self.output)
         self.stop(monitor)
 
+    def test_a_good_file_with_the_name_of_a_bad_one_that_waits_for_trash_runs_when_that_is_back(self):
+        monitor = self.started()
+        os.rename(self.path("trash"), self.path(".away"))
+        self.drop("again", "nonsense")
+        self.said("again is no UOW (line 1: nonsense")
+        self.drop("again", uow("echo ran >> ledger"))
+        self.said_once("again in wait-q: another of this name is aside; it is left there and tried again",
+                       lambda: os.rename(self.path(".away"), self.path("trash")))
+        self.assertEqual(self.ended("again"), "done-q")
+        self.assertEqual((self.read("trash", "again"), self.ledger()), ("nonsense", ["ran"]))
+        self.stop(monitor)
+
 
 class TestAsNobody(RestsCase):
     """The Monitor of a user who is not root, and whom the file system therefore refuses something."""
@@ -236,6 +248,20 @@ class TestAsNobody(RestsCase):
         os.chmod(self.path("priority-q"), 0)
         self.drop("important", uow("true"), "priority-q")
         self.said_once("%s cannot be read and written by nobody" % self.path("priority-q"), lambda: os.chmod(self.path("priority-q"), 0o755))
+        self.assertEqual(self.ended("important"), "done-q")
+        self.stop(monitor)
+
+    def test_a_queue_directory_that_is_away_and_then_there_without_rights_is_told_apart(self):
+        monitor = self.started()
+        away = "%s is no longer a directory on this file system: it rests until it is one again" % self.path("priority-q")
+        os.rename(self.path("priority-q"), self.path(".away"))
+        self.said(away)
+        os.mkdir(self.path("priority-q"), 0o755)             # root's
+        self.said("over: " + away)
+        self.said_once("%s cannot be read and written by nobody: it rests until it can" % self.path("priority-q"),
+                       lambda: os.chown(self.path("priority-q"), NOBODY, -1))
+        self.assertEqual(self.says().count(away), 2, self.says())
+        self.drop("important", uow("true"), "priority-q")
         self.assertEqual(self.ended("important"), "done-q")
         self.stop(monitor)
 
