@@ -244,7 +244,7 @@ class QueueCase(unittest.TestCase):
         need("localedef")
         locale = "%s.%s" % (name, charmap)
         subprocess.run(["localedef", "-i", name, "-f", charmap, self.path(locale)], capture_output=True)
-        if not os.path.isdir(self.path(locale)):         # its exit code does not tell: 1 may be a mere warning
+        if not os.path.exists(self.path(locale, "LC_CTYPE")):     # its exit code does not tell: 1 may be a mere warning
             need("the source of the locale " + name)
         return {**os.environ, "LOCPATH": self.root, "LC_ALL": locale}
 
