@@ -4,10 +4,12 @@ The clock alone is changed: what starts the Monitor shifts time.time and time.ti
 and shifts the change times that os.lstat and os.stat show of whatever changed after the jump, as the kernel would have
 written them. Time since boot is the real one, which no clock setting moves.
 """
+import json
 import os
+import re
 import time
 
-from tests.helpers import HOLD, QueueCase, compiled, sleeps_of, uow
+from tests.helpers import HOLD, QueueCase, compiled, sleeps_of, until, uow
 
 SHIFT = """
 import os, runpy, sys, time
@@ -78,6 +80,25 @@ class TestTheClockJumps(QueueCase):
     def test_back_is_no_endless_wait(self):
         self.check_a_job_in_hand(-HOUR)
 
+    def test_forward_is_no_longer_run_on_the_status_page(self):
+        self.configure(self.config.replace("30", "1") + "status_dir :: status\n")
+        self.started(program=self.shifted)
+        self.drop("one", uow(HOLD))
+        self.running("one")
+        self.jump(HOUR)
+        later = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + HOUR / 2))
+
+        def posted():
+            status = json.loads(self.read("status", "status.json"))
+            return status["running"] if status["written"] > later else None
+
+        job = until(posted, self.output)
+        self.assertEqual(job["name"], "one")
+        self.assertLess(job["elapsed_seconds"], HOUR / 2)
+        self.assertGreater(job["elapsed_seconds"], 0)
+        metrics = until(lambda: re.search("^simple_job_q_running_elapsed_seconds (.*)$", self.read("status", "metrics.prom"), re.M), "posted")
+        self.assertLess(float(metrics.group(1)), HOUR / 2)
+
     def test_a_timeout_comes_though_the_clock_went_back(self):
         self.started(program=self.shifted)
         self.drop("one", uow("sleep 600", TIMEOUT="2s"))
@@ -131,6 +152,19 @@ class TestTheClockJumps(QueueCase):
             self.assertEqual(self.says().count(text), said, self.says())
             number += 1
         self.assertEqual(self.says().count("over: " + text), 1, self.says())
+
+    def test_that_it_was_set_back_is_over_when_it_is_right_though_nothing_is_dropped(self):
+        self.configure(self.config.replace("30", "0.3"))
+        self.started(program=self.shifted)
+        self.jump(-HOUR)
+        self.drop("one", uow("true"))
+        self.assertEqual(self.ended("one"), "done-q")
+        text = "the clock was set back by 3600 s: "
+        self.said(text)
+        self.cycles(2)
+        self.assertEqual(self.says().count(text), 1, self.says())
+        self.jump(HOUR)
+        self.said("over: " + text, seconds=4)
 
     def test_a_file_that_looks_newer_than_now_is_taken(self):
         self.started(program=self.shifted)

@@ -122,6 +122,18 @@ class TestErrors(QueueCase):
             self.assertEqual((code, output), (2, ""), flags)
             self.assertIn(expected, errors)
 
+    def test_a_fifo_is_refused_and_not_waited_for(self):
+        expected = self.path("config.txt") + ": no regular file; expected a configuration"
+        monitor = self.started()
+        os.unlink(self.path("config.txt"))
+        os.mkfifo(self.path("config.txt"))
+        self.message("RELOAD")
+        self.said("RELOAD: %s; the old configuration stays" % expected, seconds=5)
+        self.drop("x", uow("true"))
+        self.assertEqual((self.ended("x"), self.stop(monitor)), ("done-q", 0))
+        for flags in ((), ("--until-empty",), ("--check",)):
+            self.assertEqual(ran(self.path("config.txt"), *flags), (2, "", "monitor.py: %s\n" % expected), flags)
+
     def test_a_path_that_was_typed_must_be_there(self):
         code, _, errors = ran(self.path("elsewhere", "config.txt"))
         self.assertEqual(code, 2)

@@ -18,17 +18,26 @@ class TestStorm(QueueCase):
 
     def wakes_while(self, write, seconds=3.0):
         """Return the wakes and the writes a second, once the first burst is over. A wake is what each call of poll ends in."""
+        with Writer(write) as writer:
+            time.sleep(1.5)
+            polls_in = self.counted()
+            written, began = writer.count, time.monotonic()
+            polls = polls_in(seconds)
+            took, written = time.monotonic() - began, writer.count - written
+        return polls / took, written / took
+
+    def counted(self):
+        """Attach a trace to the Monitor, and return what counts its calls of poll from here on, in so many seconds."""
         place = tempfile.mkdtemp(prefix="sjq-trace-")
         self.addCleanup(shutil.rmtree, place)
         trace = os.path.join(place, "trace")
-        with Writer(write) as writer:
-            time.sleep(1.5)
-            detach = self.traced(self.monitor, "-e", "trace=/^p?poll", trace=trace)
-            written, began = writer.count, time.monotonic()
+        detach = self.traced(self.monitor, "-e", "trace=/^p?poll", trace=trace)
+
+        def polls_in(seconds):
             time.sleep(seconds)
-            took, written = time.monotonic() - began, writer.count - written
             detach()
-        return read_text(trace).count("poll(") / took, written / took
+            return read_text(trace).count("poll(")
+        return polls_in
 
     def append_to(self, *parts):
         path = self.path(*parts)
@@ -79,6 +88,22 @@ class TestStorm(QueueCase):
             self.ended("job", 10)
             self.said("counts: ", 10)
             self.assertLess(time.monotonic() - began, 10)     # and not after sleep_seconds
+
+    @heavy
+    def test_a_message_file_that_its_writer_keeps_open_is_looked_at_less_and_less_and_heard_all_the_same(self):
+        path = self.path("monitor_reads")
+        polls_in = self.counted()
+        with open(path, "a", buffering=1) as writer:
+            writer.write("HELP\n")
+            self.said("message HELP")
+            self.assertLessEqual(polls_in(6), 45)            # of sixty, were it as often as at first
+            os.utime(path, (1, 1))                           # silent for years: from here on sleep_seconds is the limit
+            self.asleep(self.monitor)
+            before = sleeps_of(self.monitor.pid)
+            time.sleep(1)
+            self.assertLessEqual(sleeps_of(self.monitor.pid) - before, 1)
+            writer.write("STATUS\n")
+            self.said("counts: ", 10)                        # and not after sleep_seconds
 
     @heavy
     def test_a_drop_after_a_storm_is_seen_at_once(self):

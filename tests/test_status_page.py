@@ -113,6 +113,20 @@ class TestPosting(PostCase):
         until(lambda: posted() == 0, self.posted)
         counts(0)
 
+    def test_that_something_waits_while_currently_executing_is_away_has_that_reason(self):
+        self.started()
+        self.message("PAUSE")
+        self.said("paused: ")
+        self.drop("one", uow("true"))
+        self.stamped("one")
+        os.rename(self.path("currently-executing"), self.path("away"))
+        self.message("RESUME")
+        text = "%s is no longer a directory on this file system: it rests until it is one again" % self.path("currently-executing")
+        until(lambda: (self.posted()["state"], self.posted()["reason"]) == ("waiting", text), self.posted, 5)
+        os.rename(self.path("away"), self.path("currently-executing"))
+        self.assertEqual(self.ended("one"), "done-q")
+        until(lambda: (self.posted()["state"], self.posted()["reason"]) == ("idle", ""), self.posted)
+
     def test_promtool_finds_nothing(self):
         need("promtool")
         self.drop("one", uow("true"))
@@ -172,18 +186,36 @@ class TestPosting(PostCase):
         os.rename(self.path("done-q", "quick-3"), self.path("archive", "quick-3"))
         until(lambda: self.posted()["finished"][0]["name"] == "quick-2", "what is gone is named no longer, though no listing is due")
 
-    def test_a_directory_that_cannot_be_written_is_said_once_and_harms_no_job(self):
-        self.write("status", "in the way")
+    def nowhere_to_post(self, why, mend):
+        """See that it is said once, that no job is harmed, and that all is posted when mend() has ended it."""
         self.started()
         for i in range(3):
             self.drop("job-%d" % i, uow("sleep 1"))          # a post may be tried again after a second
             self.assertEqual(self.ended("job-%d" % i), "done-q")
-        self.said("the status cannot be posted into %s: " % self.path("status"))
+        self.said("the status cannot be posted into %s: %s" % (self.path("status"), why))
         self.assertEqual(self.says().count("cannot be posted"), 1)
-        os.unlink(self.path("status"))
+        mend()
         self.said("over: the status cannot be posted")
         until(lambda: len(self.links()) == 3, "three links")
         self.assertEqual(self.pages(), self.links())
+
+    def test_a_directory_that_cannot_be_written_is_said_once_and_harms_no_job(self):
+        self.write("status", "in the way")
+        self.nowhere_to_post("", lambda: os.unlink(self.path("status")))
+
+    def test_a_link_in_place_of_the_pages_is_not_followed(self):
+        os.mkdir(self.path("status"))
+        os.mkdir(self.path("foreign"))
+        self.write("foreign/123.html", "theirs")
+        os.symlink("../foreign", self.path("status", "uow"))
+
+        def mend():
+            self.assertEqual(os.listdir(self.path("foreign")), ["123.html"])
+            self.assertEqual(self.read("foreign/123.html"), "theirs")
+            os.unlink(self.path("status", "uow"))
+            os.mkdir(self.path("status", "uow"))
+
+        self.nowhere_to_post("%s is a symbolic link; expected a directory" % self.path("status", "uow"), mend)
 
     def test_a_full_disk_keeps_what_was_posted_and_harms_no_job(self):
         need_root()
