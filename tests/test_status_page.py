@@ -203,6 +203,7 @@ class TestPosting(PostCase):
         self.write("status", "in the way")
         self.nowhere_to_post("", lambda: os.unlink(self.path("status")))
 
+    @heavy
     def test_a_link_in_place_of_the_pages_is_not_followed(self):
         os.mkdir(self.path("status"))
         os.mkdir(self.path("foreign"))
