@@ -33,6 +33,7 @@ table (`row`), at start-up and for any UOW found there later:
 
   STATUS    START  END   alive  what it is             what is done
   none      -      -     -      claimed, not begun     it is the next to start
+  none      no     yes   -      nobody knows           fail-q: `fail: interrupted`
   running   no     -     -      claimed, not begun     it is the next to start
   running   yes    -     yes    under way              adopt: wait, time out, file
   running   yes    yes   no     ended                  file by its END line
@@ -42,7 +43,8 @@ table (`row`), at start-up and for any UOW found there later:
 "alive" means a process with this run's mark; after a reboot there is none.
 START is looked for at N. An editor that saved an older text over a running UOW
 has moved it, or taken it away, maybe with STATUS: then START is searched for,
-and the END of a run that has no START says that it began (`trace_of_run`). A
+and the END of a run that has no START says that one began; without STATUS that
+END may be of another UOW that the job showed, so it says no more (`trace_of_run`). A
 tee that lives at start-up is adopted with the file that it writes, whatever
 has become of its name and text. Where several are under way, each is waited
 for in turn, and nothing new starts. Every other STATUS there is reported and
@@ -554,8 +556,8 @@ def begun(running: Optional[Running], grown: bool, last: str, start_at: int, log
     if running:                                      # in doubt it has begun: only a person starts it again
         return running._replace(at=log_at) if grown or last == running.run else None
     # With its START it is an earlier run. Without, STATUS is gone as well, or it is what a job showed of another UOW:
-    # nobody knows, and no END counts for a run of this name.
-    return Running("unknown", log_at, "") if last and start_at < 0 else None
+    # nobody knows, and no END counts: none is of a run with a space in its name.
+    return Running("not known", log_at, "") if last and start_at < 0 else None
 
 
 def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float) -> str:
@@ -563,7 +565,8 @@ def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float)
 
     tee: whether it lives. remains: whether processes of a job live that was killed, or whose keeper was:
     they count as the job. over_for: seconds since the command ended. Output that somebody still holds is
-    waited for `grace` seconds; where nobody does (held), tee is merely slow, and ends by itself.
+    waited for `grace` seconds, as is tee of a job that was killed (both are `held`); else tee is merely slow, and
+    ends by itself.
     """
     if remains:
         return "job"
@@ -1858,8 +1861,8 @@ def under_way(m, job: Job, now: float) -> str:
     over_for = now - job.over_at if job.over_at is not None else 0
     clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
-    held = tee and (bool(job.reason) or is_held(job))
-    what = goes_on(tee, remains, held, over_for, grace)
+    held = tee and is_held(job)
+    what = goes_on(tee, remains, held or bool(job.reason), over_for, grace)
     if tee and not remains and what != "output":
         say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
     if what == "output":
@@ -1907,9 +1910,10 @@ def search_patterns(m, job: Job, found) -> bool:
     if job.search:
         code = job.search.poll()
         if code is None:
-            if boot_seconds() - job.search.began > HOOK_SECONDS:
+            if boot_seconds() < job.search.began + HOOK_SECONDS:
+                wake_at(m, job.search.began + HOOK_SECONDS)
+            else:
                 flag(m, job, "search", ": its output is still searched for the patterns; KILL JOB ends the search")
-            wake_at(m, job.search.began + HOOK_SECONDS + 1)
             return False
         job.search, job.hit = None, {10: "fail", 11: "error"}.get(code, "")
         if code not in (1, 10, 11):
@@ -1918,6 +1922,7 @@ def search_patterns(m, job: Job, found) -> bool:
         size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
         job.search = Hook(["bash", "-c", SEARCH, "search", str(job.out + 1), str(size),
                            "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
+        wake_at(m, job.search.began + HOOK_SECONDS)
         return False
     return True
 

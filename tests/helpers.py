@@ -239,6 +239,12 @@ class QueueCase(unittest.TestCase):
             file.write(text if isinstance(text, bytes) else os.fsencode(text))
         return self.path(name)
 
+    def executable(self, name, text):
+        """Put a program where it is found first; returns the environment that finds it."""
+        os.makedirs(self.path(".bin"), exist_ok=True)
+        os.chmod(self.write(".bin/" + name, text), 0o755)
+        return dict(os.environ, PATH=self.path(".bin") + ":" + os.environ["PATH"])
+
     def in_locale(self, name, charmap="UTF-8"):
         """Return an environment in a locale, which is made in the root, whatever the machine has."""
         need("localedef")

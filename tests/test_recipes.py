@@ -69,12 +69,6 @@ class RecipeCase(QueueCase):
         self.addCleanup(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
         return process
 
-    def executable(self, name, text):
-        """Put a program where it is found first; returns the environment that finds it."""
-        os.makedirs(self.path(".bin"), exist_ok=True)
-        os.chmod(self.write(".bin/" + name, text), 0o755)
-        return dict(os.environ, PATH=self.path(".bin") + ":" + os.environ["PATH"])
-
     def make(self, *targets):
         """Provide the `make` that the recipes' examples call: it writes its target, and fails for those named."""
         return self.executable("make", '#!/bin/sh\ntarget=all; for target; do :; done\necho "made $target"\n'

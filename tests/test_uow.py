@@ -423,7 +423,7 @@ class TestDecisions(Table):
             (True, "5f3a-1", -1, ("5f3a-1", 90, killed)),                                          # or took it away: END tells
             (True, "", -1, None), (True, "5f3a-0", -1, None),                                      # it has not begun
             (True, "", -1, ("5f3a-1", 90, killed), True),                                          # nobody knows: in doubt it has
-            (False, "5f3a-1", -1, ("unknown", 90, "")),                                            # STATUS is gone, too, or it is another's
+            (False, "5f3a-1", -1, ("not known", 90, "")),                                          # STATUS is gone, too, or it is another's
             (False, "5f3a-1", 200, None), (False, "", -1, None),                                   # an earlier run; none at all
         ], check)
 
