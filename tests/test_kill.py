@@ -54,10 +54,10 @@ class TestKillingReachesEverything(KillCase):
     def sleeper(self, number):
         return "exec -a %s/sleeper-%d sleep 600" % (self.root, number)
 
-    def check_gone(self, command, others=0, grace="", message=True, **header):
+    def check_gone(self, command, others=0, grace="", message=True, prefix=(), **header):
         """Run a job that touches `ready` when all of it is there; kill it and see that nothing is left of it."""
         self.configure(grace or self.config)
-        self.started()
+        self.started(prefix=prefix)
         self.drop("one", uow(command, **header))
         self.there("ready")
         until(lambda: len(self.family()) >= 3 + others, "all of the job's family")
@@ -107,6 +107,23 @@ class TestKillingReachesEverything(KillCase):
     def test_many(self):
         self.check_gone("for i in $(seq 150); do sleep 600 & done; touch ready; wait", 150)
 
+    def test_more_than_the_monitor_may_have_files_open(self):
+        need("prlimit")
+        self.check_gone("trap '' TERM; for i in $(seq 200); do sleep 600 & done; touch ready; wait", 200,
+                        prefix=("prlimit", "--nofile=128"))
+
+    def check_it_is_the_jobs_own(self, word):
+        """Check what leads a session, as a keeper does, and says of itself that it is something of the kind."""
+        self.check_gone("SJQ_KEEPER=%s setsid bash -c 'echo STATUS >> monitor_reads; touch ready; %s' & wait" % (word, self.sleeper(1)), 1)
+        self.said("counts: ")
+        self.assertIn("sleeper-1", self.says())
+
+    def test_a_keeper_by_a_word_that_is_no_text(self):
+        self.check_it_is_the_jobs_own(r"$'\xff'")
+
+    def test_a_keeper_by_another_word(self):
+        self.check_it_is_the_jobs_own("shell2")
+
     def test_a_job_may_tidy_up_at_term(self):
         self.check_gone("trap 'echo tidied; exit 0' TERM; touch ready; while :; do sleep 0.05; done", 0, "kill_grace_seconds :: 30\n")
         self.assertTrue(self.log("one").endswith(b"tidied\n"), self.log("one"))
@@ -140,7 +157,6 @@ class TestKillJobAfterTheEnd(KillCase):
 
     def check(self, queue, status):
         self.said("KILL JOB: one has ended already")
-        self.write("searched", "")
         self.assertEqual(self.ended("one"), queue)
         self.assertRegex(self.status("one"), status)
         self.assertNotIn("ending one", self.says())
@@ -156,22 +172,30 @@ class TestKillJobAfterTheEnd(KillCase):
         self.started()
         self.check("error-q", "^error: exit 3 after ")
 
+    def test_it_ended_while_the_monitor_was_down_and_left_a_service(self):
+        monitor = self.started()
+        self.drop("one", uow("setsid sleep 600 >/dev/null 2>&1 & echo $! > service; %s; echo deployed" % HOLD))
+        self.begun("one")
+        self.stop(monitor)
+        self.write("go", "")
+        service = int(until(lambda: os.path.exists(self.path("service")) and self.read("service"), "the service"))
+        until(lambda: self.family() == [service], lambda: "the service alone: %s" % self.family())
+        self.message("KILL JOB")
+        self.started()
+        self.check("done-q", "^done: exit 0 after ")
+        os.kill(service, 0)
+
     def test_its_log_is_searched_for_a_pattern(self):
-        """The grep that looks for it is made to wait."""
-        os.mkdir(self.path("tools"))
-        self.write("tools/grep", '#!/bin/sh\ncase "$*" in\n*FAILED*) touch {0}/searching\n'
-                   'until [ -e {0}/searched ]; do sleep 0.02; done\nesac\n'
-                   'exec {1} "$@"\n'.format(self.root, shutil.which("grep")))
-        os.chmod(self.path("tools/grep"), 0o755)
+        """That search, which hangs, is what it ends."""
         self.configure("error_pattern :: FAILED\n")
-        self.write("searched", "")
-        self.started(env={**os.environ, "PATH": self.path("tools") + ":" + os.environ["PATH"]})
-        os.unlink(self.path("searching"))                # the pattern itself was tried
-        os.unlink(self.path("searched"))
-        self.drop("one", uow("echo well"))
+        self.started(env=self.executable("tail", "#!/bin/sh\ntouch %s/searching\nsleep 600\n" % self.root))
+        self.drop("one", uow("echo well; exit 3"))
         self.there("searching")
         self.message("KILL JOB")
-        self.check("done-q", "^done: exit 0 after ")
+        self.said("KILL JOB: one has ended already; the search in its output is ended")
+        self.check("error-q", "^error: exit 3 after ")
+        self.said("one: the patterns could not be looked for (exit -15)")
+        until(lambda: not self.family(), lambda: "the end of the search: %s" % self.family(), 5)
 
     def test_what_holds_its_output_is_still_there(self):
         self.configure("kill_grace_seconds :: 30\n")
@@ -246,6 +270,61 @@ class TestHeldOutput(KillCase):
         self.run_until_empty()
         self.assertEqual(self.where("one"), ["error-q"])
         self.assertIn("its output is held by", self.says())
+
+
+class TestSlowTee(KillCase):
+    """Output that nobody holds is on its way to the log, however slow the disk: it is waited for, with any grace."""
+
+    def start_one(self, grace, env=None):
+        self.configure("kill_grace_seconds :: %s\n" % grace)
+        self.started(env=env)
+        self.drop("one", uow(HOLD + "; echo deployed"))
+        self.begun("one")
+
+    def stopped_tee(self):
+        tee = self.keeper(b"tee")
+        os.kill(tee, signal.SIGSTOP)
+        return tee
+
+    def still_written(self):
+        """See that the Monitor says once, long after the grace, that tee is slow, and waits."""
+        self.said("one: the command has ended, and tee still writes its output")
+        self.cycles(2)
+        self.assertEqual(self.where("one"), ["currently-executing"])
+        self.assertEqual(self.says().count("tee still writes its output"), 1)
+        self.assertNotIn("held", self.says())
+
+    def whole(self):
+        self.assertEqual((self.ended("one"), self.log("one")), ("done-q", b"deployed\n"))
+        self.assertRegex(self.status("one"), r"^done: exit 0 after \d\.\d s$")
+
+    def test_without_a_grace(self):
+        tee = "#!/bin/sh\nuntil [ -e %s/flow ]; do sleep 0.02; done\nexec %s \"$@\"\n" % (self.root, shutil.which("tee"))
+        self.start_one(0, self.executable("tee", tee))
+        self.write("go", "")
+        self.still_written()
+        self.write("flow", "")
+        self.whole()
+
+    def test_it_is_stopped_for_longer_than_the_grace(self):
+        self.start_one(0.5)
+        tee = self.stopped_tee()
+        self.write("go", "")
+        self.still_written()
+        os.kill(tee, signal.SIGCONT)
+        self.whole()
+
+    def test_kill_job_ends_the_wait(self):
+        self.start_one(0.5)
+        tee, shell = self.stopped_tee(), self.keeper(b"shell")
+        self.write("go", "")
+        until(lambda: shell not in self.family(), "the end of the command")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("one", seconds=10), "fail-q")
+        self.assertEqual(self.status("one"), "fail: killed by message")
+        self.assertNotIn("is held by", self.says())
+        os.kill(tee, signal.SIGCONT)
+        until(lambda: not self.family(), lambda: self.family())
 
 
 class TestPiecesOfARun(KillCase):
