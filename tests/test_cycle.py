@@ -1,10 +1,11 @@
 """The main job on real input: dropped, run, filed; order; what a job is given."""
 import os
 import re
+import shutil
 import tarfile
 import time
 
-from tests.helpers import QueueCase, Writer, heavy, need, processes_with, until, uow
+from tests.helpers import QueueCase, Writer, cpu_of, heavy, need, processes_with, until, uow
 
 DONE = r"^done: exit 0 after \d+\.\d s$"
 
@@ -91,6 +92,68 @@ class TestOutcomes(QueueCase):
             self.assertEqual(self.where(name), ["fail-q"], self.output())
             self.assertRegex(self.status(name), r"^fail: killed by SIGSEGV after \d+\.\d s$")
             self.assertTrue(self.log(name).startswith(b"working\n"), self.log(name))
+
+
+class TestSearch(QueueCase):
+    """The search for a pattern in what a job wrote: what it finds, and what is said where it fails, or takes long."""
+
+    config = "error_pattern :: ^ERROR\n"
+    environment = None
+
+    def check(self, command, queue, said=""):
+        self.drop("one", uow(command))
+        self.run_until_empty(env=self.environment)
+        self.assertEqual(self.where("one"), [queue])
+        self.assertEqual(re.findall("one: the patterns could not be looked for.*", self.says()), [said] if said else [])
+
+    def test_it_is_found_at_the_very_start_of_a_long_log(self):
+        """What reads the log dies of the pipe that nobody reads any more."""
+        self.check("echo ERROR; seq 1000000", "error-q")
+
+    def test_it_is_not_found_in_a_long_log(self):
+        self.check("seq 1000000", "done-q")
+
+    def test_it_is_not_looked_for_behind_the_end(self):
+        """Though much stands there."""
+        self.configure(self.config + "kill_grace_seconds :: 30\n")
+        self.check('(until grep -q "^==== JOB END" "$SJQ_FILE"; do sleep 0.02; done; seq 1000000; echo ERROR) &', "done-q")
+
+    def fails(self, tool):
+        self.environment = self.executable(tool, "#!/bin/sh\nkill -9 $$\n")
+        self.check("echo ERROR: it broke", "done-q", "one: the patterns could not be looked for (exit 2)")
+
+    def test_tail_is_killed(self):
+        self.fails("tail")
+
+    def test_head_is_killed(self):
+        self.fails("head")
+
+    def hangs(self):
+        """Start a Monitor whose search hangs until the test writes `searched`, and let it search."""
+        self.environment = self.executable("tail", '#!/bin/sh\ntouch {0}/searching\nuntil [ -e {0}/searched ]; do sleep 0.02; done\n'
+                                           'exec {1} "$@"\n'.format(self.root, shutil.which("tail")))
+        monitor = self.started(env=self.environment, program=self.changed("HOOK_SECONDS = 60 ", "HOOK_SECONDS = 0.3 "))
+        self.drop("one", uow("echo ERROR"))
+        self.there("searching")
+        return monitor
+
+    def test_that_it_takes_long_is_said_once(self):
+        monitor, long = self.hangs(), "one: its output is still searched for the patterns; KILL JOB ends the search"
+        self.said(long)
+        before = cpu_of(monitor.pid)
+        time.sleep(0.6)
+        self.assertLess(cpu_of(monitor.pid) - before, 0.3)
+        self.cycles(2)
+        self.assertEqual(self.says().count(long), 1)
+        self.write("searched", "")
+        self.assertEqual(self.ended("one"), "error-q")
+
+    def test_a_monitor_that_is_stopped_meanwhile_leaves_it_to_the_next(self):
+        self.assertEqual(self.stop(self.hangs()), 0)
+        self.assertEqual(self.where("one"), ["currently-executing"])
+        self.run_until_empty()
+        self.assertEqual(self.where("one"), ["error-q"])
+        self.assertRegex(self.status("one"), "error_pattern found$")
 
 
 class TestRealWork(QueueCase):
