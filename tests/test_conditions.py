@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import HOLD, QueueCase, heavy, need, need_root, stamped_uow, until, uow
+from tests.helpers import HOLD, QueueCase, cpu_of, heavy, need, need_root, stamped_uow, until, uow
 
 RUNS = uow("echo ran >> ledger")
 
@@ -442,6 +442,22 @@ class TestTrashIsBack(ConditionCase):
 
     def test_an_older_readme_of_done_q_goes_there(self):
         self.readme("done-q")
+
+    def test_what_lacks_a_required_name_in_currently_executing_goes_there(self):
+        """Until it does, the others start."""
+        monitor = self.started()
+        os.rename(self.path("trash"), self.path(".away"))
+        path = self.drop("odd", "==== UNIT OF WORK\nTICKET :: 1\n", "currently-executing")
+        self.drop("good", uow("true"))
+        self.assertEqual(self.ended("good"), "done-q")
+        before = cpu_of(monitor.pid)
+
+        def mend():
+            self.assertLess(cpu_of(monitor.pid) - before, 0.3)
+            os.rename(self.path(".away"), self.path("trash"))
+
+        self.lasts("%s is no UOW (" % path, mend)
+        self.assertEqual(self.where("odd"), ["trash"])
 
     def test_an_older_readme_stays_where_the_newer_one_was_removed_meanwhile(self):
         self.readmes("wait-q", lambda: os.unlink(self.path("wait-q/README.md")))
