@@ -108,7 +108,7 @@ class TestInHand(ConditionCase):
     def test_a_directory_that_another_monitor_has_gets_neither_a_stamp_nor_a_pause(self):
         self.configure("sleep_seconds :: 1\n")           # or it is never still
         monitor = self.started()
-        self.asleep(monitor)
+        self.there("currently-executing", ".wait_q")     # what a start has to do aside is done
         monitor.send_signal(signal.SIGSTOP)              # it meets all of it in one cycle
         mend = self.theirs()
         self.drop("one", RUNS)
