@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 from tests.helpers import MONITOR, QUEUES, processes_with
 
@@ -459,6 +460,24 @@ def first_wrong(points, attempt, workers=3):
             if tried.wrong:
                 return tried.wrong
     return ""
+
+
+class SweepCase(unittest.TestCase):
+    """A test that tries points of a copy of monitor.py and reports what came of them."""
+
+    def copy(self, *changes):
+        directory = tempfile.mkdtemp(prefix="sjq-copy-")
+        self.addCleanup(shutil.rmtree, directory)
+        return copy_of_monitor(directory, *changes)
+
+    def report(self, what, tried, share=0.0):
+        """Print how many points were swept; fail when one is wrong, or when no more than this share of them was met."""
+        reached = [one for one in tried if one.reached]
+        print("\n%s: %d points swept, %d of them between START and the launch (interrupted); %d were not met again"
+              % (what, len(reached), sum(bool(one.interrupted) for one in tried), len(tried) - len(reached)), flush=True)
+        wrong = [one.wrong for one in tried if one.wrong]
+        self.assertFalse(wrong, "%d wrong, such as:\n%s" % (len(wrong), "\n".join(wrong[:3])))
+        self.assertGreater(len(reached), share * len(tried))
 
 
 def copy_of_monitor(directory, *changes):

@@ -6,7 +6,6 @@ not kill the Monitor does not stop it. By name it takes a sample; CI (SJQ_CI=1) 
 import functools
 import re
 import shutil
-import tempfile
 import unittest
 
 from tests import crash
@@ -17,23 +16,8 @@ CALLS = ["?rename,?renameat,?renameat2", "pwrite64", "fsync", "?open,openat", "w
 FAULTS = ["error=ENOSPC", "error=EIO", "signal=KILL", "error=EIO:signal=KILL"]     # a KILL alone comes after the call
 
 
-class CopyCase(unittest.TestCase):
-    def copy(self, *changes):
-        directory = tempfile.mkdtemp(prefix="sjq-copy-")
-        self.addCleanup(shutil.rmtree, directory)
-        return crash.copy_of_monitor(directory, *changes)
-
-    def report(self, what, tried):
-        reached = [one for one in tried if one.reached]
-        print("\n%s: %d points swept, %d of them between START and the launch (interrupted); %d were not met again"
-              % (what, len(reached), sum(bool(one.interrupted) for one in tried), len(tried) - len(reached)), flush=True)
-        wrong = [one.wrong for one in tried if one.wrong]
-        self.assertFalse(wrong, "%d wrong, such as:\n%s" % (len(wrong), "\n".join(wrong[:3])))
-        self.assertTrue(reached)
-
-
 @heavy
-class TestCommandsGoWrong(CopyCase):
+class TestCommandsGoWrong(crash.SweepCase):
     def calls(self, kind, monitor):
         with crash.Scene(kind, monitor) as scene:
             scene.wrap()
@@ -69,7 +53,7 @@ class TestCommandsGoWrong(CopyCase):
 
 
 @heavy
-class TestSystemCallsGoWrong(CopyCase):
+class TestSystemCallsGoWrong(crash.SweepCase):
     def setUp(self):
         need("strace")
 

@@ -20,7 +20,7 @@ def plan(key, number=1):
 
 
 @heavy
-class TestKilledAtEveryLine(unittest.TestCase):
+class TestKilledAtEveryLine(crash.SweepCase):
     @classmethod
     def setUpClass(cls):
         need("bash", "tee")
@@ -43,16 +43,8 @@ class TestKilledAtEveryLine(unittest.TestCase):
         points = once[::EVERY] + later[::8 * EVERY]
         return crash.try_all(points, functools.partial(crash.try_lines, monitor=cls.monitor))
 
-    def report(self, what, tried):
-        reached = [one for one in tried if one.reached]
-        print("\n%s: %d kill points swept, %d of them between START and the launch (interrupted); %d were not met again"
-              % (what, len(reached), sum(bool(one.interrupted) for one in tried), len(tried) - len(reached)), flush=True)
-        wrong = [one.wrong for one in tried if one.wrong]
-        self.assertFalse(wrong, "%d wrong, such as:\n%s" % (len(wrong), "\n".join(wrong[:3])))
-        self.assertGreater(len(reached), 0.8 * len(tried))
-
     def test_before_every_line_in_the_life_of_a_job(self):
-        self.report("a job's life", self.swept())
+        self.report("a job's life, kill", self.swept(), 0.8)
 
     def test_before_every_line_of_recovery(self):
         """On each kind of disk that a kill was seen to leave behind: each line of recovery on one of them, in turn."""
@@ -69,11 +61,11 @@ class TestKilledAtEveryLine(unittest.TestCase):
         points = [(kind, plans + [plan(key)]) for number, (key, found) in enumerate(by_line.items())
                   for kind, plans in [found[number % len(found)]]]
         tried = crash.try_all(points[::3 * EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
-        self.report("recovery of %d kinds of disk" % len(disks), tried)
+        self.report("recovery of %d kinds of disk, kill" % len(disks), tried, 0.8)
 
 
 @heavy
-class TestBrokenRecoveryIsFound(unittest.TestCase):
+class TestBrokenRecoveryIsFound(crash.SweepCase):
     """Negative controls: the sweep has to go red where recovery is broken on purpose."""
 
     def find(self, functions, *changes, kind="plain", before=""):
@@ -81,9 +73,7 @@ class TestBrokenRecoveryIsFound(unittest.TestCase):
 
         before: the function at whose first line an earlier kill comes, so that it is recovery that is swept.
         """
-        directory = tempfile.mkdtemp(prefix="sjq-broken-")
-        self.addCleanup(shutil.rmtree, directory)
-        monitor = crash.copy_of_monitor(directory, *changes)
+        monitor = self.copy(*changes)
         first = [plan(next(key for key, _ in crash.record(kind, monitor)[0] if key[0] == before))] if before else []
         lines, _ = crash.record(kind, monitor, *first)
         points = [(kind, first + [plan(key, number)]) for key, times in lines if key[0] in functions for number in sorted({1, times})]
