@@ -260,7 +260,7 @@ class Monitor:
         self.reads_like = None                   # whose owner and mode a fresh one gets
         # From the survey.
         self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
-        self.ended = {key: Ended() for key in DIRECTORIES[3:]}
+        self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}
         self.hand: List[str] = []                # claimed, not begun: the next to start
         self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
         self.others = 0                          # how many more are in currently-executing, besides the job
@@ -1304,7 +1304,8 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> Non
             continue                                 # gone already; the next listing tells
         queue.known[name] = there[name]
         queue.arrived.setdefault(name, found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0))
-        heapq.heappush(queue.fresh, (0.0, 0 if stamped else found.st_ctime_ns, name))
+        changed = 0 if stamped else found.st_ctime_ns            # what another Monitor stamped may be the next to start
+        heapq.heappush(queue.fresh, (0.0, changed, name))
 
 
 def set_back(m) -> int:
@@ -1540,8 +1541,11 @@ def adopt_by_its_log(m) -> None:
     for pid in every_pid():
         facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
         path, run_of_tee = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
-        if facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing or m.job:
-            continue
+        if m.job:
+            break                                    # another one is found by its name
+        if (facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing
+                or not re.fullmatch(r"[\w-]{1,40}", run_of_tee, re.A)):
+            continue                                 # a job may set what it likes
         try:
             if os.stat("/proc/%d" % pid).st_uid != m.uid:
                 continue                             # nobody else's process offers us a file
@@ -2354,7 +2358,7 @@ def start_next(m) -> None:
     chosen = None if m.hand else next_waiting(m.waiting)
     if not (m.hand or chosen):
         return                                       # the last look brought others, that come first and are not ready
-    queue, name = chosen or (m.waiting[-1], m.hand[0])
+    queue, name = chosen or (m.waiting[-1], m.hand[0])       # should it have to go back, to wait-q
     path = os.path.join(m.config.currently_executing, name)
     if chosen:
         try:
@@ -2382,7 +2386,7 @@ def start_next(m) -> None:
 def claim(m, queue: Waiting, name: str) -> Optional[str]:
     """Move a waiting UOW into currently-executing, where nobody else can reach it, and forget it as waiting."""
     queue.ready.pop(0)
-    queue.racy_seconds = TICK_SECONDS
+    queue.racy_seconds = TICK_SECONDS                # it is this `mv` that changes the directory
     path = mv(m, os.path.join(queue.path, name), m.config.currently_executing, lasting=False)     # `start` sees to that
     queue.forget(name)
     return path
@@ -3423,7 +3427,7 @@ def check(configs) -> int:
                 findings.append(str(problem))
             except OSError as problem:
                 findings.append("%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
-        for key in DIRECTORIES[:6]:
+        for key in WAITING + ["currently_executing"] + FINISHED:
             directory = getattr(config, key)
             for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and directory not in looked else []:
                 if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):

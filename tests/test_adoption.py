@@ -5,6 +5,7 @@ Each test kills real processes of its own. The ledger is a file that jobs append
 import os
 import re
 import signal
+import subprocess
 import time
 
 from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, kill_all, need, need_root, processes_with, until, uow
@@ -135,6 +136,18 @@ class TestTheJobGoesOn(AdoptionCase):
         self.go()
         self.assertEqual(self.ended("one"), "done-q")
         self.assertEqual(self.ledger(), ["ran"])
+
+
+    def test_who_pretends_to_be_a_tee_keeps_no_monitor_from_starting(self):
+        """A job may set what it likes in the environment of a process."""
+        pretended = {b"SJQ_KEEPER": b"tee", b"SJQ_RUN": b"\xff", b"SJQ_FILE": os.fsencode(self.path("currently-executing", "one"))}
+        tee = subprocess.Popen(["bash", "-c", "exec 3<>file; exec sleep 600"], cwd=self.root, env={**os.environb, **pretended})
+        self.addCleanup(tee.wait)
+        self.addCleanup(tee.kill)
+        self.there("file")
+        self.drop("one", uow("true"))
+        self.run_until_empty()
+        self.assertEqual(self.where("one"), ["done-q"])
 
 
 class TestFiledByTheRealOutcome(AdoptionCase):
