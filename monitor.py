@@ -167,6 +167,8 @@ SEARCH = """look() {
 }
 look "$1" "$2" "$3" "$4" && exit 10 || fail=$?; look "$1" "$2" "$3" "$5" && exit 11; exit $(($? > fail ? $? : fail))"""
 
+SEARCH_CODES = {1: "", 10: "fail", 11: "error"}      # exit code -> whose pattern was found
+
 # What the next try may bring; anything else that keeps a job from being started keeps it for ever.
 PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
@@ -624,8 +626,11 @@ def words(text: str) -> List[str]:
 def pattern(text: str) -> str:
     if text and not shutil.which("grep"):
         raise ValueError("expected the command grep in PATH")
-    if text and run(["grep", "-qaE", "-e", text]) not in (0, 1):
-        raise ValueError("expected a pattern that `grep -E` accepts, which says: " + complaint())
+    try:
+        if text and run(["grep", "-qaE", "-e", text]) not in (0, 1):
+            raise ValueError("expected a pattern that `grep -E` accepts, which says: " + complaint())
+    except OSError as problem:
+        raise ValueError("expected grep to judge it: " + reason_of(problem)) from None
     return text
 
 
@@ -709,14 +714,21 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
     places = [(key, values[key]) for key in keys if values[key]]
     own = [("this file", os.path.abspath(path)), ("monitor.py", os.path.abspath(__file__))]
     for key, place in places:
-        named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
-        for other, there in places + own:
-            if other != key and (place + "/").startswith(there + "/"):
-                how = "the same as" if place == there else "inside"
-                raise Unusable(named + "%s is %s %s; expected a place of its own" % (key, how, other))
+        what = misplaced(key, place, places + own)
         if (root + "/").startswith(os.path.join(place, "")):
-            raise Unusable(named + "%s is the root itself or above it; expected a place of its own" % key)
+            what = what or key + " is the root itself or above it"
+        if what:
+            named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
+            raise Unusable("%s%s; expected a place of its own" % (named, what))
     return SimpleNamespace(**values, root=root, path=os.path.abspath(path))
+
+
+def misplaced(key: str, place: str, places: Sequence[Tuple[str, str]]) -> str:
+    """Return what another of these places is to this one: the same, or around it; '' if none is."""
+    for other, there in places:
+        if other != key and (place + "/").startswith(there + "/"):
+            return "%s is %s %s" % (key, "the same as" if place == there else "inside", other)
+    return ""
 
 
 def load_config(path: str, optional: bool = False) -> SimpleNamespace:
@@ -821,10 +833,12 @@ def say(m, text: str, level: int = 6) -> None:
     text = "".join(c if c.isprintable() else shown(c)[2:-1] for c in text)
     line = utc(wall_microseconds()) + " " + text
     journal = "<%d>%s" % (level, text) if in_journal() else line
+    rest = os.fsencode(journal + "\n")
     try:
-        os.write(1, os.fsencode(journal + "\n"))
-    except (OSError, UnicodeError):
-        pass                                        # the journal is away; the file still has it
+        while rest and select.select([], [1], [], 0)[1]:     # a pager that is not read, a terminal that was stopped
+            rest = rest[os.write(1, rest[:select.PIPE_BUF]):]
+    except OSError:
+        pass                                         # the journal is away; the file still has it
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         with closing(os.open(m.config.monitor_says, flags, 0o644)) as fd:
@@ -1527,7 +1541,9 @@ def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     except (TypeError, ValueError):                  # somebody has edited the START line, or taken it away
         since = wall_microseconds()
     job = Job(m, path, os.dup(fd), uow, running, running.at + (start.end() if start else 0), since)
-    job.keepers = {process.role: process.pid for process in hold(job) if process.role}
+    for process in hold(job):
+        if process.role:
+            job.keepers.setdefault(process.role, process.pid)        # what a job calls so comes later
     if job.keepers:
         say(m, "adopted %s run %s, started %s" % (shown(job.name), job.run, utc(since)))
     return job
@@ -1725,7 +1741,9 @@ def hold(job: Job) -> List[Process]:
         there = processes_of(job.run, before)
         for pid in new & set(job.watched) - {process.pid for process in there}:
             os.close(job.watched.pop(pid))
-    return there
+    # What else calls itself a keeper is the job's own.
+    return [process if process.pid == job.keepers.get(process.role, process.pid) else process._replace(role="")
+            for process in there]
 
 
 def watch(job: Job, pids) -> None:
@@ -1919,12 +1937,17 @@ def search_patterns(m, job: Job, found) -> bool:
             else:
                 flag(m, job, "search", ": its output is still searched for the patterns; KILL JOB ends the search")
             return False
-        job.search, job.hit = None, {10: "fail", 11: "error"}.get(code, "")
-        if code not in (1, 10, 11):
-            say(m, "%s: the patterns could not be looked for (exit %d)" % (shown(job.name), code), 3)
+        job.search = None
+        if code not in SEARCH_CODES:                 # no memory for `tail`, say
+            begins(m, "search", "%s: the patterns could not be looked for (exit %d); tried again, until KILL JOB ends "
+                   "that" % (shown(job.name), code), 3)
+            again(m)
+            return False
+        job.hit = SEARCH_CODES[code]
+        ends(m, "search")
     elif job.hit is None and (m.config.fail_pattern or m.config.error_pattern):
         size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
-        job.search = Hook(["bash", "-c", SEARCH, "search", str(job.out + 1), str(size),
+        job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(size),
                            "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
         wake_at(m, job.search.began + HOOK_SECONDS)
         return False
@@ -2077,6 +2100,13 @@ class Hook:
             os.close(self.pidfd)
         return os.waitstatus_to_exitcode(status)
 
+    def leave(self) -> int:
+        """End it, since its answer counts no more, and return its pid, which is still to be waited for."""
+        os.killpg(self.pid, signal.SIGTERM)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        return self.pid
+
 
 def bounded(command: str) -> List[str]:
     return ["timeout", "-k", "1", str(HOOK_SECONDS), "bash", "-c", command]
@@ -2144,10 +2174,13 @@ def take_turn(m) -> bool:
     m.turn_since = 0.0
     ends(m, "turn")
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
-    if last != m.turn_seen:
-        for queue in m.waiting:
+    try:
+        for queue in m.waiting if last != m.turn_seen else ():
             list_waiting(m, queue, boot_seconds(), stamped=True)
             look_at_fresh(m, queue, boot_seconds())
+    except OSError:
+        end_turn(m)
+        raise
     return True
 
 
@@ -2203,6 +2236,7 @@ def put_back(m, queue: Waiting) -> None:
         except OSError as problem:
             if os.path.lexists(path):
                 queue.left += 1
+                queue.stuck.pop(name, None)
                 begins(m, "back " + path, "%s cannot be put back into %s: %s"
                        % (shown(name), base(queue.path), reason_of(problem)))
                 continue
@@ -3065,9 +3099,12 @@ def kill_job(m) -> None:
         say(m, "KILL JOB: no job is running", 5)
     elif m.job.reason:
         say(m, "KILL JOB: %s is being ended already (%s)" % (shown(m.job.name), m.job.reason), 5)
-    elif m.job.search:
+    elif m.job.search or "search" in m.conditions:
         say(m, "KILL JOB: %s has ended already; the search in its output is ended" % shown(m.job.name), 5)
-        os.killpg(m.job.search.pid, signal.SIGTERM)
+        if m.job.search:
+            m.left.append(m.job.search.leave())
+        m.job.search, m.job.hit = None, ""
+        ends(m, "search")
     elif has_ended(m.job):
         say(m, "KILL JOB: %s has ended already" % shown(m.job.name), 5)
     else:
@@ -3078,8 +3115,8 @@ def reload(m) -> None:
     """Read the configuration again; a bad one is reported and the old one stays, and so do the directories."""
     try:
         config = load_config(m.config.path)
-    except (Unusable, OSError) as problem:
-        m.conditions["config"] = "RELOAD: %s; the old configuration stays" % reason_of(problem)
+    except Unusable as problem:
+        m.conditions["config"] = "RELOAD: %s; the old configuration stays" % problem
         say(m, m.conditions["config"], 3)
         return
     m.conditions.pop("config", None)
@@ -3091,10 +3128,7 @@ def reload(m) -> None:
             say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
             setattr(config, key, old)
     if m.ready and config.ready_command != m.config.ready_command:
-        os.kill(m.ready.pid, signal.SIGTERM)         # `timeout` hands it on; its answer counts no more
-        m.left.append(m.ready.pid)
-        if m.ready.pidfd >= 0:
-            os.close(m.ready.pidfd)
+        m.left.append(m.ready.leave())
         m.ready = None
     m.config, m.ready_at, m.ready_passed = config, 0, False
     for queue in m.waiting:
@@ -3161,7 +3195,11 @@ def read_messages(m) -> None:
         finished = finish_taken(m, taken, reads)
         if usable_messages(m, reads):
             # Only what is the Monitor's own can be marked: another's file is renamed first, then read from a copy.
-            acted, still, partial = act_on_lines(m, reads) if is_ours(m, m.reads_like) else (True, True, b"")
+            if is_ours(m, m.reads_like):
+                acted, still, partial = act_on_lines(m, reads)
+            else:
+                os.close(open_regular(reads))        # what cannot be read stays where people see it
+                acted, still, partial = True, True, b""
             if acted and still and not partial and finished:
                 fresh_messages(m, reads, taken)
                 finished = finish_taken(m, taken, reads)
@@ -3290,7 +3328,7 @@ def work(m) -> int:
             cycle(m)
             ends(m, "cycle")
         except OSError as problem:                   # no process to be had, a broken disk: begin again from disk
-            if "cycle" not in m.conditions:
+            if "cycle" not in m.conditions and select.select([], [2], [], 0)[1]:
                 sys.excepthook(*sys.exc_info())
             begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
             for queue in m.waiting:
@@ -3551,6 +3589,12 @@ def make_directories(config, say_made=None) -> None:
             me = owner_name(os.geteuid())
             mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
             raise Unusable(named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path)))
+    paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
+    places = [(key, os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
+    for key, place in places:
+        what = misplaced(key, place, places)
+        if what:
+            raise Unusable("%s, by way of a link: %s; expected a place of its own" % (what, shown(place)))
 
 
 def lacking() -> List[str]:

@@ -258,11 +258,11 @@ class QueueCase(unittest.TestCase):
         with open(self.path(*parts), "rb") as file:
             return file.read().decode("utf-8", "surrogateescape")
 
-    def start(self, *flags, config="config.txt", env=None, python=PYTHON, prefix=(), program=None):
-        """Start the real Monitor on this root and return its process; its output goes to .output."""
+    def start(self, *flags, config="config.txt", env=None, python=PYTHON, prefix=(), program=None, stdout=None):
+        """Start the real Monitor on this root and return its process; its output goes to .output, or where stdout says."""
         output = open(self.path(".output"), "ab")
         argv = [*prefix, *python, program or compiled(), self.path(config), *flags]
-        monitor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd="/", env=env)
+        monitor = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout or output, stderr=output, cwd="/", env=env)
         monitor.stdout = output
         self.monitors.append(monitor)
         return monitor

@@ -95,6 +95,9 @@ class TestKillingReachesEverything(KillCase):
     def test_what_dropped_its_environment_in_the_session_of_the_job(self):
         self.check_gone("(env -i bash -c 'trap \"\" TERM; touch %s/ready; %s' &); sleep 600" % (self.root, self.sleeper(1)), 1)
 
+    def test_what_calls_itself_a_keeper(self):
+        self.check_gone("SJQ_KEEPER=tee setsid sleep 600 & SJQ_KEEPER=shell setsid bash -c 'touch ready; sleep 600; :' & wait", 2)
+
     def test_what_is_stopped(self):
         self.check_gone("touch ready; kill -STOP $$; sleep 600", 0)
 

@@ -107,6 +107,24 @@ class TestMonitorReads(QueueCase):
         self.assertEqual((now.st_mode, now.st_uid, now.st_gid), (was.st_mode, was.st_uid, was.st_gid))
 
 
+class TestStandardOutput(QueueCase):
+    def test_one_that_nobody_reads_holds_up_nothing(self):
+        """A pager that shows its first page, a terminal after Ctrl-S: a pipe takes 64 KiB, and no more."""
+        read, write = os.pipe()
+        self.addCleanup(os.close, read)
+        monitor = self.start(stdout=write)
+        os.close(write)
+        self.said(" started: pid ")
+        self.write("monitor_reads", "CONFIG\n" * 90)
+        self.said("message CONFIG", count=90)
+        self.assertGreater(os.stat(self.path("monitor_says")).st_size, 65536)
+        self.drop("job", uow("true"))
+        self.assertEqual(self.ended("job"), "done-q")
+        self.assertEqual(self.stop(monitor), 0)
+        os.set_blocking(read, False)
+        self.assertTrue(all(line.startswith(b"20") for line in os.read(read, 200_000).splitlines()))      # none is cut in two
+
+
 class TestMonitorSays(QueueCase):
     def goes_on(self, reason, mend):
         """Jobs go on, standard output has it, and the condition is said there once when it begins and once when it ends."""

@@ -291,6 +291,24 @@ class TestAsNobody(RestsCase):
         self.assertEqual(self.says().count("counts: "), 1)
         self.stop(monitor)
 
+    def test_a_message_file_that_cannot_be_read_stays_where_people_see_it(self):
+        """As `sudo sed -i` leaves it under a strict umask; what was appended meanwhile is not lost."""
+        self.started()
+        self.there("monitor_reads")
+        os.chmod(self.write(".staging/reads", "STATUS\n"), 0o600)
+        os.rename(self.path(".staging/reads"), self.path("monitor_reads"))
+        self.said_once("%s cannot be read or renewed: Permission denied; tried again" % self.path("monitor_reads"),
+                       lambda: os.chmod(self.path("monitor_reads"), 0o644))
+        self.said("counts: ")
+
+    def test_a_start_without_processes_is_refused_with_a_sentence(self):
+        """fork: EAGAIN, and a pattern that grep is to judge."""
+        need("prlimit")
+        self.configure("error_pattern :: ERROR\n")
+        self.NOBODYS = ["prlimit", "--nproc=1", *self.NOBODYS]
+        self.assertEqual(self.start().wait(20), 2)
+        self.assertRegex(self.output(), "^monitor.py: .*error_pattern :: ERROR; expected grep to judge it: Resource temporarily unavailable\n$")
+
     def test_a_message_file_of_another_user_is_not_taken_from_under_who_writes_it(self):
         """The kernel tells nobody of other people's writers: what was opened before the file was taken over may still be written."""
         monitor = self.started()

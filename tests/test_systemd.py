@@ -599,5 +599,5 @@ class TestUsed(QueueCase):
     def test_without_a_cgroup_nothing_is_written(self):
         self.assertEqual(self.used({}), "")
         monitor.DOOR.cgroup = ""
-        monitor.send(SimpleNamespace(run="no-such-run", watched={}), signal.SIGKILL)
+        monitor.send(SimpleNamespace(run="no-such-run", watched={}, keepers={}), signal.SIGKILL)
         self.assertEqual([name for name in os.listdir("/") if name.startswith("cgroup.")], [])
