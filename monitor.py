@@ -269,7 +269,7 @@ class Monitor:
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
         self.left: List[int] = []                # our children that outlive their run: a tee whose input somebody holds
-        self.clock = -1e18                       # the most that the wall clock was ahead of the time since boot
+        self.clock = time.time() - boot_seconds()        # the most that the wall clock was ahead of the time since boot
         # From moves and launches. Times are seconds after boot.
         self.after: List[Tuple[str, Dict[str, str]]] = []          # whose after_command is to be run: name, environment
         self.hook: Optional[Hook] = None         # the after_command that runs

@@ -197,7 +197,6 @@ class TestKillJobAfterTheEnd(KillCase):
         self.message("KILL JOB")
         self.said("KILL JOB: one has ended already; the search in its output is ended")
         self.check("error-q", "^error: exit 3 after ")
-        self.said("one: the patterns could not be looked for (exit -15)")
         until(lambda: not self.family(), lambda: "the end of the search: %s" % self.family(), 5)
 
     def test_what_holds_its_output_is_still_there(self):
