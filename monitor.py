@@ -1932,9 +1932,7 @@ def search_patterns(m, job: Job, found) -> bool:
     if job.search:
         code = job.search.poll()
         if code is None:
-            if boot_seconds() < job.search.began + HOOK_SECONDS:
-                wake_at(m, job.search.began + HOOK_SECONDS)
-            else:
+            if boot_seconds() > job.search.began + HOOK_SECONDS:
                 flag(m, job, "search", ": its output is still searched for the patterns; KILL JOB ends the search")
             return False
         job.search = None
@@ -1949,7 +1947,6 @@ def search_patterns(m, job: Job, found) -> bool:
         size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
         job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(size),
                            "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
-        wake_at(m, job.search.began + HOOK_SECONDS)
         return False
     return True
 

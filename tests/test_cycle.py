@@ -151,7 +151,6 @@ class TestSearch(QueueCase):
         """Start a Monitor whose search hangs until the test writes `searched`, and let it search."""
         self.environment = self.executable("tail", '#!/bin/sh\ntouch {0}/searching\nuntil [ -e {0}/searched ]; do sleep 0.02; done\n'
                                            'exec {1} "$@"\n'.format(self.root, shutil.which("tail")))
-        self.configure(self.config + "sleep_seconds :: 60\n")
         monitor = self.started(env=self.environment, program=self.changed("HOOK_SECONDS = 60 ", "HOOK_SECONDS = 0.3 "))
         self.drop("one", uow("echo ERROR"))
         self.there("searching")
