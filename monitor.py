@@ -159,14 +159,15 @@ AS_AT_LOGIN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, sig
 NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID",
                 "SYSTEMD_EXEC_PID")
 
-# Patterns are looked for in this run's own output only: $2 bytes of file $3, from byte $1 on. Exit 1: neither is found.
+# Patterns are looked for in this run's own output only: $2 bytes of file $3, from byte $1 on.
 SEARCH = """look() {
     [ -n "$4" ] || return 1
     tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"
-    case "${PIPESTATUS[*]}" in *" 0") return 0 ;; "0 0 1" | "141 0 1") return 1 ;; *) return 2 ;; esac
+    case "${PIPESTATUS[*]}" in *" 0") return 0 ;; "0 0 1" | "141 0 1") return 1 ;; *) exit 2 ;; esac
 }
-look "$1" "$2" "$3" "$4" && exit 10 || fail=$?; look "$1" "$2" "$3" "$5" && exit 11; exit $(($? > fail ? $? : fail))"""
-
+look "$1" "$2" "$3" "$4" && exit 10
+look "$1" "$2" "$3" "$5" && exit 11
+exit 1"""
 SEARCH_CODES = {1: "", 10: "fail", 11: "error"}      # exit code -> whose pattern was found
 
 # What the next try may bring; anything else that keeps a job from being started keeps it for ever.
@@ -3369,7 +3370,7 @@ def sleep(m) -> None:
     timeout = max(0, m.due - boot_seconds())
     ends_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
     hooks = [hook for hook in (m.hook, m.ready, m.job and m.job.search) if hook]
-    if m.job and not m.job.watched or any(hook.pidfd < 0 for hook in hooks):
+    if m.job and not m.job.watched and not m.job.search or any(hook.pidfd < 0 for hook in hooks):
         timeout = min(timeout, 0.2)                  # no pidfd: before Linux 5.3
     woken, signals = wait(m, [*ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
     for fd in woken:

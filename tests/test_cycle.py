@@ -141,6 +141,13 @@ class TestSearch(QueueCase):
     def test_head_is_killed(self):
         self.is_tried_again("head")
 
+    def test_it_fails_for_the_one_pattern_and_would_find_the_other(self):
+        self.configure("fail_pattern :: broke\n" + self.config)
+        lines = '#!/bin/sh\n[ -e {0}/once ] || {{ touch {0}/once; kill -9 $$; }}\nexec {1} "$@"\n'
+        self.drop("one", uow("echo ERROR: it broke"))
+        self.run_until_empty(env=self.executable("tail", lines.format(self.root, shutil.which("tail"))))
+        self.assertEqual(self.where("one"), ["fail-q"])
+
     def test_it_fails_until_a_kill_job_ends_it(self):
         failed = self.fails("tail")
         self.message("KILL JOB")
