@@ -13,12 +13,13 @@ Where state lives: on disk, in the open. Which directory a UOW is in says what
 it is: wait-q and priority-q wait, currently-executing is in hand, done-q,
 error-q and fail-q have ended. Its STATUS line and the JOB START and JOB END
 lines of its log say how far it came. Memory holds the job's handle, what was
-said already, and listings that can be read again.
+said already, and listings that can be read again; a FINISH, an after_command
+that is still to run and the counts since the start end with it.
 
 How a job runs: `bash KEEPER | tee -a uow`, two processes that outlive the
-Monitor, its keepers. The first runs `bash -c job_command` and then writes the
-JOB END line down the same pipe, so END follows all the output, whoever has died
-meanwhile. Every process of a run carries SJQ_RUN in its environment, the run's
+Monitor, its keepers. The first, "the keeper", runs `bash -c job_command` and
+then writes the JOB END line down the same pipe, so END follows all the output,
+whoever has died meanwhile. Every process of a run carries SJQ_RUN in its environment, the run's
 mark: a part of the boot id, and the nanosecond after boot at which it began.
 
 The order of writing at a launch:
@@ -32,25 +33,26 @@ So a UOW in currently-executing is one of these rows, and recovery is this
 table (`row`), at start-up and for any UOW found there later:
 
   STATUS    START  END   alive  what it is             what is done
-  none      -      -     -      claimed, not begun     it is the next to start
   none      no     yes   -      nobody knows           fail-q: `fail: interrupted`
+  none      -      -     -      claimed, not begun     else it is the next to start
   running   no     -     -      claimed, not begun     it is the next to start
   running   yes    -     yes    under way              adopt: wait, time out, file
   running   yes    yes   no     ended                  file by its END line
   running   yes    no    no     nobody knows           fail-q: `fail: interrupted`
-  other     -      -     -      ended, not yet moved   move to the queue it names
+  outcome   -      -     -      ended, not yet moved   move to the queue it names
 
 "alive" means a process with this run's mark; after a reboot there is none.
 START is looked for at N. An editor that saved an older text over a running UOW
 has moved it, or taken it away, maybe with STATUS: then START is searched for,
-and the END of a run that has no START says that one began; without STATUS that
-END may be of another UOW that the job showed, so it says no more (`trace_of_run`). A
-tee that lives at start-up is adopted with the file that it writes, whatever
-has become of its name and text. Where several are under way, each is waited
-for in turn, and nothing new starts. Every other STATUS there is reported and
-left alone, never guessed; what is no UOW goes to trash. A UOW in a waiting
-queue with `running` in STATUS was not begun (a power cut took its claim back),
-or is there again because somebody moved it: it waits.
+and anything else behind N, or the END of a run that has no START, says that one
+began; without STATUS that END may be of another UOW that the job showed, so its
+exit code does not count (`trace_of_run`). A tee that lives at start-up is
+adopted with the file that it writes, whatever has become of its name and text.
+Where several are under way, each is waited for in turn, and nothing new starts.
+Every other STATUS there is reported and left alone, never guessed; what is no
+UOW goes to trash. A UOW in a waiting queue with `running` in STATUS was not
+begun (a power cut took its claim back), or is there again because somebody
+moved it: it waits.
 
 A UOW is stamped (line 1, titles, blank STATUS) aside: in a private directory,
 currently-executing/.wait_q or .priority_q, where nobody can swap it. It is put
@@ -100,7 +102,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tu
 # ---- Defaults; those that people set are in CONFIG below ---------------------
 
 HEAD_BYTES = 64 * 1024        # a UOW's header ends within this
-READS_BYTES = 1024 * 1024     # a longer monitor_reads is no message file
+READS_BYTES = 1024 * 1024     # a longer monitor_reads is no message file, a longer config.txt no configuration
 COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
 STATUS_WIDTH = 78             # STATUS is padded to this, so that it is changed in place
 MESSAGE_SHOWN = 80            # characters of something wrong that are repeated
@@ -117,14 +119,14 @@ TURN_SECONDS = 0.002          # until another look whether another Monitor has e
 TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
-STRANGE_SECONDS = 2           # until a message file that is not as ours is: FUSE remembers our second link, or it is
-                              # another's, that no lease tells of: who opened it before may still write
+STRANGE_SECONDS = 2           # for so long a message file unlike ours is left alone: FUSE remembers our second link, or
+                              # it is another's, and no lease tells whether somebody still writes it
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
-HOOK_SECONDS = 60             # limit of ready_command and after_command
+HOOK_SECONDS = 60             # limit of ready_command and after_command; a longer search for the patterns is said
 POST_SECONDS = 1              # at most one post a second,
-FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in three while a job runs, in fifteen otherwise,
+FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in 3 seconds while a job runs, in 15 otherwise,
 POST_SHARE = 40               # and a fortieth of the time at most
-RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12
+RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12       # UOWs, and lines of monitor_says, on the page
 LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
 WATCHED = 400                 # processes of a run that are held by a pidfd
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
@@ -170,7 +172,7 @@ look "$1" "$2" "$3" "$5" && exit 11
 exit 1"""
 SEARCH_CODES = {1: "", 10: "fail", 11: "error"}      # exit code -> whose pattern was found
 
-# What the next try may bring; anything else that keeps a job from being started keeps it for ever.
+# What may have passed at the next try; anything else that keeps a job from being started keeps it for ever.
 PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
@@ -247,7 +249,7 @@ class Job:
 
 
 class Monitor:
-    """What memory holds. Whatever is not the job's handle can be found again on disk."""
+    """What memory holds. What is lost with it, and what is on disk as well: the top of this file."""
 
     def __init__(self, config, until_empty: bool = False):
         self.config, self.until_empty = config, until_empty
@@ -266,7 +268,7 @@ class Monitor:
         self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}
         self.hand: List[str] = []                # claimed, not begun: the next to start
         self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
-        self.others = 0                          # how many more are in currently-executing, besides the job
+        self.others = 0                          # how many more are in currently-executing, but for the job
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
         self.left: List[int] = []                # our children that outlive their run: a tee whose input somebody holds
@@ -286,7 +288,7 @@ class Monitor:
         self.told, self.told_at = "", 0.0        # what systemd was told last, and when
         # For saying things once.
         self.conditions: Dict[str, str] = {}     # what lasts, `kind` or `kind path` -> what was said of it
-        self.half_line = False                   # its last line was cut by a full disk
+        self.half_line = False                   # the last line of monitor_says was cut by a full disk
         # For sleeping.
         self.due = 0.0                           # when the next wake is wanted at the latest, seconds after boot
         self.wakeup = -1                         # the pipe that signals are read from
@@ -537,8 +539,8 @@ def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: 
 def row(status: str, started: bool) -> str:
     """Return what a UOW found in currently-executing is: the table at the top of this file.
 
-    The rows with a START line are one here, "adopt": who waits for nobody and looks for an END
-    line files the dead ones, too.
+    The rows of a run that has begun are one here, "adopt": who waits for nobody and looks for an
+    END line files the dead ones, too.
     """
     if status.partition(":")[0] in ("done", "error", "fail"):
         return "ended"
@@ -769,8 +771,8 @@ def closing(fd: int) -> Iterator[int]:
 def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), env=None, session=False) -> int:
     """Start a command and return its pid; OSError when it cannot be started.
 
-    What is not given is /dev/null, stderr too. Signals are as a login shell has them, or the
-    job's own pipes would never end with SIGPIPE.
+    What is not given is /dev/null, stderr too; extra: files that become its fds 3, 4, and so on. Signals are
+    as a login shell has them, or the job's own pipes would never end with SIGPIPE.
     """
     actions = []
     for number, fd in enumerate((stdin, stdout, stderr)):
@@ -944,7 +946,7 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
 
     Return the path it has then, or None when somebody else took the source away. OSError when it
     could not be moved. By version, `mv -n` exits 0 or 1 when it declines, and it may be killed
-    before or after its work: only a look tells where the file is.
+    before or after its work: only a look tells where the file is. lasting: as for `write_whole`.
     """
     name = name or os.path.basename(source)
     was = identity(source)
@@ -1276,15 +1278,14 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
     """Bring the names up to date, if the directory has changed and a listing is due.
 
     stamped: another Monitor has stamped some, so at once. A kept listing is what makes the cost per job
-    flat. Listings may take a twentieth of the time, however fast names come and go; in a directory of some
-    hundred files that is at once.
+    flat. LISTING_SHARE holds however fast names come and go; in a directory of some hundred files that is at once.
     """
     state = state_of(queue.path)
     if state is not None and state == queue.listed:
         return
     if now < queue.again_at and not stamped:
-        if not queue.ready:
-            queue.listed = None
+        if not queue.ready:                          # else the next listing is soon enough
+            queue.listed = None                      # not to be woken again for what is known
             wake_at(m, queue.again_at)
         return
     if not is_usable(m, queue.path):
@@ -1401,9 +1402,9 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
 
 
 def let_rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
-    """Leave a file alone that cannot be handled now, say so once, and return when to look again: at first soon."""
+    """Leave a file alone that cannot be handled now, say so once, and return in how many seconds to look again."""
     key = "%s %s" % (kind, os.path.join(queue.path, name))
-    if key in m.conditions:                          # once may have been in passing: --until-empty waits for it
+    if key in m.conditions:                          # --until-empty waits for the second try, and no longer
         queue.stuck[name] = m.config.sleep_seconds
     begins(m, key, "%s in %s: %s; it is left there and tried again"
            % (shown(name), base(queue.path), reason_of(problem)))
@@ -1584,7 +1585,7 @@ class Ended:
     """What is known of a directory that only people empty. The Monitor notes what it files there itself."""
 
     def __init__(self):
-        self.listed = None          # its state at the last listing
+        self.listed = None          # state_of the directory when listed, None if that may have missed a change
         self.again_at = 0.0         # when the next listing may be made, seconds after boot
         self.readmes: List[str] = []
         self.count = 0
@@ -1604,8 +1605,7 @@ class Ended:
 def survey_ended(m) -> None:
     """Bring counts, the newest UOWs and the last day of the finished directories up to date.
 
-    A listing may take a five-hundredth of the time, so 100,000 files stay cheap: what people move
-    by hand shows at once in a small directory, and after minutes in a vast one.
+    By ENDED_SHARE, what people move by hand shows at once in a small directory, and after minutes in a vast one.
     """
     for key, ended in m.ended.items():
         path = getattr(m.config, key)
@@ -1637,7 +1637,7 @@ def anything_waits(m) -> bool:
 
 
 def survey_conditions(m) -> None:
-    """End what was said of a directory that is back, or of what somebody has taken away: no step looks at it."""
+    """End what was said, or try again, where no step does: a directory is back, somebody took a file away, say."""
     nobody = not anything_waits(m)
     aside = any(queue.left for queue in m.waiting)   # then a file that is not in its queue may be there
     for key in list(m.conditions):
@@ -1782,7 +1782,7 @@ def is_held(job: Job) -> bool:
         with closing(os.open("/proc/%d/fd/0" % job.keepers["tee"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
             poll = select.poll()
             poll.register(fd, 0)
-            return not poll.poll(0)                  # POLLHUP
+            return not poll.poll(0)                  # POLLHUP: the last writer has gone
     except OSError:
         return False                                 # it has ended meanwhile
 
@@ -2166,7 +2166,7 @@ def take_turn(m) -> bool:
         waited = boot_seconds() - m.turn_since
         if waited > TURN_PATIENCE:
             begins(m, "turn", "another process has the turn among the Monitors, a lock on .turn: nothing is stamped or "
-                   "started until it leaves it. `fuser -v .turn` names it", 4)
+                   "started until it leaves it. `fuser -v .turn` names it")
         wake_at(m, boot_seconds() + min(1, max(TURN_SECONDS, waited / 10)))
         return False
     m.turn_since = 0.0
@@ -2334,7 +2334,10 @@ def launch(m) -> None:
 
 
 def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
-    """Return the UOW that is to start next: the oldest of priority-q, and of wait-q when nothing is in priority-q."""
+    """Return the UOW that is to start next: the oldest of priority-q, or of wait-q when nothing there can run.
+
+    None, too, while one that is not judged or stamped yet may come first.
+    """
     for queue in queues:
         if queue.ready:
             return queue, queue.ready[0][1]
@@ -3178,8 +3181,8 @@ def read_messages(m) -> None:
 
     No append is lost. A line is turned into a comment by one byte when it was acted on, so that a
     crash repeats one message at most. The file is taken over (renamed) only when nobody has it open
-    for writing; a writer that opens it in that very moment finishes in the renamed file, and that is
-    read to its end before it is removed. An unfinished last line is carried over into the fresh file.
+    for writing, as far as a lease tells; a writer that opens it in that very moment finishes in the renamed
+    file, and that is read to its end before it is removed. An unfinished last line is carried over into the fresh file.
     """
     reads = m.config.monitor_reads
     taken, fresh = beside(reads, ".taken"), beside(reads, ".fresh")
@@ -3262,7 +3265,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
         if data == howto() + partial:
             return False, still, partial             # nothing to tidy: it waits for its newline
         found = os.fstat(fd)
-        if not is_ours(m, found):
+        if not is_ours(m, found):                    # a copy is ours, once its writers have had time to close it
             if not 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
                 write_whole(m, path, data)
             return True, False, partial
@@ -3340,7 +3343,7 @@ def work(m) -> int:
     post(m)
     say(m, "stopped", 5)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
-        signal.signal(number, signal.SIG_IGN)        # Python gives them their defaults back: a change would kill
+        signal.signal(number, signal.SIG_IGN)        # at its exit Python sets the defaults: a SIGIO would kill
     return 0
 
 
@@ -3356,7 +3359,7 @@ def cycle(m) -> None:
 
 
 def is_over(m) -> bool:
-    """Tell whether the Monitor is to exit."""
+    """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
     failed = m.launch_at > boot_seconds() or any(key.startswith("edit ") for key in m.conditions)
     idle = not (m.job or m.unclear or m.after or failed and not m.finishing)
     seen = all(queue.listed and queue.listed == state_of(queue.path) for queue in m.waiting)
@@ -3425,7 +3428,7 @@ def until_notice(m) -> float:
 
 
 def arm(m) -> None:
-    """Ask for one signal at the next change of a queue or of the directory of the message file."""
+    """Ask for one signal at the next change of a queue, of currently-executing, or beside the message file."""
     names = fcntl.DN_CREATE | fcntl.DN_RENAME | fcntl.DN_DELETE
     wanted = dict.fromkeys([queue.path for queue in m.waiting] + [m.config.currently_executing], names)
     wanted[os.path.dirname(m.config.monitor_reads)] = names | fcntl.DN_MODIFY
@@ -3639,9 +3642,10 @@ def is_own_group(gid: int, uid: int) -> bool:
 
 
 def lock(config, seconds: float = 0) -> int:
-    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than some seconds.
+    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than `seconds`.
 
-    A `mv` that a dead Monitor had begun is waited for, however long: beside it nothing may be moved.
+    At start-up, where there are some, a `mv` that a dead Monitor had begun is waited for, however long: beside it
+    nothing may be moved.
     """
     fd = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     until = boot_seconds() + seconds
