@@ -110,7 +110,7 @@ STATUS_SHOWN = 50             # waiting UOWs that the message STATUS names per q
 TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
 ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
 LOOK_SECONDS = 0.4            # for judging new files between two looks at the messages
-AGAIN_SECONDS = 0.1           # at least, until the next look at a file that has not kept still for long enough
+AGAIN_SECONDS = 0.1           # at least, until the next look at a file that has not kept still or is held open
 LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap,
 ENDED_SHARE = 500             # and one of what has ended a five-hundredth
 NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
@@ -266,17 +266,17 @@ class Monitor:
         # From the survey.
         self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
         self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}
-        self.hand: List[str] = []                # claimed, not begun: the next to start
+        self.claimed: List[str] = []             # and not begun: the next to start
         self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
         self.others = 0                          # how many more are in currently-executing, but for the job
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
-        self.left: List[int] = []                # our children that outlive their run: a tee whose input somebody holds
+        self.children: List[int] = []            # only to be reaped: a tee whose input is held, a hook that was left
         self.clock = time.time() - boot_seconds()        # the most that the wall clock was ahead of the time since boot
         # From moves and launches. Times are seconds after boot.
         self.after: List[Tuple[str, Dict[str, str]]] = []          # whose after_command is to be run: name, environment
-        self.hook: Optional[Hook] = None         # the after_command that runs
-        self.ready: Optional[Hook] = None        # the ready_command that runs
+        self.after_hook: Optional[Hook] = None   # the after_command that runs
+        self.ready_hook: Optional[Hook] = None   # the ready_command that runs
         self.ready_passed = False                # it allowed the next launch
         self.ready_at = self.launch_at = self.move_at = 0.0        # nothing is asked, launched, moved before
         self.totals = dict.fromkeys(FINISHED, 0)         # ended since the start
@@ -1226,12 +1226,12 @@ class Waiting:
         self.ready: List[Tuple[int, str]] = []   # (enqueued, name), in starting order
         self.take: List[str] = []                # to be stamped
         self.bad: List[str] = []                 # to be trashed, after those
-        self.left = TAKEN_PER_WAKE               # how many are still in the private directory: at start-up nobody knows
+        self.aside = TAKEN_PER_WAKE              # how many are in the private directory still: at start-up nobody knows
         self.edit_at = 0.0                       # when that is tried again
 
     def to_take(self) -> List[str]:
         """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
-        room = max(0, TAKEN_PER_WAKE - self.left)
+        room = max(0, TAKEN_PER_WAKE - self.aside)
         return self.take[:room] + self.bad[:max(0, room - len(self.take))]
 
     def took(self, names: List[str]) -> None:
@@ -1388,7 +1388,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     except Busy as problem:                          # the longer it is held, the less often it is looked at
         if seen_for > 5 + 5 * quiet:
             begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), problem.strerror))
-        return min(max(quiet, 0.1, seen_for / 10), m.config.sleep_seconds)
+        return min(max(quiet, AGAIN_SECONDS, seen_for / 10), m.config.sleep_seconds)
     except BadUow:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
         wait = settles_in(time.time(), seen_for, found.st_ctime, quiet)
@@ -1421,7 +1421,7 @@ def survey_hand(m) -> None:
 
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
-    m.hand, m.over, m.others, m.unclear, place = [], [], 0, False, m.config.currently_executing
+    m.claimed, m.over, m.others, m.unclear, place = [], [], 0, False, m.config.currently_executing
     if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
         return
@@ -1470,7 +1470,7 @@ def look_at_hand(m, path: str, name: str) -> None:
             trash(m, path, str(problem))
         found = ""
     if found == "next":
-        m.hand.append(name)
+        m.claimed.append(name)
     elif found == "ended":
         m.over.append((name, uow, ""))
     elif found == "strange":
@@ -1557,10 +1557,10 @@ def adopt_by_its_log(m) -> None:
     The job, or somebody with an editor, may have changed, moved or deleted it.
     """
     for pid in every_pid():
-        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
-        path, run_of_tee = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
         if m.job:
             break                                    # another one is found by its name
+        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
+        path, run_of_tee = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
         if (facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing
                 or not re.fullmatch(r"[\w-]{1,40}", run_of_tee, re.A)):
             continue                                 # a job may set what it likes
@@ -1633,13 +1633,13 @@ def list_ended(ended: Ended, key: str, path: str) -> None:
 
 def anything_waits(m) -> bool:
     """Tell whether anything is there to be stamped, trashed or started."""
-    return bool(m.hand or any(queue.pending() for queue in m.waiting))
+    return bool(m.claimed or any(queue.pending() for queue in m.waiting))
 
 
 def survey_conditions(m) -> None:
     """End what was said, or try again, where no step does: a directory is back, somebody took a file away, say."""
     nobody = not anything_waits(m)
-    aside = any(queue.left for queue in m.waiting)   # then a file that is not in its queue may be there
+    aside = any(queue.aside for queue in m.waiting)  # then a file that is not in its queue may be there
     for key in list(m.conditions):
         kind, _, path = key.partition(" ")
         if kind == "directory":
@@ -1653,7 +1653,7 @@ def survey_conditions(m) -> None:
             mark_pause(m)
         elif kind == "clock":
             set_back(m)
-        elif kind == "launch" and not m.hand and not m.unclear:
+        elif kind == "launch" and not m.claimed and not m.unclear:
             ends(m, key)                             # it was started, or taken away
 
 
@@ -1834,7 +1834,7 @@ def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
 
 def move(m) -> None:
     """See how far the job is, and move what has ended to the queue that its STATUS names."""
-    m.left = [pid for pid in m.left if not os.waitpid(pid, os.WNOHANG)[0]]
+    m.children = [pid for pid in m.children if not os.waitpid(pid, os.WNOHANG)[0]]
     if m.job:
         look_at_job(m, m.job)
     if m.over and boot_seconds() < m.move_at:
@@ -1980,7 +1980,7 @@ def finish(m, job: Job, found) -> None:
     ends(m, key)
     m.job = None
     if job.child:
-        m.left += [pid for role, pid in job.keepers.items() if role not in job.codes]
+        m.children += [pid for role, pid in job.keepers.items() if role not in job.codes]
     remove_cgroups()
     for fd in [job.fd, *job.watched.values()]:
         os.close(fd)
@@ -2060,19 +2060,19 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
 
 def after_commands(m) -> None:
     """Look after after_command: one at a time, its failure reported, no job beside it."""
-    if m.hook:
-        code = m.hook.poll()
+    if m.after_hook:
+        code = m.after_hook.poll()
         if code is None:
             return
         if code:
-            how = ended_how(code, boot_seconds() - m.hook.began)
+            how = ended_how(code, boot_seconds() - m.after_hook.began)
             say(m, "after_command for %s: %s" % (shown(m.after[0][0]), how), 4)
-        m.hook = None
+        m.after_hook = None
         del m.after[0]
-    while m.after and not m.hook:
+    while m.after and not m.after_hook:
         name, environment = m.after[0]
         try:
-            m.hook = Hook(bounded(m.config.after_command), environment)
+            m.after_hook = Hook(bounded(m.config.after_command), environment)
         except OSError as problem:
             say(m, "after_command for %s could not be started: %s" % (shown(name), reason_of(problem)), 4)
             del m.after[0]
@@ -2118,9 +2118,9 @@ def ended_how(code: int, seconds: float) -> str:
 
 # ---- Edit: stamp what waits --------------------------------------------------
 
-def private(m, queue: Waiting) -> str:
+def private(config, key: str) -> str:
     """Return the directory in currently-executing where a queue's UOWs are stamped: nobody else can reach it."""
-    return os.path.join(m.config.currently_executing, "." + queue.key)
+    return os.path.join(config.currently_executing, "." + key)
 
 
 def edit(m) -> None:
@@ -2129,7 +2129,7 @@ def edit(m) -> None:
         return
     for queue in m.waiting:
         key, names = "edit " + queue.path, queue.to_take()
-        if not names and not queue.left:
+        if not names and not queue.aside:
             continue
         if boot_seconds() < queue.edit_at and (not names or key in m.conditions):
             wake_at(m, queue.edit_at)
@@ -2145,7 +2145,7 @@ def edit(m) -> None:
         except OSError as problem:
             begins(m, key, "what is new in %s cannot be stamped: %s; tried again"
                    % (base(queue.path), reason_of(problem)), 3)
-            queue.left, queue.edit_at = max(1, queue.left), again(m)
+            queue.aside, queue.edit_at = max(1, queue.aside), again(m)
         finally:
             end_turn(m, stamped=True)
         if queue.to_take():
@@ -2195,7 +2195,7 @@ def end_turn(m, stamped: bool = False) -> None:
 
 def take_aside(m, queue: Waiting) -> None:
     """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
-    names, place = queue.to_take(), private(m, queue)
+    names, place = queue.to_take(), private(m.config, queue.key)
     os.makedirs(place, 0o700, exist_ok=True)
     mv_all(m, queue.path, names, place)
     for name in names:
@@ -2213,8 +2213,8 @@ def take_aside(m, queue: Waiting) -> None:
 
 def put_back(m, queue: Waiting) -> None:
     """Stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
-    place = private(m, queue)
-    queue.left, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
+    place = private(m.config, queue.key)
+    queue.aside, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
     stamped, bad = stamp_all(m, queue, place)
     for name in stamped:
         queue.known.pop(name, None)                  # should anything fail from here on, it is listed as new
@@ -2224,7 +2224,7 @@ def put_back(m, queue: Waiting) -> None:
     for name, why in bad.items():
         path = os.path.join(place, name)
         trash(m, path, why, queue.path, moved=not os.path.lexists(path))
-        queue.left += os.path.lexists(path)
+        queue.aside += os.path.lexists(path)
     for name, enqueued in stamped.items():
         path, target = os.path.join(place, name), os.path.join(queue.path, name)
         try:
@@ -2233,7 +2233,7 @@ def put_back(m, queue: Waiting) -> None:
             ends(m, "back " + path)
         except OSError as problem:
             if os.path.lexists(path):
-                queue.left += 1
+                queue.aside += 1
                 queue.stuck.pop(name, None)
                 begins(m, "back " + path, "%s cannot be put back into %s: %s"
                        % (shown(name), base(queue.path), reason_of(problem)))
@@ -2251,7 +2251,7 @@ def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Opt
         return
     queue.known[name] = state[2]
     if enqueued is None:
-        later = queue.stuck.get(name, max(0.1, m.config.settle_seconds))
+        later = queue.stuck.get(name, max(AGAIN_SECONDS, m.config.settle_seconds))
         heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
     else:
         queue.seen.pop(name, None)
@@ -2318,9 +2318,9 @@ def launch(m) -> None:
     held = m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping
     if not held and now < m.launch_at:
         wake_at(m, m.launch_at)
-    if held or now < m.launch_at or not (m.hand or next_waiting(m.waiting)):
-        if m.ready and m.ready.poll() is not None:
-            m.ready = None                           # asked in vain: the next launch asks again
+    if held or now < m.launch_at or not (m.claimed or next_waiting(m.waiting)):
+        if m.ready_hook and m.ready_hook.poll() is not None:
+            m.ready_hook = None                      # asked in vain: the next launch asks again
         m.ready_passed = False
     elif is_ready(m, now) and take_turn(m):
         try:
@@ -2348,12 +2348,12 @@ def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
 
 def is_ready(m, now: float) -> bool:
     """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
-    if m.ready:
-        code = m.ready.poll()
+    if m.ready_hook:
+        code = m.ready_hook.poll()
         if code is None:
             return False
-        seconds = boot_seconds() - m.ready.began
-        m.ready, m.ready_passed = None, code == 0    # for one launch
+        seconds = boot_seconds() - m.ready_hook.began
+        m.ready_hook, m.ready_passed = None, code == 0       # for one launch
         if code:
             return refuses(m, "command", "ready_command refuses (%s)" % ended_how(code, seconds))
         ends(m, "ready command")
@@ -2365,7 +2365,7 @@ def is_ready(m, now: float) -> bool:
         return refuses(m, "process", why)
     ends(m, "ready process")                    # also where the configuration has none any more
     if m.config.ready_command and not m.ready_passed:
-        m.ready = Hook(bounded(m.config.ready_command))
+        m.ready_hook = Hook(bounded(m.config.ready_command))
         return False
     ends(m, "ready command")
     return True
@@ -2390,10 +2390,10 @@ def who_runs(name: str) -> str:
 
 def start_next(m) -> None:
     """Claim and start the next UOW, having the turn."""
-    chosen = None if m.hand else next_waiting(m.waiting)
-    if not (m.hand or chosen):
+    chosen = None if m.claimed else next_waiting(m.waiting)
+    if not (m.claimed or chosen):
         return                                       # the last look brought others, that come first and are not ready
-    queue, name = chosen or (m.waiting[-1], m.hand[0])       # should it have to go back, to wait-q
+    queue, name = chosen or (m.waiting[-1], m.claimed[0])    # should it have to go back, to wait-q
     path = os.path.join(m.config.currently_executing, name)
     if chosen:
         try:
@@ -2467,7 +2467,7 @@ def start(m, path: str) -> None:
         undo_start(m, job, size, problem)
         return
     m.job, m.notices = job, m.notices + 1
-    m.hand = [name for name in m.hand if name != job.name]
+    m.claimed = [name for name in m.claimed if name != job.name]
     if job.limit:
         wake_at(m, job.began + job.limit)            # before the next survey, that may be far away
     say(m, "started %s run %s" % (shown(job.name), job.run))
@@ -2612,12 +2612,12 @@ def length_text(seconds: float) -> str:
 
 def document(s: Snapshot, title: str, body: str, reload: bool) -> str:
     """Return a whole page that loads nothing; reload: whether it follows what the Monitor writes."""
-    again, as_of = s.every + 2, time_html(s.written, s.written)
-    live = f' data-written="{s.written}" data-patience="{3 * again:g}"' if reload and s.state != "stopped" else ""
+    seconds, as_of = s.every + 2, time_html(s.written, s.written)
+    live = f' data-written="{s.written}" data-patience="{3 * seconds:g}"' if reload and s.state != "stopped" else ""
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">
-{f'<meta http-equiv="refresh" content="{again:g}">' * reload}<link rel="icon" href="data:,">
+{f'<meta http-equiv="refresh" content="{seconds:g}">' * reload}<link rel="icon" href="data:,">
 <title>{esc(title)} · simple-job-q</title><style>{PAGE_STYLE}</style></head><body{live}>
 <p class="alert" role="alert"><strong>Stale.</strong> Nothing newer than {as_of} UTC has reached this page:
 the Monitor has stopped, or cannot write here. What stands below was true then.</p>
@@ -2845,7 +2845,7 @@ def metrics_prom(s: Snapshot) -> str:
 def counts(m) -> Dict[str, int]:
     """Return how many UOWs each directory holds, as of the last listing."""
     known = {queue.key: len(queue.known) for queue in m.waiting}
-    known["currently_executing"] = len(m.hand) + len(m.over) + m.others + bool(m.job)
+    known["currently_executing"] = len(m.claimed) + len(m.over) + m.others + bool(m.job)
     return {key: known[key] if key in known else m.ended[key].count for key in DIRECTORIES}
 
 
@@ -2928,7 +2928,7 @@ def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
     """Return what is told of one finished UOW."""
     uow = peek(os.path.join(getattr(m.config, key), name)).uow
     took = re.search(r" after (\d{1,15}(?:\.\d{1,9})?) s", uow.status)
-    seconds = float(took.group(1)) if took else None
+    seconds = float(took[1]) if took else None
     return Entry(key, name, "%d.html" % inode, (uow.enqueued or 0) / 1e6, ended - seconds if took else 0, ended,
                  uow.status, uow.names.get("UOW_COMMAND", ""), seconds)
 
@@ -2979,7 +2979,7 @@ def status_text(m) -> str:
     if m.job:
         state, why = "running %s since %s" % (shown(m.job.name), utc(m.job.since)[11:19]), m.job.reason
     parts = [state + (" (%s)" % why if why else "")]
-    parts.append("%d waiting" % (len(m.hand) + sum(len(queue.known) for queue in m.waiting)))
+    parts.append("%d waiting" % (len(m.claimed) + sum(len(queue.known) for queue in m.waiting)))
     parts += [text for text in list(m.conditions.values())[-1:] if text != why]
     return "; ".join(parts)[:400]
 
@@ -2996,7 +2996,7 @@ def state_now(m) -> Tuple[str, str]:
         held = [text for key, text in m.conditions.items()
                 if key.split()[0] in ("launch", "lock", "listing", "turn", "ready")
                 or key == "directory " + m.config.currently_executing]
-        held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready)
+        held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready_hook)
         if held:
             why = held[0].replace("waiting: ", "because ")
         elif not any(queue.ready for queue in m.waiting):
@@ -3027,7 +3027,7 @@ def tell_status(m) -> None:
                 text = ("pid %s (%s)" % (", ".join(pids), reason_of(problem))).encode()
             for line in text.decode("utf-8", "replace").splitlines():
                 say(m, "  " + line)
-    for name in m.hand:
+    for name in m.claimed:
         say(m, "next: %s" % shown(name))
     for queue in m.waiting:
         for enqueued, name in queue.ready[:STATUS_SHOWN]:
@@ -3103,7 +3103,7 @@ def kill_job(m) -> None:
     elif m.job.search or "search" in m.conditions:
         say(m, "KILL JOB: %s has ended already; the search in its output is ended" % shown(m.job.name), 5)
         if m.job.search:
-            m.left.append(m.job.search.leave())
+            m.children.append(m.job.search.leave())
         m.job.search, m.job.hit = None, ""
         ends(m, "search")
     elif has_ended(m.job):
@@ -3128,9 +3128,9 @@ def reload(m) -> None:
         if getattr(config, key) != old:
             say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
             setattr(config, key, old)
-    if m.ready and config.ready_command != m.config.ready_command:
-        m.left.append(m.ready.leave())
-        m.ready = None
+    if m.ready_hook and config.ready_command != m.config.ready_command:
+        m.children.append(m.ready_hook.leave())
+        m.ready_hook = None
     m.config, m.ready_at, m.ready_passed = config, 0, False
     for queue in m.waiting:
         queue.__init__(queue.key, queue.path)        # what is valid may have changed
@@ -3222,7 +3222,7 @@ def read_messages(m) -> None:
 def held_for(path: str) -> float:
     """Return in how many seconds to look again whether a file's writer has closed it: the longer silent, the more."""
     state = state_of(path)
-    return max(0.1, (time.time() - state[0] / 1e9) / 10 if state else 0)
+    return max(AGAIN_SECONDS, (time.time() - state[0] / 1e9) / 10 if state else 0)
 
 
 def usable_messages(m, reads: str) -> bool:
@@ -3372,7 +3372,7 @@ def sleep(m) -> None:
     again(m, 86400)                                  # at least once in sleep_seconds; poll counts in an int
     timeout = max(0, m.due - boot_seconds())
     ends_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
-    hooks = [hook for hook in (m.hook, m.ready, m.job and m.job.search) if hook]
+    hooks = [hook for hook in (m.after_hook, m.ready_hook, m.job and m.job.search) if hook]
     if m.job and not m.job.watched and not m.job.search or any(hook.pidfd < 0 for hook in hooks):
         timeout = min(timeout, 0.2)                  # no pidfd: before Linux 5.3
     woken, signals = wait(m, [*ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
@@ -3501,7 +3501,7 @@ def check_aside(config) -> List[str]:
         os.close(lock(config))
     except BlockingIOError:
         return []                                    # it is at work
-    places = [os.path.join(config.currently_executing, "." + key) for key in WAITING]
+    places = [private(config, key) for key in WAITING]
     return ["%s lies in %s, and no Monitor has it in hand; start one with %s"
             % (shown(name), shown(place), shown(config.path))
             for place in places if os.path.isdir(place)
