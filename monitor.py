@@ -812,6 +812,44 @@ def output_of(argv: List[str]) -> Tuple[int, bytes]:
         return run(argv, stdout=fd), os.pread(fd, READS_BYTES, 0)
 
 
+class Hook:
+    """A command that runs beside the cycle; one of the configuration is `bounded`, also when the Monitor is gone."""
+
+    def __init__(self, argv: List[str], environment=None):
+        self.began = boot_seconds()
+        self.pid = spawn(argv, stderr=2, env=environment, session=True)
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self.pidfd = -1
+
+    def poll(self) -> Optional[int]:
+        """Return the exit code once it has ended, None before."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if not pid:
+            return None
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        return os.waitstatus_to_exitcode(status)
+
+    def leave(self) -> int:
+        """End it, since its answer counts no more, and return its pid, which is still to be waited for."""
+        os.killpg(self.pid, signal.SIGTERM)
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+        return self.pid
+
+
+def bounded(command: str) -> List[str]:
+    return ["timeout", "-k", "1", str(HOOK_SECONDS), "bash", "-c", command]
+
+
+def ended_how(code: int, seconds: float) -> str:
+    """Return how a bounded command ended, in words; its own exit may be 124, too."""
+    stopped = code in (124, 137, -9) and seconds >= HOOK_SECONDS
+    return "ran longer than %d s" % HOOK_SECONDS if stopped else "exit %d" % code
+
+
 def boot_seconds() -> float:
     """Return seconds since boot, suspend included: no clock setting moves it."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
@@ -1535,6 +1573,19 @@ def find_start(fd: int, run: str) -> int:
     return int(found.split(b":")[0]) if code == 0 else -1
 
 
+def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
+    """Return the offset and content of this run's END line, searched from the end of the log, or None."""
+    high, kept = os.fstat(job.fd).st_size, b""
+    while high > job.out:
+        low = max(job.out, high - HEAD_BYTES)
+        piece = os.pread(job.fd, high - low, low) + kept
+        found = find_end(piece, job.run)
+        if found:
+            return low + found[0], found[1]
+        high, kept = low, piece[:200]                # an END line may lie across two pieces
+    return None
+
+
 def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     """Take up a run that another Monitor started: its processes are found by the run's mark."""
     start = re.match(rb"==== JOB START (\S+) run \S+\n", os.pread(fd, 200, running.at))
@@ -1817,19 +1868,6 @@ def is_alive(job: Job, role: str) -> bool:
     return not ended
 
 
-def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
-    """Return the offset and content of this run's END line, searched from the end of the log, or None."""
-    high, kept = os.fstat(job.fd).st_size, b""
-    while high > job.out:
-        low = max(job.out, high - HEAD_BYTES)
-        piece = os.pread(job.fd, high - low, low) + kept
-        found = find_end(piece, job.run)
-        if found:
-            return low + found[0], found[1]
-        high, kept = low, piece[:200]                # an END line may lie across two pieces
-    return None
-
-
 # ---- Move: what has ended goes to its queue ----------------------------------
 
 def move(m) -> None:
@@ -2076,44 +2114,6 @@ def after_commands(m) -> None:
         except OSError as problem:
             say(m, "after_command for %s could not be started: %s" % (shown(name), reason_of(problem)), 4)
             del m.after[0]
-
-
-class Hook:
-    """A command that runs beside the cycle; one of the configuration is `bounded`, also when the Monitor is gone."""
-
-    def __init__(self, argv: List[str], environment=None):
-        self.began = boot_seconds()
-        self.pid = spawn(argv, stderr=2, env=environment, session=True)
-        try:
-            self.pidfd = os.pidfd_open(self.pid)
-        except OSError:
-            self.pidfd = -1
-
-    def poll(self) -> Optional[int]:
-        """Return the exit code once it has ended, None before."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if not pid:
-            return None
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        return os.waitstatus_to_exitcode(status)
-
-    def leave(self) -> int:
-        """End it, since its answer counts no more, and return its pid, which is still to be waited for."""
-        os.killpg(self.pid, signal.SIGTERM)
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        return self.pid
-
-
-def bounded(command: str) -> List[str]:
-    return ["timeout", "-k", "1", str(HOOK_SECONDS), "bash", "-c", command]
-
-
-def ended_how(code: int, seconds: float) -> str:
-    """Return how a bounded command ended, in words; its own exit may be 124, too."""
-    stopped = code in (124, 137, -9) and seconds >= HOOK_SECONDS
-    return "ran longer than %d s" % HOOK_SECONDS if stopped else "exit %d" % code
 
 
 # ---- Edit: stamp what waits --------------------------------------------------
