@@ -134,12 +134,12 @@ EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
 NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
 README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 
-# The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads what
-# the keeper's own stderr says: bash writes a note there only when a signal killed the command, which tells
-# `exit 137` from a SIGKILL. Until bash has started that is fd 4 and -p has it read no BASH_ENV: what it says of
-# a locale, or a file of people's does, is no note. The traps are reset in the command; the keeper has to outlive
-# a TERM to write END. $? is kept before `date` can change it. A KILL of the job may meet `date`: then the time is
-# bash's own, with the locale's decimal point.
+# The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads what the
+# keeper's own stderr says: bash writes a note there only when a signal killed the command, which tells `exit 137` from
+# a SIGKILL. Its stderr is that pipe, fd 4, from the `exec` on only, and -p has it read no BASH_ENV: what bash says of
+# a locale as it starts, or a file of people's does, is no note. The traps are reset in the command; the keeper has to
+# outlive a TERM to write END. $? is kept before `date` can change it. A KILL of the job may meet `date`: then the time
+# is bash's own, with the locale's decimal point.
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
 exec 2>&4 4>&-
@@ -161,7 +161,8 @@ AS_AT_LOGIN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, sig
 NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID",
                 "SYSTEMD_EXEC_PID")
 
-# Patterns are looked for in this run's own output only: $2 bytes of file $3, from byte $1 on.
+# Patterns are looked for in this run's own output only: $2 bytes of file $3, from byte $1 on. $4 is fail_pattern, $5
+# error_pattern. Exit 2 is for a command that failed: then nobody knows.
 SEARCH = """look() {
     [ -n "$4" ] || return 1
     tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"
@@ -1365,7 +1366,7 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> Non
 def set_back(m) -> int:
     """Return by how many microseconds the clock was set back since the start, 0 if it was not.
 
-    What arrives then is stamped as if it had not been, and keeps its turn.
+    What arrives then is stamped as if it had not been, and keeps its place in the order.
     """
     ahead = time.time() - boot_seconds()
     m.clock = max(m.clock, ahead)
@@ -1374,7 +1375,7 @@ def set_back(m) -> int:
         ends(m, "clock")
         return 0
     begins(m, "clock", "the clock was set back by %.0f s: new UOWs are stamped ahead of it, so that they keep their "
-           "turn" % back, 5)
+           "place" % back, 5)
     return int(back * 1e6)
 
 
