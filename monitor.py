@@ -13,14 +13,15 @@ Where state lives: on disk, in the open. Which directory a UOW is in says what
 it is: wait-q and priority-q wait, currently-executing is in hand, done-q,
 error-q and fail-q have ended. Its STATUS line and the JOB START and JOB END
 lines of its log say how far it came. Memory holds the job's handle, what was
-said already, and listings that can be read again; a FINISH, an after_command
-that is still to run and the counts since the start end with it.
+said already, and listings that can be read again. Lost with it are a FINISH, an
+after_command that is still to run, and the counts since the start.
 
 How a job runs: `bash KEEPER | tee -a uow`, two processes that outlive the
 Monitor, its keepers. The first, "the keeper", runs `bash -c job_command` and
 then writes the JOB END line down the same pipe, so END follows all the output,
-whoever has died meanwhile. Every process of a run carries SJQ_RUN in its environment, the run's
-mark: a part of the boot id, and the nanosecond after boot at which it began.
+whoever has died meanwhile. Every process of a run carries SJQ_RUN in its
+environment, the run's mark: a part of the boot id, and the nanosecond after
+boot at which it began.
 
 The order of writing at a launch:
   1. claim: `mv` into currently-executing   (nobody else can reach it any more)
