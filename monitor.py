@@ -270,7 +270,7 @@ class Monitor:
         self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}
         self.claimed: List[str] = []             # and not begun: the next to start
         self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
-        self.others = 0                          # how many more are in currently-executing, but for the job
+        self.others = 0                          # how many in currently-executing are none of these, nor the job
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
         self.children: List[int] = []            # only to be reaped: a tee whose input is held, a hook that was left
