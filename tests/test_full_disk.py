@@ -300,7 +300,7 @@ class TestNothingToBeHad(SmallDisk):
         self.drop("b", uow("echo b >> " + self.ledger_path))
         until(lambda: "Resource temporarily unavailable" in self.output(), self.output)
         monitor.send_signal(signal.SIGHUP)               # the pattern is tried with grep
-        until(lambda: "RELOAD: Resource temporarily unavailable; the old configuration stays" in self.output(), self.output)
+        until(lambda: "expected grep to judge it: Resource temporarily unavailable; the old configuration stays" in self.output(), self.output)
         self.stays_calm(monitor)
         self.assertEqual(self.ledger(), ["a"])
         self.limit(monitor, "--nproc=100:100", *user)
