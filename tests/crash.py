@@ -21,6 +21,7 @@ import unittest
 from tests.helpers import MONITOR, QUEUES, processes_with
 
 SECONDS = 90                     # for anything that a Monitor has to end
+WORKERS = 2 + (os.cpu_count() or 1)      # a point waits half of its time
 RAN = 'echo "$SJQ_NAME $SJQ_RUN" >> "$LEDGER" && sync "$LEDGER"'
 STATUS_BYTES = 78
 STANDING = (".ledger", ".output", ".turn")       # hidden files of a root that are no remains: two of the test, one of the Monitors
@@ -447,13 +448,13 @@ def try_lines(point, monitor=MONITOR):
         return Tried(point, scene, attempt)
 
 
-def try_all(points, attempt, workers=3):
+def try_all(points, attempt, workers=WORKERS):
     """Try points side by side and return what came of them, in order."""
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         return list(pool.map(attempt, points))
 
 
-def first_wrong(points, attempt, workers=3):
+def first_wrong(points, attempt, workers=WORKERS):
     """Try points until one is found wrong and return what is wrong, '' if nothing is."""
     for at in range(0, len(points), workers):
         for tried in try_all(points[at:at + workers], attempt, workers):

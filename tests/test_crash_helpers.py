@@ -30,7 +30,7 @@ class TestCommandsGoWrong(crash.SweepCase):
         unused = set(crash.TOOLS) - {"sh"} - {call.split(".")[0] for _, call in calls}      # the keeper is one of sh and bash
         self.assertFalse(unused, "wrapped in vain")
         # Each call in some ways and each way for some calls; those of the first two calls of a command in every way in CI.
-        some = 3 if IN_CI else 40
+        some = 4 if IN_CI else 40
         points = [(kind, call, mode) for number, (kind, call) in enumerate(calls) for way, mode in enumerate(MODES)
                   if (number + way) % some == 0 or IN_CI and call.endswith((".1", ".2"))]
         self.report("commands gone wrong", crash.try_all(points, functools.partial(crash.try_tool, monitor=monitor)))
@@ -70,7 +70,7 @@ class TestSystemCallsGoWrong(crash.SweepCase):
         monitor = self.copy()
         points = [point for kind in ("plain", "hard") for calls in CALLS if kind == "plain" or "open" not in calls and calls != "write"
                   for point in self.points(kind, calls, monitor)]
-        self.report("system calls gone wrong", crash.try_all(points[::7 if IN_CI else 51], functools.partial(crash.try_call, monitor=monitor)))
+        self.report("system calls gone wrong", crash.try_all(points[::9 if IN_CI else 51], functools.partial(crash.try_call, monitor=monitor)))
 
     def test_a_write_whose_failure_is_not_noticed_is_found(self):
         """Negative control."""
