@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, kill_all, need, need_root, processes_with, until, uow
+from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, heavy, kill_all, need, need_root, processes_with, until, uow
 
 
 def another_boot(boot_id):
@@ -350,6 +350,7 @@ class TestSignalsAtAnyMoment(AdoptionCase):
                 self.assertEqual(self.ledger().count(name), 0 if interrupted else 1)
                 self.assertEqual(self.status(name) if interrupted else self.log(name), "fail: interrupted" if interrupted else b"output\n")
 
+    @heavy
     def test_what_runs_is_run_once_whenever_the_signals_come(self):
         """Signals at another moment each time, through start-up, stamp, claim, launch and filing."""
         for step in range(16):

@@ -163,6 +163,7 @@ class TestSearch(QueueCase):
         self.there("searching")
         return monitor
 
+    @heavy
     def test_that_it_takes_long_is_said_once(self):
         monitor, long = self.hangs(), "one: its output is still searched for the patterns; KILL JOB ends the search"
         self.said(long)

@@ -278,6 +278,7 @@ class TestDroppedFiles(QueueCase):
         self.assertLess(len(os.listdir(self.path("trash"))), count // 2, "the answer came after the last file only")
         self.stop(monitor)
 
+    @heavy
     def test_a_good_file_does_not_wait_for_thousands_of_bad_ones(self):
         count = 2_000
         for number in range(count):

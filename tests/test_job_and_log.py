@@ -128,6 +128,7 @@ class TestOutput(QueueCase):
         self.run_until_empty()
         self.assertEqual(self.log("binary"), data)
 
+    @heavy
     def test_much_output_is_exact_and_memory_stays_flat(self):
         self.check_much(20, 100)
 

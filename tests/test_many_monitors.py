@@ -129,7 +129,8 @@ class TestShared(ManyCase):
         monitors = self.start_all()
         until(lambda: self.output().count(" started: pid ") == self.workers, self.output)
         self.drop("long", uow("until test -e .go; do sleep 0.05; done"))
-        holder = until(lambda: [w for w in monitors if " started long " in self.read("says-%d" % w)], self.output)[0]
+        until(lambda: " started long " in self.says_all(), self.output)
+        holder = next(w for w in monitors if os.path.exists(self.path("says-%d" % w)) and " started long " in self.read("says-%d" % w))
         self.kill9(monitors[holder])
         self.drop_many(["job%02d" % i for i in range(20)], uow(ONCE))
         self.all_finished(20)

@@ -130,6 +130,7 @@ class TestIdle(QueueCase):
     config = "sleep_seconds :: 60\n"
     finished = 3000
 
+    @heavy
     def test_no_system_call_while_nothing_happens(self):
         need("strace")
         for i in range(self.finished):

@@ -469,6 +469,7 @@ class TestJobsAndTheirMonitor(OddCase):
         self.run_until_empty()
         self.assertEqual((self.where("job"), self.status("job")), (["fail-q"], "fail: timed out after 0.001 s"))
 
+    @heavy
     def test_thousands_of_header_lines(self):
         self.drop("lines", "==== UNIT OF WORK\n" + "COMMAND::\n" * 5000 + "COMMAND::echo end\n")
         names = "".join("N%d::\n" % number for number in range(5000))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from tests.helpers import MONITOR, QueueCase, cpu_of, need, need_root, ran, read_text, sleeps_of, stamped_uow, until, uow
+from tests.helpers import MONITOR, QueueCase, cpu_of, heavy, need, need_root, ran, read_text, sleeps_of, stamped_uow, until, uow
 
 NOBODY = 65534
 
@@ -42,6 +42,7 @@ class TestOpenToOthers(QueueCase):
                 os.chmod(self.path(name), mode)
                 self.mended_by_what_it_says(name, "can be written by everybody", "chmod o-w")
 
+    @heavy
     def test_written_by_a_group_with_others_in_it(self):
         need_root()
         for name, mode in (("", 0o770), ("config.txt", 0o664), ("monitor.py", 0o664), ("currently-executing", 0o775)):
@@ -50,6 +51,7 @@ class TestOpenToOthers(QueueCase):
                 os.chmod(self.path(name), mode)
                 self.mended_by_what_it_says(name, "can be written by its group", "chmod g-w")
 
+    @heavy
     def test_owned_by_somebody_else(self):
         need_root()
         for name in ("", "config.txt", "monitor.py", "currently-executing"):

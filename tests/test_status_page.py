@@ -135,6 +135,7 @@ class TestPosting(PostCase):
             done = subprocess.run(["promtool", "check", "metrics"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual((done.returncode, done.stdout.decode()), (0, ""))
 
+    @heavy
     def test_at_most_once_a_second_files_whole_and_pages_bounded(self):
         for i in range(60):
             self.drop("quick-%03d" % i, uow("echo hello; sleep 0.02"))
