@@ -323,6 +323,18 @@ class QueueCase(unittest.TestCase):
         with open(self.path("monitor_reads"), "a") as file:
             file.write(line + "\n")
 
+    def reads(self):
+        """Return what is in the message file, None in the moment in which there is none."""
+        try:
+            return self.read("monitor_reads")
+        except FileNotFoundError:
+            return None
+
+    def tidied(self):
+        """Wait until the message file holds its comment block and nothing else."""
+        import monitor                                   # few tests ask, and to compile it takes a while
+        until(lambda: self.reads() == monitor.howto().decode(), self.reads)
+
     def drop(self, name, text, queue="wait-q", settled=True):
         """Put a UOW into a queue as people should: written elsewhere a while ago, then moved in. Returns its path."""
         staged = self.write(".staging/" + os.fsdecode(name)[:200].replace("/", "_"), text)

@@ -36,6 +36,12 @@ class SmallDisk(MountedCase):
 
     def stays_calm(self, monitor, seconds=2.0):
         """See that a lasting condition makes no hot loop, and that it is not said again and again."""
+        def is_silent():
+            said = self.output()
+            time.sleep(0.5)
+            return self.output() == said
+
+        until(is_silent, self.output)                    # what it brings with it is said in turn
         lines, cpu = self.output().count("\n"), cpu_of(monitor.pid, children=True)
         time.sleep(seconds)                              # the time in which nothing may happen
         self.assertIsNone(monitor.poll(), self.output())

@@ -23,13 +23,6 @@ class TestMonitorReads(QueueCase):
         self.drop("after", uow("true"))
         self.assertEqual(self.ended("after"), "done-q")
 
-    def howto(self):
-        return "".join(line for line in self.read("monitor_reads").splitlines(True) if line.startswith("#"))
-
-    def tidied(self):
-        """Wait until what was acted on is removed (for a moment there is no file)."""
-        until(lambda: os.path.exists(self.path("monitor_reads")) and self.read("monitor_reads") == self.howto(), lambda: self.read("monitor_reads"))
-
     def test_a_symlink_a_hard_link_a_fifo_and_a_directory_go_to_trash_and_a_fresh_file_is_put_there(self):
         target = self.write("archive/target", "SHUTDOWN\n")
 

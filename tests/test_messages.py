@@ -10,13 +10,6 @@ import monitor
 
 
 class MessageCase(QueueCase):
-    def reads(self):
-        return self.read("monitor_reads") if os.path.exists(self.path("monitor_reads")) else None
-
-    def tidied(self):
-        """Wait until monitor_reads holds the comment block and nothing else."""
-        until(lambda: self.reads() == monitor.howto().decode(), self.reads)
-
     def answer(self, line):
         """Send one message and return what was said for it: what stands between two other messages."""
         before = len(self.says())
