@@ -331,9 +331,10 @@ class QueueCase(unittest.TestCase):
             return None
 
     def tidied(self):
-        """Wait until the message file holds its comment block and nothing else."""
+        """Wait until the message file holds its comment block and nothing else, and no other is beside it."""
         import monitor                                   # few tests ask, and to compile it takes a while
         until(lambda: self.reads() == monitor.howto().decode(), self.reads)
+        until(lambda: not [name for name in os.listdir(self.root) if name.startswith((".monitor_reads", ".new."))])
 
     def drop(self, name, text, queue="wait-q", settled=True):
         """Put a UOW into a queue as people should: written elsewhere a while ago, then moved in. Returns its path."""

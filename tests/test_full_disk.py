@@ -92,6 +92,7 @@ class TestFullDisk(SmallDisk):
         self.said("paused")
         self.drop("edge", text)
         self.assertEqual(len(text), 4080)
+        self.tidied()                                    # or a page becomes free when the disk is full
         self.fill()
         self.message("RESUME")                           # fits into the page that is there
         until(lambda: "edge cannot be started now" in self.output(), self.output)
