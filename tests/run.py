@@ -51,7 +51,7 @@ def run_here(name):
     result = unittest.TextTestRunner(resultclass=Result).run(tests)
     sys.stderr.flush()
     reasons = [reason for _, reason in result.skipped]
-    print(json.dumps([result.passed, len(result.failed()), reasons, len(result.expectedFailures)]), flush=True)
+    print(json.dumps([result.passed, sorted(result.failed()), reasons, len(result.expectedFailures)]), flush=True)
 
 
 def run(name):
@@ -63,7 +63,7 @@ def run(name):
     try:
         counts = json.loads(last)
     except ValueError:
-        output, counts = done.stdout, [0, 1, [], 0]         # it did not even come to its end
+        output, counts = done.stdout, [0, [name], [], 0]    # it did not even come to its end
     return name, output, time.monotonic() - began, counts
 
 
@@ -72,7 +72,7 @@ def main(names):
         os.environ["SJQ_HEAVY"] = "1"                    # who names a file wants all of it
     names = names or sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(HERE, "test_*.py")))
     names.sort(key=lambda name: LONG.index(name) if name in LONG else len(LONG))
-    passed, failed, known, skipped = 0, 0, 0, collections.Counter()
+    passed, failed, known, skipped = 0, [], 0, collections.Counter()
     sys.path.insert(0, os.path.dirname(HERE))
     from tests.helpers import compiled
     os.environ["SJQ_COMPILED"] = compiled()
@@ -83,7 +83,7 @@ def main(names):
             name, output, seconds, (good, bad, reasons, expected) = future.result()
             passed, failed, known = passed + good, failed + bad, known + expected
             skipped.update((name, reason) for reason in reasons)
-            print("==== %s: %d passed, %d failed, %d skipped in %.0f s" % (name, good, bad, len(reasons), seconds))
+            print("==== %s: %d passed, %d failed, %d skipped in %.0f s" % (name, good, len(bad), len(reasons), seconds))
             if bad or "swept" in output or "inputs" in output:
                 print(output)
             sys.stdout.flush()
@@ -94,7 +94,9 @@ def main(names):
         for (name, reason), count in sorted(skipped.items()):
             print("  %3d of %s: %s" % (count, name, reason))
         print("SJQ_CI=1 python3 -B tests/run.py runs everything.\n")
-    print("%d passed, %d failed, %d skipped" % (passed, failed, sum(skipped.values())))
+    if failed:
+        print("\nFailed:\n  %s\n" % "\n  ".join(failed))       # what each wrote may be far above
+    print("%d passed, %d failed, %d skipped" % (passed, len(failed), sum(skipped.values())))
     return 0 if passed and not failed else 1
 
 
