@@ -1382,10 +1382,12 @@ def set_back(m) -> int:
 
 def one_readme(m, path: str, names: List[str]) -> None:
     """Keep the newest README of a directory; the others go to trash, as soon as that is there."""
-    if not names or path in (m.config.trash, m.config.archive) or not is_usable(m, path):
+    if not names:
         return
     *older, newest = sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
     ends(m, "trash " + os.path.join(path, newest))   # it may have been an older one
+    if not older or path in (m.config.trash, m.config.archive) or not is_usable(m, path):
+        return
     for name in older:
         trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
 
@@ -3306,6 +3308,8 @@ def fresh_messages(m, reads: str, taken: str = "") -> None:
     No `mv` here: it takes a hundred times as long, and without a file a sender who may not make one is refused.
     """
     fresh = beside(reads, ".fresh")
+    if taken:
+        m.reads_like = os.lstat(reads)               # a person may have changed its mode since it was first looked at
     write_whole(m, fresh, howto(), like=m.reads_like)
     if taken:
         os.rename(reads, taken)

@@ -99,6 +99,17 @@ class TestMonitorReads(QueueCase):
         now = os.stat(self.path("monitor_reads"))
         self.assertEqual((now.st_mode, now.st_uid, now.st_gid), (was.st_mode, was.st_uid, was.st_gid))
 
+    def test_a_mode_that_is_set_at_the_last_moment_is_kept(self):
+        """It had been looked at already when a person's chmod and message came."""
+        self.stop(self.monitor)
+        late = self.changed("        if usable_messages(m, reads):\n",
+                            "        if usable_messages(m, reads) and not (os.environ.pop('LATE', '') and os.chmod(reads, 0o660)):\n")
+        self.message("STATUS")
+        self.monitor = self.started(program=late, env={**os.environ, "LATE": "1"})
+        self.said("counts: ")
+        self.tidied()
+        self.assertEqual(os.stat(self.path("monitor_reads")).st_mode & 0o777, 0o660)
+
 
 class TestStandardOutput(QueueCase):
     def test_one_that_nobody_reads_holds_up_nothing(self):

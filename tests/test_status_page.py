@@ -280,6 +280,17 @@ class TestPosting(PostCase):
             os.chmod(path, mode)
             until(lambda: shown() == words, lambda: "%s at mode %o: %s" % (words, mode, shown()), seconds=10)
 
+    def test_a_monitor_says_that_not_everybody_may_read_is_not_posted(self):
+        """It repeats lines of UOWs: what is wrong in a header, the commands of the running job."""
+        os.chmod(self.write("monitor_says", ""), 0o640)
+        os.chmod(self.drop("secret", "==== UNIT OF WORK\nPASSWORD = header-secret\n"), 0o600)
+        self.started()
+        self.said("header-secret")
+        until(lambda: os.path.exists(self.path("status", "metrics.prom")) and self.posted()["queues"]["trash"] == 1, "posted")
+        self.assertNotIn("header-secret", self.index())
+        os.chmod(self.path("monitor_says"), 0o644)
+        until(lambda: "header-secret" in self.index(), "posted since everybody may read it")
+
     def test_a_status_that_a_person_wrote_keeps_nothing_from_being_posted(self):
         for number, took in enumerate(("...", "1.2.3", ".", "9" * 400, "1e999", "nan", "-1", "12", "9" * 15, "0.0000000001")):
             self.write("done-q/by-hand-%d" % number, stamped_uow(uow("true"), "done: exit 0 after %s s" % took))
