@@ -21,8 +21,8 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 # The long ones first, so that none is left alone at the end.
 LONG = ["test_crash_sweep", "test_crash_helpers", "test_many_monitors", "test_systemd", "test_fuzz", "test_adoption",
-        "test_odd_places", "test_kill", "test_status_page", "test_recipes", "test_full_disk", "test_permissions",
-        "test_dropped_files", "test_config", "test_conditions"]
+        "test_kill", "test_status_page", "test_config", "test_recipes", "test_cycle", "test_conditions", "test_odd_places",
+        "test_full_disk", "test_permissions", "test_dropped_files", "test_start", "test_clock"]
 
 
 class Result(unittest.TextTestResult):
@@ -77,7 +77,7 @@ def main(names):
     from tests.helpers import compiled
     os.environ["SJQ_COMPILED"] = compiled()
     cpus = os.cpu_count() or 1
-    side_by_side = cpus + 2 if os.environ.get("SJQ_CI") else 4 * cpus      # each of the heavy ones keeps several busy
+    side_by_side = cpus + 2 if os.environ.get("SJQ_CI") else 5 * cpus      # each of the heavy ones keeps several busy
     with concurrent.futures.ThreadPoolExecutor(side_by_side) as workers:
         for future in concurrent.futures.as_completed([workers.submit(run, name) for name in names]):
             name, output, seconds, (good, bad, reasons, expected) = future.result()

@@ -100,6 +100,7 @@ class TestTheJobGoesOn(AdoptionCase):
     def test_sigint(self):
         self.check_outlives(lambda monitor: self.assertEqual(self.stop(monitor, signal.SIGINT), 0))
 
+    @heavy
     def test_sigterm_twice(self):
         def twice(monitor):
             monitor.terminate()
@@ -113,6 +114,7 @@ class TestTheJobGoesOn(AdoptionCase):
             self.assertEqual(monitor.wait(20), 0)
         self.check_outlives(shutdown)
 
+    @heavy
     def test_a_crash_for_every_tenth_of_a_second(self):
         monitor = self.started()
         self.drop("long", uow("echo ran >> ledger; until [ -e go ]; do i=$((i + 1)); echo line $i; sleep 0.02; done"))
@@ -252,6 +254,7 @@ class TestKillOfAnAdoptedJob(AdoptionCase):
         self.run_until_empty()
         self.assertEqual(self.status("one"), "fail: killed by message")
 
+    @heavy
     def test_a_start_that_cannot_list_the_processes_tries_again_before_it_reads_the_message(self):
         need("strace")
         self.orphan("one", "sleep 600")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import unittest
 
-from tests.helpers import CHECKOUT, HOLD, MONITOR, QueueCase, compiled, need, ran, read_text, stamped_uow, until, uow
+from tests.helpers import CHECKOUT, HOLD, MONITOR, QueueCase, compiled, heavy, need, ran, read_text, stamped_uow, until, uow
 import monitor
 
 
@@ -50,51 +50,66 @@ class TestErrors(QueueCase):
         self.assertIn("; expected " + expected, errors)
         self.assertFalse(os.path.lexists(self.path("monitor_says")))                         # nothing was begun
 
+    ERRORS = [
+        # text, line, what was found, what is expected
+        ("sleep_seconds\n", 1, "sleep_seconds", "`NAME :: CONTENT` or a # comment"),
+        ("# fine\n\nwhat is this\n", 3, "$'what is this'", "`NAME :: CONTENT` or a # comment"),
+        ("sleep :: 1\n", 1, "unknown key sleep", "one of sleep_seconds, settle_seconds, "),
+        ("durable :: yes\nDURABLE :: yes\n", 2, "durable stands on line 1 already", "each key once"),
+        ("sleep_seconds :: 0\n", 1, "sleep_seconds :: 0", "more than 0 seconds"),
+        ("sleep_seconds :: -1\n", 1, "sleep_seconds :: -1", "a number of seconds, or 90s, 30m, 2h, 1d"),
+        ("sleep_seconds ::\n", 1, "sleep_seconds :: $''", "a number of seconds, or 90s, 30m, 2h, 1d"),
+        ("settle_seconds :: soon\n", 1, "settle_seconds :: soon", "a number of seconds, or 90s, 30m, 2h, 1d"),
+        ("timeout_seconds :: 1w\n", 1, "timeout_seconds :: 1w", "a number of seconds, or 90s, 30m, 2h, 1d"),
+        ("kill_grace_seconds :: -5\n", 1, "kill_grace_seconds :: -5", "a number of seconds, or 90s, 30m, 2h, 1d"),
+        ("job_command ::\n", 1, "job_command :: $''", "a bash command line"),
+        ("required_names :: A.B\n", 1, "required_names :: A.B", "header names, such as COMMAND TICKET"),
+        ("job_process :: a-name-that-is-too-long\n", 1, "job_process ::", "a process name as `ps -o comm` shows it, at most 15 characters"),
+        ("job_process :: /bin/x\n", 1, "job_process :: /bin/x", "a process name"),
+        ("error_pattern :: (\n", 1, "error_pattern ::", "a pattern that `grep -E` accepts"),
+        ("fail_pattern :: [a\n", 1, "fail_pattern ::", "a pattern that `grep -E` accepts"),
+        ("fail_exit_codes :: 4 256\n", 1, "fail_exit_codes ::", "exit codes from 0 to 255, such as 4 255"),
+        ("fail_exit_codes :: four\n", 1, "fail_exit_codes :: four", "exit codes from 0 to 255, such as 4 255"),
+        ("durable :: maybe\n", 1, "durable :: maybe", "yes or no"),
+        ("wait_q ::\n", 1, "wait_q :: $''", "a path"),
+        ("monitor_says ::\n", 1, "monitor_says :: $''", "a path"),
+        ("done_q :: ../done\n", 1, "done_q :: ../done", "a path without `..`"),
+        ("status_dir :: a/../../b\n", 1, "status_dir ::", "a path without `..`"),
+        ("wait_q :: done-q\n", 1, "wait_q is the same as done_q", "a place of its own"),
+        ("trash :: wait-q/trash\n", 1, "trash is inside wait_q", "a place of its own"),
+        ("wait_q :: a\n\npriority_q :: a/./b/\n", 3, "priority_q is inside wait_q", "a place of its own"),
+        ("status_dir :: wait-q\n", 1, "status_dir is the same as wait_q", "a place of its own"),
+        ("wait_q :: .\n", 1, "wait_q is the root itself or above it", "a place of its own"),
+        ("archive :: /\n", 1, "archive is", "a place of its own"),
+        ("monitor_says :: monitor_reads\n", 1, "monitor_says is the same as monitor_reads", "a place of its own"),
+        ("monitor_reads :: wait-q/reads\n", 1, "monitor_reads is inside wait_q", "a place of its own"),
+        ("monitor_says :: done-q\n", 1, "monitor_says is the same as done_q", "a place of its own"),
+        ("monitor_says :: config.txt\n", 1, "monitor_says is the same as this file", "a place of its own"),
+        ("\x1b[31mred :: x\n", 1, "\\x1b[31mred", "`NAME :: CONTENT`"),
+        ("durable :: \udcff\n", 1, "\\xff", "yes or no"),
+        ("sleep_seconds :: 1\0\n", 1, "a NUL byte", "text"),
+        ("job_command :: true\0\n", 1, "a NUL byte", "text"),
+    ]
+
     def test_every_error(self):
-        rows = [
-            # text, line, what was found, what is expected
-            ("sleep_seconds\n", 1, "sleep_seconds", "`NAME :: CONTENT` or a # comment"),
-            ("# fine\n\nwhat is this\n", 3, "$'what is this'", "`NAME :: CONTENT` or a # comment"),
-            ("sleep :: 1\n", 1, "unknown key sleep", "one of sleep_seconds, settle_seconds, "),
-            ("durable :: yes\nDURABLE :: yes\n", 2, "durable stands on line 1 already", "each key once"),
-            ("sleep_seconds :: 0\n", 1, "sleep_seconds :: 0", "more than 0 seconds"),
-            ("sleep_seconds :: -1\n", 1, "sleep_seconds :: -1", "a number of seconds, or 90s, 30m, 2h, 1d"),
-            ("sleep_seconds ::\n", 1, "sleep_seconds :: $''", "a number of seconds, or 90s, 30m, 2h, 1d"),
-            ("settle_seconds :: soon\n", 1, "settle_seconds :: soon", "a number of seconds, or 90s, 30m, 2h, 1d"),
-            ("timeout_seconds :: 1w\n", 1, "timeout_seconds :: 1w", "a number of seconds, or 90s, 30m, 2h, 1d"),
-            ("kill_grace_seconds :: -5\n", 1, "kill_grace_seconds :: -5", "a number of seconds, or 90s, 30m, 2h, 1d"),
-            ("job_command ::\n", 1, "job_command :: $''", "a bash command line"),
-            ("required_names :: A.B\n", 1, "required_names :: A.B", "header names, such as COMMAND TICKET"),
-            ("job_process :: a-name-that-is-too-long\n", 1, "job_process ::", "a process name as `ps -o comm` shows it, at most 15 characters"),
-            ("job_process :: /bin/x\n", 1, "job_process :: /bin/x", "a process name"),
-            ("error_pattern :: (\n", 1, "error_pattern ::", "a pattern that `grep -E` accepts"),
-            ("fail_pattern :: [a\n", 1, "fail_pattern ::", "a pattern that `grep -E` accepts"),
-            ("fail_exit_codes :: 4 256\n", 1, "fail_exit_codes ::", "exit codes from 0 to 255, such as 4 255"),
-            ("fail_exit_codes :: four\n", 1, "fail_exit_codes :: four", "exit codes from 0 to 255, such as 4 255"),
-            ("durable :: maybe\n", 1, "durable :: maybe", "yes or no"),
-            ("wait_q ::\n", 1, "wait_q :: $''", "a path"),
-            ("monitor_says ::\n", 1, "monitor_says :: $''", "a path"),
-            ("done_q :: ../done\n", 1, "done_q :: ../done", "a path without `..`"),
-            ("status_dir :: a/../../b\n", 1, "status_dir ::", "a path without `..`"),
-            ("wait_q :: done-q\n", 1, "wait_q is the same as done_q", "a place of its own"),
-            ("trash :: wait-q/trash\n", 1, "trash is inside wait_q", "a place of its own"),
-            ("wait_q :: a\n\npriority_q :: a/./b/\n", 3, "priority_q is inside wait_q", "a place of its own"),
-            ("status_dir :: wait-q\n", 1, "status_dir is the same as wait_q", "a place of its own"),
-            ("wait_q :: .\n", 1, "wait_q is the root itself or above it", "a place of its own"),
-            ("archive :: /\n", 1, "archive is", "a place of its own"),
-            ("monitor_says :: monitor_reads\n", 1, "monitor_says is the same as monitor_reads", "a place of its own"),
-            ("monitor_reads :: wait-q/reads\n", 1, "monitor_reads is inside wait_q", "a place of its own"),
-            ("monitor_says :: done-q\n", 1, "monitor_says is the same as done_q", "a place of its own"),
-            ("monitor_reads :: %s\n" % compiled(), 1, "monitor_reads is the same as monitor.py", "a place of its own"),
-            ("monitor_says :: config.txt\n", 1, "monitor_says is the same as this file", "a place of its own"),
-            ("\x1b[31mred :: x\n", 1, "\\x1b[31mred", "`NAME :: CONTENT`"),
-            ("durable :: \udcff\n", 1, "\\xff", "yes or no"),
-            ("sleep_seconds :: 1\0\n", 1, "a NUL byte", "text"),
-            ("job_command :: true\0\n", 1, "a NUL byte", "text"),
-        ]
-        for text, line, found, expected in rows:
+        for text, line, found, expected in self.ERRORS:
             with self.subTest(text=text):
-                self.refused(text, line, found, expected)
+                with self.assertRaises(monitor.Unusable) as raised:
+                    monitor.parse_config(text, "/r/config.txt")
+                said = str(raised.exception)
+                self.assertTrue(said.startswith("/r/config.txt line %d: " % line), said)
+                self.assertIn(found, said)
+                self.assertIn("; expected " + expected, said)
+
+    def test_an_error_ends_the_start(self):
+        self.refused(*self.ERRORS[0])
+        self.refused("monitor_reads :: %s\n" % compiled(), 1, "monitor_reads is the same as monitor.py", "a place of its own")
+
+    @heavy
+    def test_every_error_ends_the_start(self):
+        for row in self.ERRORS:
+            with self.subTest(row[0]):
+                self.refused(*row)
 
     def test_a_configuration_that_cannot_be_read(self):
         for path, words in (("nowhere.txt", "no such file; expected a configuration"), ("wait-q", "expected a readable file")):

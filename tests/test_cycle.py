@@ -197,6 +197,7 @@ class TestRealWork(QueueCase):
         self.assertEqual(self.log("compile"), seen)
         self.assertIn(self.where("compile")[0], ("done-q", "error-q"))            # newer compilers call it an error
 
+    @heavy
     def test_a_script_that_archives_a_tree(self):
         tree = "/usr/share/doc"
         if not os.path.isdir(tree) or len(os.listdir(tree)) < 20:

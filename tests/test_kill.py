@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import HOLD, QueueCase, children_of, environment_of, kill_all, need, processes_with, until, uow
+from tests.helpers import HOLD, QueueCase, children_of, environment_of, heavy, kill_all, need, processes_with, until, uow
 
 DAEMON = r"""
 import os, signal, sys, time
@@ -101,6 +101,7 @@ class TestKillingReachesEverything(KillCase):
     def test_what_is_stopped(self):
         self.check_gone("touch ready; kill -STOP $$; sleep 600", 0)
 
+    @heavy
     def test_a_job_that_stopped_its_own_group(self):
         self.check_gone("touch ready; kill -STOP 0; sleep 600", -1)
 
@@ -110,6 +111,7 @@ class TestKillingReachesEverything(KillCase):
     def test_many(self):
         self.check_gone("for i in $(seq 150); do sleep 600 & done; touch ready; wait", 150)
 
+    @heavy
     def test_more_than_the_monitor_may_have_files_open(self):
         need("prlimit")
         self.check_gone("trap '' TERM; for i in $(seq 200); do sleep 600 & done; touch ready; wait", 200,
@@ -274,6 +276,7 @@ class TestHeldOutput(KillCase):
         self.assertIn("its output is held by", self.says())
 
 
+@heavy
 class TestSlowTee(KillCase):
     """Output that nobody holds is on its way to the log, however slow the disk: it is waited for, with any grace."""
 
@@ -383,6 +386,7 @@ class TestPiecesOfARun(KillCase):
         self.assertIn("after\n", self.read("fail-q", "one"))
         self.assertEqual(self.ledger(), ["ran", "early"])
 
+    @heavy
     def test_a_job_without_its_keeper_is_timed_out_too(self):
         monitor = self.started()
         self.drop("one", uow("echo ran >> ledger; while :; do sleep 0.1; done", TIMEOUT="2s"))
@@ -410,6 +414,7 @@ class TestPiecesOfARun(KillCase):
         self.started()
         self.check("fail-q", "^fail: interrupted$")
 
+    @heavy
     def test_a_job_that_signals_its_own_group(self):
         for number, (command, status) in enumerate([("kill 0", "^fail: killed by SIGTERM after"), ("kill -9 0", "^fail: killed by SIGKILL after"),
                                                     ("kill -INT 0; sleep 600", "^fail: killed by SIGINT after"), ("kill -HUP 0", "^fail: killed by SIGHUP after"),
@@ -439,6 +444,7 @@ class TestHowItDied(KillCase):
             with self.subTest(command=command):
                 self.assertTrue(self.status("job-%d" % number).startswith(status), self.status("job-%d" % number))
 
+    @heavy
     def test_what_bash_says_when_it_starts_is_no_note_of_a_death(self):
         """A locale that is not installed, and whatever a file named by BASH_ENV writes or sets: the job has it, the keeper not."""
         cases = [dict(LC_ALL="xx_YY.UTF-8")]

@@ -25,11 +25,14 @@ class ManyCase(QueueCase):
         base = "".join(line + "\n" for line in self.base.splitlines() if line.split(" ::")[0] not in given)
         self.write("worker-%d.txt" % worker, base + self.config + own)
 
-    def start_worker(self, worker, *flags):
-        return self.start(*flags, config="worker-%d.txt" % worker)
+    def start_worker(self, worker):
+        return self.start(config="worker-%d.txt" % worker)
 
-    def start_all(self, *flags):
-        return {worker: self.start_worker(worker, *flags) for worker in range(1, self.workers + 1)}
+    def start_all(self):
+        """Start all Monitors and wait until each listens."""
+        monitors = {worker: self.start_worker(worker) for worker in range(1, self.workers + 1)}
+        until(lambda: self.output().count(" started: pid ") == self.workers, self.output)
+        return monitors
 
     def drop_many(self, names, text):
         """Drop UOWs as one mv does: written elsewhere, then renamed one after another."""
@@ -59,13 +62,14 @@ class TestShared(ManyCase):
     def test_each_uow_is_run_by_exactly_one(self):
         names = ["job%03d" % i for i in range(100)]
         monitors = self.start_all()
-        self.drop_many(names, uow(ONCE))
+        meet = "until set -- .ran/*; [ $# -ge %d ]; do sleep 0.02; done" % self.workers       # so that each Monitor has one
+        self.drop_many(names, uow(ONCE + "\n" + meet))
         self.all_finished(len(names))
         self.assertEqual(sorted(os.listdir(self.path("done-q"))), names)
         self.assertEqual([name for name in names if len(self.runs_of(name)) != 1], [])
         shares = [self.read("says-%d" % worker).count(" started job") for worker in monitors]
         self.assertEqual(sum(shares), len(names))
-        self.assertTrue(all(shares), "every Monitor has its share: %s" % shares)
+        self.assertTrue(all(shares), "every Monitor had one: %s" % shares)
         self.assertEqual([self.stop(monitor) for monitor in monitors.values()], [0] * self.workers)
         self.assertEqual(os.listdir(self.path("trash")), [])
 
@@ -74,7 +78,6 @@ class TestShared(ManyCase):
         """START times follow the names, which follow the time of the drop; 600 are three batches of stamps."""
         names = ["job%03d" % i for i in range(600)]
         self.start_all()
-        until(lambda: self.output().count(" started: pid ") == self.workers, self.output)
         self.drop_many(names, uow("true"))
         self.all_finished(len(names))
         began = {name: re.search(r"JOB START (\S+)", self.read("done-q", name)).group(1) for name in names}
@@ -127,7 +130,6 @@ class TestShared(ManyCase):
     def test_a_kill_of_one_leaves_the_others_at_work(self):
         """Its job goes on, is nobody else's, and is adopted when it is started again."""
         monitors = self.start_all()
-        until(lambda: self.output().count(" started: pid ") == self.workers, self.output)
         self.drop("long", uow("until test -e .go; do sleep 0.05; done"))
         until(lambda: " started long " in self.says_all(), self.output)
         holder = next(w for w in monitors if os.path.exists(self.path("says-%d" % w)) and " started long " in self.read("says-%d" % w))
@@ -182,7 +184,6 @@ class TestCheck(ManyCase):
 
     def test_all_is_well_beside_working_monitors(self):
         self.start_all()
-        until(lambda: self.output().count(" started: pid ") == self.workers, self.output)
         self.assertEqual(self.check("worker-1.txt", "worker-2.txt"), (0, "all is well\n"))
 
     def test_one_configuration_alone_is_checked_as_before(self):

@@ -365,6 +365,7 @@ runpy.run_path(%r, run_name="__main__")
         self.assertEqual(os.listdir(self.path("trash")), [], self.output()[-1000:])
 
 
+@heavy
 class TestTheWholeTree(OddCase):
     """Somebody runs chown -R or chmod -R on the root of a Monitor that is not root's, and puts it right later."""
 
@@ -415,6 +416,7 @@ class TestTheWholeTree(OddCase):
 
 # ---- Jobs ------------------------------------------------------------------------
 
+@heavy
 class TestJobsAndTheirMonitor(OddCase):
     def test_a_job_that_sends_kill_job(self):
         self.started()
@@ -480,6 +482,7 @@ class TestJobsAndTheirMonitor(OddCase):
 
 # ---- Environment -----------------------------------------------------------------
 
+@heavy
 class TestEnvironment(OddCase):
     def test_none_at_all_as_under_cron(self):
         self.drop("job", uow("echo $PWD; date >/dev/null"))
@@ -594,6 +597,7 @@ class TestLanguage(OddCase):
 
 # ---- File systems -------------------------------------------------------------------
 
+@heavy
 class TestFileSystems(OddCase):
     def make_root(self):
         need_root()

@@ -36,8 +36,13 @@ class TestOpenToOthers(QueueCase):
     def tearDown(self):
         self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[:2], (0, "all is well\n"))
 
-    def test_written_by_everybody(self):
-        for name, mode in (("", 0o707), ("config.txt", 0o646), ("monitor.py", 0o606), ("currently-executing", 0o757)):
+    def test_a_root_written_by_everybody(self):
+        os.chmod(self.root, 0o707)
+        self.mended_by_what_it_says("", "can be written by everybody", "chmod o-w")
+
+    @heavy
+    def test_the_rest_written_by_everybody(self):
+        for name, mode in (("config.txt", 0o646), ("monitor.py", 0o606), ("currently-executing", 0o757)):
             with self.subTest(name):
                 os.chmod(self.path(name), mode)
                 self.mended_by_what_it_says(name, "can be written by everybody", "chmod o-w")
@@ -187,6 +192,7 @@ class TestRests(RestsCase):
         self.stop(monitor)
 
 
+@heavy
 class TestAsNobody(RestsCase):
     """The Monitor of a user who is not root, and whom the file system therefore refuses something."""
 
