@@ -871,6 +871,8 @@ def say(m, text: str, level: int = 6) -> None:
     each line, so that logrotate can move it, and never through a link or into a FIFO that nobody reads.
     """
     text = "".join(c if c.isprintable() else shown(c)[2:-1] for c in text)
+    encoding = sys.getfilesystemencoding()
+    text = text.encode(encoding, "backslashreplace").decode(encoding)      # what the locale has no sign for
     line = utc(wall_microseconds()) + " " + text
     journal = "<%d>%s" % (level, text) if in_journal() else line
     rest = os.fsencode(journal + "\n")
@@ -887,7 +889,7 @@ def say(m, text: str, level: int = 6) -> None:
                 raise OSError(errno.EINVAL, "not a regular file of its own")
             data = os.fsencode("\n" * m.half_line + line + "\n")
             m.half_line = os.write(fd, data) != len(data)
-    except (OSError, UnicodeError) as problem:
+    except OSError as problem:
         begins(m, "says", "%s cannot be written (%s): what is said goes to standard output only"
                % (shown(m.config.monitor_says), reason_of(problem)))
     else:
@@ -999,7 +1001,7 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
         now, left = identity(target), identity(source)
         if now == was and left != was:               # there and no longer here: a hard link may be there already
             if lasting:
-                sync(m, directory, os.path.dirname(source))
+                sync_moved(m, directory, os.path.dirname(source))
             if number > 1:
                 say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), base(directory), base(target)), 5)
             return target
@@ -1014,7 +1016,7 @@ def mv_all(m, source: str, names: List[str], directory: str) -> None:
     """Move hundreds of files for the price of one `mv`; what stays behind is for the caller to look at."""
     if names and is_usable(m, directory) and is_usable(m, source):
         run(["mv", "-n", "-t", directory, "--"] + [os.path.join(source, name) for name in names])
-        sync(m, directory, source)
+        sync_moved(m, directory, source)
 
 
 def trash(m, path: str, why: str, place: str = "", moved: bool = False) -> None:
@@ -1037,6 +1039,16 @@ def sync(m, *targets) -> None:
             else:
                 with closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
                     os.fsync(fd)
+
+
+def sync_moved(m, directory: str, source: str) -> None:
+    """Make a move last. Where that fails it is made all the same, and what comes after it has to come."""
+    try:
+        sync(m, directory, source)
+        ends(m, "sync " + directory)
+    except OSError as problem:
+        begins(m, "sync " + directory, "what is moved to %s may be back in %s after a power cut: %s"
+               % (shown(directory), base(source), reason_of(problem)))
 
 
 def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
@@ -1483,7 +1495,8 @@ def survey_hand(m) -> None:
             m.others += 1
             begins(m, "hand " + os.path.join(place, name), "%s in currently-executing: %s; it is left there and tried "
                    "again" % (shown(name), reason_of(problem)))
-            if not isinstance(problem, PermissionError):
+            path = os.path.join(place, name)
+            if not isinstance(problem, PermissionError) or path in [written for _, written, _ in tees(m)]:
                 m.unclear = True                     # it may be under way: nothing is started beside it
                 again(m)
 
@@ -1603,31 +1616,42 @@ def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     return job
 
 
+def tees(m) -> Iterator[Tuple[int, str, str]]:
+    """Return pid, UOW and mark of each tee that writes into currently-executing, whoever started it."""
+    for pid in every_pid():
+        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
+        path, run = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
+        if (facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing
+                or not re.fullmatch(r"[\w-]{1,40}", run, re.A)):
+            continue                                 # a job may set what it likes
+        try:
+            if os.stat("/proc/%d" % pid).st_uid == m.uid:
+                yield pid, path, run                 # nobody else's process offers us a file
+        except OSError:
+            pass                                     # it has ended meanwhile
+
+
 def adopt_by_its_log(m) -> None:
     """Adopt at start-up what still writes a log, by the very file that it writes.
 
     The job, or somebody with an editor, may have changed, moved or deleted it.
     """
-    for pid in every_pid():
+    for pid, path, run in tees(m):
         if m.job:
             break                                    # another one is found by its name
-        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
-        path, run_of_tee = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
-        if (facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing
-                or not re.fullmatch(r"[\w-]{1,40}", run_of_tee, re.A)):
-            continue                                 # a job may set what it likes
+        log = "/proc/%d/fd/3" % pid
         try:
-            if os.stat("/proc/%d" % pid).st_uid != m.uid:
-                continue                             # nobody else's process offers us a file
-            with closing(os.open("/proc/%d/fd/3" % pid, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
+            if not os.access(log, os.R_OK | os.W_OK, effective_ids=True):
+                os.chmod(log, stat.S_IMODE(os.stat(log).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
+            with closing(os.open(log, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
                 try:
                     uow = read_uow(fd)
                 except BadUow:
                     uow = NO_UOW
                 running = read_running(uow.status)
-                if not running or running.run != run_of_tee:
-                    running = Running(run_of_tee, 0, "")
-                at = find_start(fd, run_of_tee)
+                if not running or running.run != run:
+                    running = Running(run, 0, "")
+                at = find_start(fd, run)
                 m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
         except OSError:
             pass                                     # it has ended meanwhile
@@ -1982,12 +2006,12 @@ def search_patterns(m, job: Job, found) -> bool:
             again(m)
             return False
         job.hit = SEARCH_CODES[code]
-        ends(m, "search")
-    elif job.hit is None and (m.config.fail_pattern or m.config.error_pattern):
+    elif job.hit is None and not job.reason and (m.config.fail_pattern or m.config.error_pattern):
         size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
         job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(size),
                            "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
         return False
+    ends(m, "search")                                # also where RELOAD has taken the patterns away
     return True
 
 
@@ -2025,6 +2049,8 @@ def finish(m, job: Job, found) -> None:
         os.close(fd)
     if os.path.lexists(job.path):
         m.over.append((job.name, job.uow._replace(status=status), job.run))
+    else:
+        say_outcome(m, job.name, status, False)
     if m.unclear:
         wake_at(m, 0)                                # a second one under way comes before any new one
 
@@ -2062,6 +2088,13 @@ def keep_inode(m, job: Job) -> None:
         flag(m, job, "header", ": its header was changed while it ran")
 
 
+def say_outcome(m, name: str, status: str, filed: bool) -> None:
+    """Say how a run ended, and where its UOW went; one that was taken away gets its outcome all the same."""
+    word = status.partition(":")[0]
+    where = " -> " + base(getattr(m.config, word + "_q")) if filed else "; somebody took it away from currently-executing"
+    say(m, "%s: %s%s" % (shown(name), status, where), 6 if word == "done" else 4)
+
+
 def file_uow(m, name: str, uow: Uow, run: str) -> bool:
     """Move a UOW whose STATUS is final to its queue, and have after_command run; False when it is to be tried again."""
     word = uow.status.partition(":")[0]
@@ -2077,18 +2110,15 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
         # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
         filed = mv(m, path, target, lasting=bool(m.config.after_command))
     except FileNotFoundError:
-        ends(m, key)
-        return True
+        filed = None
     except (OSError, BadUow) as problem:
         begins(m, key, "%s stays in currently-executing: %s; tried again" % (shown(name), reason_of(problem)))
         m.move_at = again(m)
         return False
     ends(m, key)
-    level = 6 if word == "done" else 4
+    say_outcome(m, name, uow.status, bool(filed))
     if not filed:
-        say(m, "%s: %s; somebody took it away from currently-executing" % (shown(name), uow.status), level)
         return True
-    say(m, "%s: %s -> %s" % (shown(name), uow.status, base(target)), level)
     m.totals[word + "_q"] += 1
     m.ended[word + "_q"].note(filed)
     if m.config.after_command:
@@ -2476,10 +2506,10 @@ def start(m, path: str) -> None:
 
 def undo_start(m, job: Job, size: int, problem: OSError) -> None:
     """Nothing was started: take START and STATUS back and let it be tried again, or file what can never start."""
-    os.ftruncate(job.fd, size)
     passing = problem.errno in PASSING
     status = "" if passing else "fail: could not start: " + reason_of(problem)
     try:
+        os.ftruncate(job.fd, size)
         set_status(m, job.fd, status)
     finally:
         os.close(job.fd)

@@ -154,6 +154,27 @@ class TestSearch(QueueCase):
         self.assertEqual(self.ended("one"), "done-q")
         self.said("over: " + failed)
 
+    def test_nothing_is_looked_for_in_what_timed_out(self):
+        """A search that fails would only keep it from being filed."""
+        self.configure("timeout_seconds :: 0.2\n" + self.config)
+        self.drop("one", uow("echo ERROR; sleep 60"))
+        self.run_until_empty(env=self.executable("tail", "#!/bin/sh\nkill -9 $$\n"), seconds=20)
+        self.assertEqual(self.where("one"), ["fail-q"])
+        self.assertNotIn("could not be looked for", self.says())
+
+    def test_it_fails_until_the_pattern_is_taken_away_and_the_next_job_is_killed_for_real(self):
+        """It was filed as interrupted, and the one behind it ran beside it."""
+        failed = self.fails("tail")
+        self.configure()
+        self.message("RELOAD")
+        self.assertEqual(self.ended("one"), "done-q")
+        self.said("over: " + failed)
+        self.drop("two", uow("sleep 60"))
+        self.begun("two")
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("two"), "fail-q")
+        self.assertIn("fail: killed by message", self.read("fail-q", "two"))
+
     def hangs(self):
         """Start a Monitor whose search hangs until the test writes `searched`, and let it search."""
         self.environment = self.executable("tail", '#!/bin/sh\ntouch {0}/searching\nuntil [ -e {0}/searched ]; do sleep 0.02; done\n'

@@ -345,12 +345,16 @@ class TestFsyncThatFails(QueueCase):
 
     @heavy
     def test_each_fsync_in_turn(self):
-        """One fsync fails, the next works: the UOW runs exactly once and is done, whichever it was."""
-        for number in range(1, 15):
+        """One fsync fails, the next works: the UOW runs exactly once, is done and told of once, whichever it was."""
+        self.configure(self.config + "after_command :: echo after-$SJQ_NAME >> ledger\n")
+        for number in range(1, 21):
             with self.subTest(fsync=number):
-                name = "job-%d" % number
+                name, bad = "job-%d" % number, "bad-%d" % number
                 self.drop(name, uow("echo %s >> ledger" % name))
+                self.drop(bad, "no heading\n")
                 self.run_until_empty(prefix=self.strace("fsync,fdatasync:error=EIO:when=%d" % number))
                 self.assertEqual(self.where(name), ["done-q"], self.output())
-                self.assertEqual(self.ledger().count(name), 1)
+                self.assertEqual((self.ledger().count(name), self.ledger().count("after-" + name)), (1, 1))
                 self.assertEqual(self.read("done-q", name).count("==== JOB START"), 1)
+                self.assertEqual(self.where(bad), ["trash"])
+                self.assertEqual(self.says().count(bad + " in wait-q goes to trash: "), 1, self.says())

@@ -589,6 +589,15 @@ class TestLanguage(OddCase):
         self.assertEqual(self.log("job"), "\u2192 \u00e4\nend\n".encode())
         self.assertTrue(os.path.isdir(self.path("m\u00fcll")))
 
+    def test_a_complaint_in_another_encoding_is_said(self):
+        """U+FFFD, which stands for its letters, has no sign in the Monitor's own: it ended at each start."""
+        environment = {**self.german(), **{"PATH": self.executable("mv", "#!/bin/sh\nprintf 'n\\344e\\n' >&2\nexit 1\n")["PATH"]}}
+        self.drop("one", uow("true"))
+        monitor = self.started(env=environment)
+        self.said("one in wait-q: mv exit 1: ")
+        self.cycles(1)
+        self.assertEqual(self.stop(monitor), 0)
+
     def test_a_header_whose_last_byte_is_white_space_elsewhere(self):
         self.drop("job", uow("printf %s \"$UOW_X\"; printf voil\u00e0", X="\u00c5"))
         self.run_until_empty(env=self.german())

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from tests.helpers import MONITOR, QueueCase, cpu_of, heavy, need, need_root, ran, read_text, sleeps_of, stamped_uow, until, uow
+from tests.helpers import HOLD, MONITOR, QueueCase, cpu_of, heavy, need, need_root, ran, read_text, sleeps_of, stamped_uow, until, uow
 
 NOBODY = 65534
 
@@ -215,6 +215,32 @@ class TestAsNobody(RestsCase):
     def nobody(self, *argv):
         return subprocess.run(self.NOBODYS + list(argv), stderr=subprocess.DEVNULL, cwd="/").returncode
 
+    def restarted_beside(self, change):
+        """Change the UOW of a running job, restart, and drop another, which must not start beside it."""
+        monitor = self.started()
+        self.drop("first", uow(HOLD))
+        self.begun("first")
+        change(self.path("currently-executing", "first"))
+        self.message("SHUTDOWN")
+        self.assertEqual(monitor.wait(20), 0)
+        self.started()
+        self.drop("second", uow("echo second >> ledger"))
+        self.stamped("second")
+        self.cycles(2)
+        self.assertEqual((self.where("second"), self.ledger()), (["wait-q"], []), self.says())
+        self.write("go", "")
+        self.assertEqual(self.ended("second"), "done-q")
+
+    def test_a_running_uow_that_is_made_read_only_is_adopted(self):
+        self.restarted_beside(lambda path: os.chmod(path, 0o444))
+        self.assertEqual(self.where("first"), ["done-q"])
+        self.assertIn("adopted first run ", self.says())
+
+    def test_a_running_uow_that_is_given_to_somebody_else_is_waited_for(self):
+        self.restarted_beside(lambda path: (os.chown(path, 0, 0), os.chmod(path, 0o600)))
+        self.assertEqual(self.where("first"), ["currently-executing"])
+        self.said("first in currently-executing: Permission denied")
+
     def test_an_unreadable_file_is_said_once_and_left_where_it_is(self):
         path = self.drop("secret", uow("echo secret"))
         os.chmod(path, 0o600)
@@ -311,7 +337,9 @@ class TestAsNobody(RestsCase):
 
     def test_a_start_without_processes_is_refused_with_a_sentence(self):
         """fork: EAGAIN, and a pattern that grep is to judge."""
-        need("prlimit")
+        need("prlimit", "pgrep")
+        until(lambda: subprocess.run(["pgrep", "-u", str(NOBODY)], stdout=subprocess.DEVNULL).returncode == 1,
+              "what an earlier test left to init is gone, too: it counts")
         self.configure("error_pattern :: ERROR\n")
         self.NOBODYS = ["prlimit", "--nproc=1", *self.NOBODYS]
         self.assertEqual(self.start().wait(20), 2)
