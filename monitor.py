@@ -1492,10 +1492,9 @@ def survey_hand(m) -> None:
         except FileNotFoundError:
             pass
         except OSError as problem:
-            m.others += 1
-            begins(m, "hand " + os.path.join(place, name), "%s in currently-executing: %s; it is left there and tried "
-                   "again" % (shown(name), reason_of(problem)))
-            path = os.path.join(place, name)
+            m.others, path = m.others + 1, os.path.join(place, name)
+            begins(m, "hand " + path, "%s in currently-executing: %s; it is left there and tried again"
+                   % (shown(name), reason_of(problem)))
             if not isinstance(problem, PermissionError) or path in [written for _, written, _ in tees(m)]:
                 m.unclear = True                     # it may be under way: nothing is started beside it
                 again(m)
@@ -1641,7 +1640,7 @@ def adopt_by_its_log(m) -> None:
             break                                    # another one is found by its name
         log = "/proc/%d/fd/3" % pid
         try:
-            if not os.access(log, os.R_OK | os.W_OK, effective_ids=True):
+            if not os.access(log, os.R_OK | os.W_OK, effective_ids=True):      # a `chmod -R a-w` reached it, too
                 os.chmod(log, stat.S_IMODE(os.stat(log).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
             with closing(os.open(log, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
                 try:
@@ -2091,8 +2090,9 @@ def keep_inode(m, job: Job) -> None:
 def say_outcome(m, name: str, status: str, filed: bool) -> None:
     """Say how a run ended, and where its UOW went; one that was taken away gets its outcome all the same."""
     word = status.partition(":")[0]
-    where = " -> " + base(getattr(m.config, word + "_q")) if filed else "; somebody took it away from currently-executing"
-    say(m, "%s: %s%s" % (shown(name), status, where), 6 if word == "done" else 4)
+    where = " -> " + base(getattr(m.config, word + "_q"))
+    say(m, "%s: %s%s" % (shown(name), status, where if filed else "; somebody took it away from currently-executing"),
+        6 if word == "done" else 4)
 
 
 def file_uow(m, name: str, uow: Uow, run: str) -> bool:
@@ -2619,7 +2619,8 @@ HTML_SIGNS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;
 
 def esc(text: str) -> str:
     """Return text as HTML text or attribute value, with a sign for what would act on its surroundings unseen."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n")).translate(HTML_SIGNS)
+    text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n"))
+    return text.translate(HTML_SIGNS)
 
 
 def iso(seconds: float) -> str:
