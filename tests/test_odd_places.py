@@ -591,7 +591,7 @@ class TestLanguage(OddCase):
 
     def test_a_complaint_in_another_encoding_is_said(self):
         """U+FFFD, which stands for its letters, has no sign in the Monitor's own: it ended at each start."""
-        environment = {**self.german(), **{"PATH": self.executable("mv", "#!/bin/sh\nprintf 'n\\344e\\n' >&2\nexit 1\n")["PATH"]}}
+        environment = {**self.german(), "PATH": self.executable("mv", "#!/bin/sh\nprintf 'n\\344e\\n' >&2\nexit 1\n")["PATH"]}
         self.drop("one", uow("true"))
         monitor = self.started(env=environment)
         self.said("one in wait-q: mv exit 1: ")
