@@ -35,6 +35,7 @@ table (`row`), at start-up and for any UOW found there later:
 
   STATUS    START  END   alive  what it is             what is done
   none      no     yes   -      nobody knows           fail-q: `fail: interrupted`
+  no line   yes    -     -      STATUS taken away      as `running` with that START
   none      -      -     -      claimed, not begun     else it is the next to start
   running   no     -     -      claimed, not begun     it is the next to start
   running   yes    -     yes    under way              adopt: wait, time out, file
@@ -47,8 +48,10 @@ START is looked for at N. An editor that saved an older text over a running UOW
 has moved it, or taken it away, maybe with STATUS: then START is searched for,
 and anything else behind N, or the END of a run that has no START, says that one
 began; without STATUS that END may be of another UOW that the job showed, so its
-exit code does not count (`trace_of_run`). A tee that lives at start-up is
-adopted with the file that it writes, whatever has become of its name and text.
+exit code does not count (`trace_of_run`). A claimed UOW has its padded STATUS,
+if a blank one: where that line is gone, the last START is of the run. A tee that
+lives at start-up is adopted with the file that it writes, whatever has become of
+its name and text.
 Where several are under way, each is waited for in turn, and nothing new starts.
 Every other STATUS there is reported and left alone, never guessed; what is no
 UOW goes to trash. A UOW in a waiting queue with `running` in STATUS was not
@@ -116,7 +119,8 @@ NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is o
 TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn, at first,
 TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
-TICK_SECONDS = 0.02           # file times are no finer than this on older kernels
+TICK_SECONDS = 0.02           # file times are no finer than this on older kernels,
+WHOLE_SECONDS = 2             # and than this on file systems that keep no fraction of a second
 STRANGE_SECONDS = 2           # for so long a message file unlike ours is left alone: FUSE remembers our second link, or
                               # it is another's, and no lease tells whether somebody still writes it
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
@@ -127,6 +131,7 @@ POST_SHARE = 40               # and a fortieth of the time at most
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12       # UOWs, and lines of monitor_says, on the page
 LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
 WATCHED = 400                 # processes of a run that are held by a pidfd
+BLIND_SECONDS = 0.2           # until the next look at what no pidfd tells the end of (none to be had, Linux before 5.3)
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
 EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
 NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
@@ -172,13 +177,17 @@ exit 1"""
 SEARCH_CODES = {1: "", 10: "fail", 11: "error"}      # exit code -> whose pattern was found
 
 # What may have passed at the next try; anything else that keeps a job from being started keeps it for ever.
-PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+PASSING = (*SHORTAGES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 # ---- Types -------------------------------------------------------------------
 
 class Unusable(Exception):
-    """Start-up cannot go on; the text says what, where and how to mend it."""
+    """Start-up cannot go on; the texts say what, where and how to mend it."""
+
+    def __str__(self):
+        return "; ".join(self.args)
 
 
 class BadUow(Exception):
@@ -242,6 +251,7 @@ class Job:
         self.child = False                       # whether they are
         self.watched: Dict[int, int] = {}        # pid -> pidfd
         self.over_at: Optional[float] = None     # when the command ended
+        self.searched = 0                        # how many bytes of its UOW are known to be without its END line
         self.told: Set[str] = set()              # what was said of it and is not said again
         self.search: Optional[Hook] = None       # the search for the patterns in its log
         self.hit: Optional[str] = None           # 'fail' or 'error', '' for neither, None before that is known
@@ -324,7 +334,7 @@ def read_time(text: str) -> int:
 
 def read_seconds(text: str) -> float:
     """Return the seconds of `90`, `90s`, `30m`, `2h` or `1d`; ValueError if it is none of these."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)\s*([smhd]?)", text.strip().lower())
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([smhd]?)", text.strip().lower())
     if not found:
         raise ValueError("expected a number of seconds, or 90s, 30m, 2h, 1d")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
@@ -442,15 +452,15 @@ def is_stamped(uow: Uow) -> bool:
     return uow.enqueued is not None and uow.log_at >= 0 and uow.status_at >= 0 and not uow.status
 
 
-def stamped_head(uow: Uow, owner: str) -> bytes:
-    """Return what a waiting UOW has before its log: line 1, the header as written, blank STATUS, the titles."""
-    line_1 = uow.line_1.rstrip() or os.fsencode("ENQUEUED :: %s by %s" % (utc(uow.enqueued), owner))
-    return b"%s\n\n%s\n\n==== STATUS\n%s\n\n==== JOB LOG\n" % (line_1, uow.header.rstrip(b"\r\n"), b" " * STATUS_WIDTH)
-
-
 def status_line(text: str) -> bytes:
     """Return a STATUS line at its fixed width, cut where it is longer."""
     return text.encode("ascii", "backslashreplace").replace(b"\n", b" ")[:STATUS_WIDTH].ljust(STATUS_WIDTH) + b"\n"
+
+
+def stamped_head(uow: Uow, owner: str, status: str = "") -> bytes:
+    """Return what a UOW has before its log: line 1, the header as written, STATUS, blank while it waits, the titles."""
+    line_1 = uow.line_1.rstrip() or os.fsencode("ENQUEUED :: %s by %s" % (utc(uow.enqueued), owner))
+    return b"%s\n\n%s\n\n==== STATUS\n%s\n==== JOB LOG\n" % (line_1, uow.header.rstrip(b"\r\n"), status_line(status))
 
 
 def running_status(running: Running) -> str:
@@ -548,20 +558,24 @@ def row(status: str, started: bool) -> str:
     return "adopt" if started else "next"
 
 
-def begun(running: Optional[Running], grown: bool, last: str, start_at: int, log_at: int) -> Optional[Running]:
+def begun(running: Optional[Running], grown: bool, padded: bool, last: str, start_at: int,
+          log_at: int) -> Optional[Running]:
     """Return the run that has begun of a UOW whose START is not where STATUS says, None if none has.
 
-    running: what STATUS says. grown: whether anything stands where its START was to be written. last: the run
-    whose END is the last one. start_at: where the START of the one, or else of the other, was found, -1 for
-    nowhere; then all of the log is the run's output.
+    running: what STATUS says. grown: whether anything stands where its START was to be written. padded: whether the
+    STATUS line is one that a Monitor wrote. last: the run of the last END, without padding of the last START.
+    start_at: where the START of the one, or else of the other, was found, -1 for nowhere; then all of the log is the
+    run's output.
     """
     if running and start_at >= 0:
         return running._replace(at=start_at)
     if running:                                      # in doubt it has begun: only a person starts it again
         return running._replace(at=log_at) if grown or last == running.run else None
-    # With its START it is an earlier run. Without, STATUS is gone as well, or it is what a job showed of another UOW:
-    # nobody knows, and no END counts: none is of a run with a space in its name.
-    return Running("not known", log_at, "") if last and start_at < 0 else None
+    # Without START, STATUS is gone as well, or it is what a job showed of another UOW: nobody knows, and no END counts:
+    # none is of a run with a space in its name. With START it is an earlier run, but where an editor took STATUS away.
+    if last and start_at < 0:
+        return Running("not known", log_at, "")
+    return Running(last, start_at, "") if last and not padded else None
 
 
 def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float) -> str:
@@ -945,7 +959,8 @@ def is_usable(m, path: str) -> bool:
             if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
                 ends(m, "directory " + path)
                 return True
-            what = "cannot be read and written by %s: it rests until it can" % owner_name(m.uid)
+            what = ("is on a file system that is read-only: it rests until it can be written" if is_read_only(path) else
+                    "cannot be read and written by %s: it rests until it can" % owner_name(m.uid))
     except FileNotFoundError:
         pass
     except OSError as problem:
@@ -957,18 +972,25 @@ def is_usable(m, path: str) -> bool:
     return False
 
 
-def state_of(path: str) -> Optional[Tuple[int, int, int]]:
-    """Return mtime, size and inode, which change when a file, or the names in a directory, do; None if it is gone."""
+def state_of(path: str) -> Optional[Tuple[int, int, int, int]]:
+    """Return mtime, size, inode and ctime, one of which changes when anything of a file does; None if it is gone."""
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
-def is_still(state: Optional[Tuple[int, int, int]]) -> bool:
+def is_still(state: Optional[Tuple[int, int, int, int]]) -> bool:
     """Tell whether a later change would show in a directory's time: one in the same clock tick would not."""
-    return state is not None and abs(time.time() - state[0] / 1e9) >= TICK_SECONDS
+    if state is None:
+        return False
+    return abs(time.time() - state[0] / 1e9) >= (TICK_SECONDS if has_fraction(state[0]) else WHOLE_SECONDS)
+
+
+def has_fraction(mtime_ns: int) -> bool:
+    """Tell whether a file time has a fraction of a second; where all lack it, as with ext3, the next has the same."""
+    return mtime_ns % 1_000_000_000 != 0
 
 
 def identity(path: str) -> Optional[Tuple[int, int]]:
@@ -1091,12 +1113,17 @@ def reopen(fd: int, flags: int = os.O_RDWR) -> int:
 
 
 def read_uow(fd: int, required=()) -> Uow:
-    """Return the Uow in an open file; BadUow says what is wrong."""
+    """Return the Uow in an open file that may be anybody's; BadUow says what is wrong."""
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         raise BadUow("not a regular file; expected a text file")
     if found.st_nlink > 1:
         raise BadUow("%d hard links; expected a file of its own (use cp)" % found.st_nlink)
+    return read_own(fd, required)
+
+
+def read_own(fd: int, required=()) -> Uow:
+    """Return the Uow in an open file that a Monitor has claimed: a backup by `cp -al` may link to it; BadUow."""
     return parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), required)
 
 
@@ -1145,7 +1172,7 @@ def set_status(m, fd: int, text: str) -> None:
 
     BadUow where it has no padded STATUS any more: somebody has saved another header over it.
     """
-    at = read_uow(fd).status_at
+    at = read_own(fd).status_at
     if at < 0:
         raise BadUow("its padded STATUS line is gone")
     write_all(fd, status_line(text), at)
@@ -1340,16 +1367,23 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
     if not is_usable(m, queue.path):
         queue.__init__(queue.key, queue.path)
         return
-    began = boot_seconds()
-    with os.scandir(queue.path) as entries:
-        there = {entry.name: entry.inode() for entry in entries if not NEVER_RUN.fullmatch(entry.name)}
+    began, key = boot_seconds(), "listing " + queue.path
+    try:
+        with os.scandir(queue.path) as entries:
+            there = {entry.name: entry.inode() for entry in entries if not NEVER_RUN.fullmatch(entry.name)}
+        ends(m, key)
+    except OSError as problem:                       # the job that runs, and the other queue, need not wait for it
+        begins(m, key, "%s cannot be listed: %s; it rests until it can" % (shown(queue.path), reason_of(problem)), 3)
+        queue.__init__(queue.key, queue.path)
+        queue.again_at = again(m)
+        return
     queue.readmes = list(filter(README_NAME.fullmatch, there))
     for name in queue.readmes:
         del there[name]
-    note_changes(m, queue, there, stamped)
+    all_seen = note_changes(m, queue, there, stamped)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
-    if is_still(state):
+    if is_still(state) and all_seen:
         queue.listed, queue.racy_seconds = state, TICK_SECONDS
     else:                                            # where names come and go without end, less and less often
         queue.listed = None
@@ -1357,20 +1391,32 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         queue.racy_seconds = min(0.5, 2 * queue.racy_seconds)
 
 
-def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> None:
-    """Forget the names that are gone, and note when the new ones arrived; there: name -> inode."""
+def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> bool:
+    """Forget the names that are gone, and note when the new ones arrived; there: name -> inode.
+
+    Return whether all could be looked at; where not, the directory is to be listed again.
+    """
     gone, back = {name for name, inode in queue.known.items() if there.get(name) != inode}, set_back(m)
+    all_seen = True
     if gone:
         queue.drop(gone)
     for name in there.keys() - queue.known.keys():
         try:
             found = os.lstat(os.path.join(queue.path, name))
-        except OSError:
+        except FileNotFoundError:
             continue                                 # gone already; the next listing tells
+        except OSError as problem:
+            begins(m, "look " + queue.path, "%s in %s cannot be looked at: %s; tried again"
+                   % (shown(name), base(queue.path), reason_of(problem)))
+            all_seen = False
+            continue
         queue.known[name] = there[name]
         queue.arrived.setdefault(name, found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0))
         changed = 0 if stamped else found.st_ctime_ns            # what another Monitor stamped may be the next to start
         heapq.heappush(queue.fresh, (0.0, changed, name))
+    if all_seen:
+        ends(m, "look " + queue.path)
+    return all_seen
 
 
 def set_back(m) -> int:
@@ -1395,7 +1441,7 @@ def one_readme(m, path: str, names: List[str]) -> None:
         return
     *older, newest = sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
     ends(m, "trash " + os.path.join(path, newest))   # it may have been an older one
-    if not older or path in (m.config.trash, m.config.archive) or not is_usable(m, path):
+    if not older or not is_usable(m, path):
         return
     for name in older:
         trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
@@ -1472,6 +1518,7 @@ def survey_hand(m) -> None:
 
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
+    filing = {ended[0]: ended for ended in m.over if ended[2]}       # its outcome is known, whatever STATUS says
     m.claimed, m.over, m.others, m.unclear, place = [], [], 0, False, m.config.currently_executing
     if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
@@ -1485,7 +1532,13 @@ def survey_hand(m) -> None:
         again(m)
         return
     for name in names:
+        if name.startswith(".new."):                 # a crash left it, and it may be as long as the UOW
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(place, name))
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
+            continue
+        if name in filing:
+            m.over.append(filing[name])
             continue
         try:
             look_at_hand(m, os.path.join(place, name), name)
@@ -1504,11 +1557,13 @@ def look_at_hand(m, path: str, name: str) -> None:
     """Find the row of one UOW in currently-executing; OSError when that cannot be told now."""
     try:
         with closing(open_regular(path, os.O_RDWR)) as fd:
-            uow = read_uow(fd)
+            uow = read_own(fd)
             running = trace_of_run(fd, uow)
             found = row(uow.status, bool(running))
-            if found == "next":
-                read_uow(fd, m.config.required_names)        # what has begun may have begun without them
+            if found == "next":                      # what has begun was judged then
+                uow = read_uow(fd, m.config.required_names)
+                if not is_stamped(uow):
+                    new_head(uow._replace(enqueued=uow.enqueued or 0), os.fstat(fd))
             if found == "adopt" and not m.job:
                 m.job = adopt(m, path, fd, uow, running)
             elif found == "adopt":
@@ -1561,14 +1616,14 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
     running = read_running(uow.status)
     if uow.status and not running:
         return None
-    if running:
-        found = re.match(rb"==== JOB START \S+ run (\S+)\n", os.pread(fd, 200, running.at))
-        if found and found[1] == running.run.encode():
-            return running
-    last = last_run(fd)
+    if running and starts_at(fd, running.at, running.run):
+        return running
+    last, padded = last_run(fd), uow.status_at >= 0
+    if not running and not padded:
+        last = last_started(fd) or last
     wanted = running.run if running else last
     grown = running is not None and os.fstat(fd).st_size > running.at
-    return begun(running, grown, last, find_start(fd, wanted) if wanted else -1, uow.log_at)
+    return begun(running, grown, padded, last, find_start(fd, wanted) if wanted else -1, uow.log_at)
 
 
 def last_run(fd: int) -> str:
@@ -1579,21 +1634,58 @@ def last_run(fd: int) -> str:
 
 def find_start(fd: int, run: str) -> int:
     """Return the byte offset of a run's START line, -1 if there is none; OSError where that cannot be told."""
-    wanted = "^==== JOB START [^ ]+ run %s$" % re.escape(run)
-    code, found = output_of(["grep", "-obaE", "-m", "1", "-e", wanted, "/proc/%d/fd/%d" % (os.getpid(), fd)])
+    found = start_lines(fd, re.escape(run), "-m", "1")
+    return int(found.split(b":")[0]) if found else -1
+
+
+def last_started(fd: int) -> str:
+    """Return the mark in the last START line of a UOW, '' where there is none; OSError where that cannot be told."""
+    found = start_lines(fd, "[[:alnum:]_-]+")
+    return found.split()[-1].decode() if found else ""
+
+
+def start_lines(fd: int, run: str, *options: str) -> bytes:
+    """Return `offset:line` of each START line in an open file; run: a pattern of `grep -E`."""
+    code, found = output_of(["grep", "-obaE", *options, "-e", "^==== JOB START [^ ]+ run %s$" % run,
+                             "/proc/%d/fd/%d" % (os.getpid(), fd)])
     if code > 1 or code < 0:
         raise OSError(errno.EIO, "grep exit %d: %s" % (code, complaint()))
-    return int(found.split(b":")[0]) if code == 0 else -1
+    return found
+
+
+def find_anew(job: Job) -> None:
+    """See where the run's START stands now: an editor that saved over a running UOW may have moved it."""
+    if starts_at(job.fd, job.start_at, job.run):
+        return
+    at = find_start(job.fd, job.run)
+    if at < 0:
+        try:
+            at = max(0, read_own(job.fd).log_at)
+        except BadUow:
+            at = 0
+    found = starts_at(job.fd, at, job.run)
+    job.start_at, job.out, job.searched = at, at + (found.end() if found else 0), 0
+
+
+def starts_at(fd: int, at: int, run: str) -> Optional[re.Match]:
+    """Return the START line of a run where it stands there: its time is group 1."""
+    found = re.match(rb"==== JOB START (\S+) run (\S+)\n", os.pread(fd, 200, at))
+    return found if found and found[2] == run.encode() else None
 
 
 def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
-    """Return the offset and content of this run's END line, searched from the end of the log, or None."""
+    """Return the offset and content of this run's END line, searched from the end of the log, or None.
+
+    What was searched in vain is not searched again, but for its end: a run may be waited for that has a long log.
+    """
     high, kept = os.fstat(job.fd).st_size, b""
-    while high > job.out:
-        low = max(job.out, high - HEAD_BYTES)
+    first, job.searched = max(job.out, min(job.searched, high) - 200), high
+    while high > first:
+        low = max(first, high - HEAD_BYTES)
         piece = os.pread(job.fd, high - low, low) + kept
         found = find_end(piece, job.run)
         if found:
+            job.searched = 0
             return low + found[0], found[1]
         high, kept = low, piece[:200]                # an END line may lie across two pieces
     return None
@@ -1601,15 +1693,19 @@ def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
 
 def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     """Take up a run that another Monitor started: its processes are found by the run's mark."""
-    start = re.match(rb"==== JOB START (\S+) run \S+\n", os.pread(fd, 200, running.at))
+    start = starts_at(fd, running.at, running.run)
     try:
         since = read_time(start[1].decode())
     except (TypeError, ValueError):                  # somebody has edited the START line, or taken it away
         since = wall_microseconds()
     job = Job(m, path, os.dup(fd), uow, running, running.at + (start.end() if start else 0), since)
-    for process in hold(job):
-        if process.role:
-            job.keepers.setdefault(process.role, process.pid)        # what a job calls so comes later
+    try:
+        for process in hold(job):
+            if process.role:
+                job.keepers.setdefault(process.role, process.pid)    # what a job calls so comes later
+    except OSError:                                  # the next try opens all of it again
+        let_go(job)
+        raise
     if job.keepers:
         say(m, "adopted %s run %s, started %s" % (shown(job.name), job.run, utc(since)))
     return job
@@ -1621,7 +1717,7 @@ def tees(m) -> Iterator[Tuple[int, str, str]]:
         facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
         path, run = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
         if (facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing
-                or not re.fullmatch(r"[\w-]{1,40}", run, re.A)):
+                or not re.fullmatch(r"[\w-]{1,40}", run, re.A) or not run.startswith(m.boot + "-")):
             continue                                 # a job may set what it likes
         try:
             if os.stat("/proc/%d" % pid).st_uid == m.uid:
@@ -1644,7 +1740,7 @@ def adopt_by_its_log(m) -> None:
                 os.chmod(log, stat.S_IMODE(os.stat(log).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
             with closing(os.open(log, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
                 try:
-                    uow = read_uow(fd)
+                    uow = read_own(fd)
                 except BadUow:
                     uow = NO_UOW
                 running = read_running(uow.status)
@@ -1652,8 +1748,10 @@ def adopt_by_its_log(m) -> None:
                     running = Running(run, 0, "")
                 at = find_start(fd, run)
                 m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
-        except OSError:
-            pass                                     # it has ended meanwhile
+        except OSError as problem:
+            if problem.errno in SHORTAGES:           # all of it is tried again, before anything else is done
+                raise
+            # else it has ended meanwhile
 
 
 class Ended:
@@ -1686,7 +1784,8 @@ def survey_ended(m) -> None:
         path = getattr(m.config, key)
         if state_of(path) != ended.listed and boot_seconds() >= ended.again_at:
             list_ended(ended, key, path)
-        one_readme(m, path, ended.readmes)
+        if key in FINISHED:                          # what lies in trash and archive is people's
+            one_readme(m, path, ended.readmes)
 
 
 def list_ended(ended: Ended, key: str, path: str) -> None:
@@ -1735,11 +1834,16 @@ def survey_conditions(m) -> None:
 # ---- Survey: the processes of a run ------------------------------------------
 
 def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
-    """Return the processes with this run's mark, in its cgroup, or held (pid -> pidfd), and what belongs to them."""
+    """Return the processes with this run's mark, in its cgroup, or held (pid -> pidfd), and what belongs to them.
+
+    A run of another boot has none, whoever carries its mark: `at`, say, keeps the environment of who called it.
+    """
+    if not run.startswith(boot_mark() + "-"):
+        return []
     found, others, sessions, inside = {}, [], set(), pids_in_cgroup(run)
     for pid in every_pid():
         environment, fields, name = proc_facts(pid)
-        if not fields or fields[0] in (b"Z", b"X"):
+        if not fields or is_dead(fields):
             continue
         parent, session = int(fields[1]), int(fields[3])
         if pid in inside:
@@ -1781,22 +1885,30 @@ def every_pid() -> Iterator[int]:
 
 
 def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
-    """Return a process's environment, its stat fields from the state on, and its name.
+    """Return a process's environment, its stat fields from the state on, and its name; OSError if that cannot be told.
 
     All are empty when it is gone, the first when it is not ours.
     """
-    environment: List[bytes] = []
+    environment, place = b"", "/proc/%d" % pid
     try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
+        with open(place + "/stat", "rb") as file:
             before, _, after = file.read().rpartition(b")")
+        fields = after.split()
+        if fields[0] == b"Z" and not is_dead(fields):        # its first thread has ended, the others have what it had
+            place += "/task/%s" % max(os.listdir(place + "/task"), key=int)
         try:
-            with open("/proc/%d/environ" % pid, "rb") as file:
-                environment = file.read().split(b"\0")
+            with open(place + "/environ", "rb") as file:
+                environment = file.read()
         except PermissionError:
             pass                                     # what the job runs through sudo is its own all the same
-        return environment, after.split(), os.fsdecode(before.partition(b"(")[2])
-    except OSError:
-        return [], [], ""
+        return environment.split(b"\0"), fields, os.fsdecode(before.partition(b"(")[2])
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return [], [], ""                            # anything else is no proof that it is gone
+
+
+def is_dead(fields: List[bytes]) -> bool:
+    """Tell by a process's stat fields whether it is only to be reaped: a zombie whose other threads go on is not."""
+    return fields[0] == b"X" or fields[0] == b"Z" and int(fields[17]) <= 1
 
 
 def mark_of(run: str) -> bytes:
@@ -1829,7 +1941,13 @@ def watch(job: Job, pids) -> None:
         try:
             job.watched[pid] = os.pidfd_open(pid)
         except OSError:
-            pass                                     # gone already, or a kernel before 5.3: then the sleep is short
+            pass                                     # gone already, or none to be had: then the sleep is short
+
+
+def let_go(job: Job) -> None:
+    """Close what is held open of a run."""
+    for fd in [job.fd, *job.watched.values()]:
+        os.close(fd)
 
 
 def send(job: Job, number: int, roles=("",)) -> List[Process]:
@@ -1845,7 +1963,7 @@ def send(job: Job, number: int, roles=("",)) -> List[Process]:
             if pid in job.watched:
                 signal.pidfd_send_signal(job.watched[pid], number)
             elif mark_of(job.run) in proc_facts(pid)[0]:
-                os.kill(pid, number)                 # no pidfd: before Linux 5.3, or one of very many
+                os.kill(pid, number)                 # no pidfd to be had, or one of very many
         except OSError:
             pass                                     # it has ended by itself
     return there
@@ -1920,8 +2038,11 @@ def look_at_job(m, job: Job) -> None:
                 kill(m, job, job.reason)             # an earlier Monitor had decided so
             elif job.reason:
                 keep_killing(m, job, now)
+        if what and not job.watched:
+            wake_at(m, now + BLIND_SECONDS)
         if what:
             return
+    find_anew(job)
     found = end_on_disk(job)
     if search_patterns(m, job, found):
         finish(m, job, found)
@@ -1929,8 +2050,7 @@ def look_at_job(m, job: Job) -> None:
 
 def has_ended(job: Job) -> bool:
     """Tell whether a run is over though it is not filed yet: how it ended is settled."""
-    return bool(job.search or job.hit is not None
-                or not is_alive(job, "shell") and not is_alive(job, "tee") and end_on_disk(job))
+    return bool(job.hit is not None or not is_alive(job, "shell") and not is_alive(job, "tee") and end_on_disk(job))
 
 
 def under_way(m, job: Job, now: float) -> str:
@@ -1943,9 +2063,11 @@ def under_way(m, job: Job, now: float) -> str:
         tee = is_alive(job, "tee")
     if job.over_at is None and job.keepers:
         job.over_at = now
-    over_for = now - job.over_at if job.over_at is not None else 0
+    over_for = now - (job.over_at or now)
     clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
+    if remains and not job.reason and (over_for >= 1 or not job.keepers):
+        flag(m, job, "remains", ": its shell has ended without a word of how; waiting for what is left of it")
     held = tee and is_held(job)
     what = goes_on(tee, remains, held or bool(job.reason), over_for, grace)
     if tee and not remains and what != "output":
@@ -1963,16 +2085,18 @@ def under_way(m, job: Job, now: float) -> str:
 
 def kill(m, job: Job, reason: str) -> None:
     """Begin to end a job: the reason on disk first, so that whoever files it knows, then TERM to all of it."""
-    job.reason, job.kill_at = reason, boot_seconds() + m.config.kill_grace_seconds
-    wake_at(m, job.kill_at)
+    job.reason = reason
     try:
         set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
     except (OSError, BadUow) as problem:
-        say(m, "%s: STATUS cannot be written (%s); it is killed all the same"
-            % (shown(job.name), reason_of(problem)), 3)
-    say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
+        flag(m, job, "kill status", ": STATUS cannot be written (%s); it is killed all the same" % reason_of(problem))
+    if "ending" not in job.told:
+        say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
+        job.told.add("ending")
     send(job, signal.SIGTERM)
     send(job, signal.SIGCONT)                        # a stopped process would not see the TERM
+    job.kill_at = boot_seconds() + m.config.kill_grace_seconds       # where TERM was not sent, it is in the next cycle
+    wake_at(m, job.kill_at)
 
 
 def keep_killing(m, job: Job, now: float) -> None:
@@ -1991,7 +2115,10 @@ def keep_killing(m, job: Job, now: float) -> None:
 
 
 def search_patterns(m, job: Job, found) -> bool:
-    """Look for the patterns in this run's output, beside the cycle; True when that is done."""
+    """Look for the patterns in this run's output, beside the cycle; True when that is done.
+
+    Only where there is an END line: else no pattern matters.
+    """
     if job.search:
         code = job.search.poll()
         if code is None:
@@ -2005,9 +2132,8 @@ def search_patterns(m, job: Job, found) -> bool:
             again(m)
             return False
         job.hit = SEARCH_CODES[code]
-    elif job.hit is None and not job.reason and (m.config.fail_pattern or m.config.error_pattern):
-        size = (found[0] if found else os.fstat(job.fd).st_size) - job.out
-        job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(size),
+    elif found and job.hit is None and not job.reason and (m.config.fail_pattern or m.config.error_pattern):
+        job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(found[0] - job.out),
                            "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
         return False
     ends(m, "search")                                # also where RELOAD has taken the patterns away
@@ -2021,7 +2147,7 @@ def finish(m, job: Job, found) -> None:
     if job.over_at is None and end and end.time:
         seconds = max(0, end.time - job.since) / 1e6
     else:
-        seconds = (job.over_at or boot_seconds()) - job.began
+        seconds = max(0, (job.over_at or boot_seconds()) - job.began)        # it may be of another boot
     code = job.codes.get("shell")
     killed_by = died_by_signal(end, last) if end else max(0, -(code or 0))
     status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hit=job.hit,
@@ -2032,7 +2158,7 @@ def finish(m, job: Job, found) -> None:
         if found:
             append_used(job, found[0])
         sync(m, job.fd)                              # all of the log, before a STATUS that says so
-        set_status(m, job.fd, status)
+        write_outcome(m, job, status)
     except BadUow as problem:                        # flagged already: its header was changed
         say(m, "%s: STATUS cannot be written (%s); it is filed all the same" % (shown(job.name), problem), 4)
     except OSError as problem:                       # read-only, an I/O error: the END line keeps the outcome meanwhile
@@ -2044,14 +2170,32 @@ def finish(m, job: Job, found) -> None:
     if job.child:
         m.children += [pid for role, pid in job.keepers.items() if role not in job.codes]
     remove_cgroups()
-    for fd in [job.fd, *job.watched.values()]:
-        os.close(fd)
+    let_go(job)
     if os.path.lexists(job.path):
         m.over.append((job.name, job.uow._replace(status=status), job.run))
     else:
         say_outcome(m, job.name, status, False)
     if m.unclear:
         wake_at(m, 0)                                # a second one under way comes before any new one
+
+
+def write_outcome(m, job: Job, status: str) -> None:
+    """Write the STATUS of a run that is over: in place, or the header anew where an editor took its padded line away.
+
+    BadUow where it is no UOW any more, or cannot be copied: not to another place, nor beside a tee that still writes.
+    """
+    try:
+        set_status(m, job.fd, status)
+    except BadUow:
+        uow, found, there = read_own(job.fd), os.fstat(job.fd), state_of(job.path)
+        if (uow.log_at < 0 or found.st_size - uow.log_at > COPY_BYTES or not there or there[2] != found.st_ino
+                or is_alive(job, "tee")):
+            raise
+        if uow.enqueued is None:
+            uow = uow._replace(enqueued=job.uow.enqueued or job.since)
+        with closing(reopen(job.fd, os.O_RDONLY)) as rest:
+            os.lseek(rest, uow.log_at, os.SEEK_SET)
+            write_whole(m, job.path, stamped_head(uow, owner_name(found.st_uid), status), like=found, rest=rest)
 
 
 def flag(m, job: Job, what: str, text: str) -> None:
@@ -2183,6 +2327,15 @@ def edit(m) -> None:
             wake_at(m, 0)
 
 
+def turn_file(config) -> str:
+    return os.path.join(config.root, ".turn")
+
+
+def open_turn(config) -> int:
+    """Open what the Monitors of this root lock in turn; OSError."""
+    return os.open(turn_file(config), os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
 def take_turn(m) -> bool:
     """Take the turn among the Monitors of this root; False while another has it.
 
@@ -2190,6 +2343,10 @@ def take_turn(m) -> bool:
     another Monitor has it aside for its stamp. What others have stamped since the last turn is looked at first.
     """
     m.turn_asked = True
+    there = state_of(turn_file(m.config))
+    if not there or there[2] != os.fstat(m.turn).st_ino:         # removed, or a backup was restored over the root
+        mine, m.turn = m.turn, open_turn(m.config)
+        os.close(mine)
     try:
         fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -2204,7 +2361,7 @@ def take_turn(m) -> bool:
     ends(m, "turn")
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
     try:
-        for queue in m.waiting if last != m.turn_seen else ():
+        for queue in m.waiting if last != m.turn_seen or not has_fraction(last) else ():
             list_waiting(m, queue, boot_seconds(), stamped=True)
             look_at_fresh(m, queue, boot_seconds())
     except OSError:
@@ -2216,18 +2373,20 @@ def take_turn(m) -> bool:
 def end_turn(m, stamped: bool = False) -> None:
     """Leave the turn to the other Monitors; stamped: tell them to look again."""
     if stamped:
-        m.turn_seen = time.time_ns()
+        now = time.time_ns()                         # finer than the kernel's own times
         try:
-            os.utime(m.turn, ns=(m.turn_seen, m.turn_seen))
+            os.utime(m.turn, ns=(now, now))
         except OSError:
             pass                                     # read-only: nothing was stamped either
+        m.turn_seen = os.fstat(m.turn).st_mtime_ns
     fcntl.flock(m.turn, fcntl.LOCK_UN)
 
 
 def take_aside(m, queue: Waiting) -> None:
     """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
     names, place = queue.to_take(), private(m.config, queue.key)
-    os.makedirs(place, 0o700, exist_ok=True)
+    with contextlib.suppress(FileExistsError):       # never makedirs: currently-executing may have gone this moment
+        os.mkdir(place, 0o700)
     mv_all(m, queue.path, names, place)
     for name in names:
         path = os.path.join(queue.path, name)
@@ -2312,6 +2471,17 @@ def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], 
     return stamped, bad
 
 
+def new_head(uow: Uow, found: os.stat_result) -> bytes:
+    """Return what a UOW gets before its log by a stamp; BadUow where that is too long, or the log too long to copy."""
+    data = stamped_head(uow, owner_name(found.st_uid))
+    if len(data) > HEAD_BYTES:
+        raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
+    if uow.log_at >= 0 and found.st_size - uow.log_at > COPY_BYTES:
+        raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer than "
+                     "%d MiB; expected a shorter one" % (COPY_BYTES >> 20))
+    return data
+
+
 def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
     """Give a UOW that nobody else can reach its time, titles and blank STATUS; BadUow, Busy or OSError.
 
@@ -2328,13 +2498,7 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
             with closing(reopen(fd)) as writer:
                 set_status(m, writer, "")
         else:
-            data = stamped_head(waiting, owner_name(found.st_uid))
-            if len(data) > HEAD_BYTES:
-                raise BadUow("the header with its time and titles is longer than %d KiB; expected less"
-                             % (HEAD_BYTES // 1024))
-            if uow.log_at >= 0 and found.st_size - uow.log_at > COPY_BYTES:
-                raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer "
-                             "than %d MiB; expected a shorter one" % (COPY_BYTES >> 20))
+            data = new_head(waiting, found)
             os.lseek(fd, max(0, uow.log_at), os.SEEK_SET)
             write_whole(m, path, data, like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
@@ -2441,6 +2605,8 @@ def start_next(m) -> None:
     except BadUow as problem:
         trash(m, path, str(problem))
         wake_at(m, 0)
+        if os.path.lexists(path):                    # trash is away: it would be claimed again at once
+            m.launch_at = again(m)
     except OSError as problem:
         if isinstance(problem, (Busy, PermissionError)) and give_back(m, queue, path, problem):
             wake_at(m, 0)                            # this file alone: the others need not wait for it
@@ -2501,6 +2667,8 @@ def start(m, path: str) -> None:
     m.claimed = [name for name in m.claimed if name != job.name]
     if job.limit:
         wake_at(m, job.began + job.limit)            # before the next survey, that may be far away
+    if not job.watched:
+        wake_at(m, job.began + BLIND_SECONDS)
     say(m, "started %s run %s" % (shown(job.name), job.run))
 
 
@@ -2904,6 +3072,7 @@ def post(m) -> None:
 def post_pages(m, s: Snapshot, place: str) -> None:
     """Write all that is posted: first a page for each UOW that is named, where it has changed since."""
     uow = os.path.join(place, "uow")
+    os.stat(m.config.root)                                 # where somebody has moved it, nothing is made in its place
     for directory in (place, uow):
         os.makedirs(directory, 0o755, exist_ok=True)
     if os.path.islink(uow):
@@ -2911,7 +3080,7 @@ def post_pages(m, s: Snapshot, place: str) -> None:
     there, before, m.pages = os.listdir(uow), m.pages, {}
     for entry in s.waiting + s.recent + [s.running] * bool(s.running):
         path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
-        m.pages[target] = (path, state_of(path), may_read(path))
+        m.pages[target] = (path, state_of(path))             # also when it may be read no longer
         if entry is s.running or entry.page not in there or before.get(target) != m.pages[target]:
             seen = peek(path, LOG_SHOWN)
             page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
@@ -2921,14 +3090,6 @@ def post_pages(m, s: Snapshot, place: str) -> None:
     for name in there:
         if os.path.join(uow, name) not in m.pages and re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):
             os.unlink(os.path.join(uow, name))             # our own, named no longer
-
-
-def may_read(path: str) -> bool:
-    """Tell whether everybody may read a file: its page is written anew when that changes."""
-    try:
-        return bool(os.lstat(path).st_mode & stat.S_IROTH)
-    except OSError:
-        return False
 
 
 def take_snapshot(m) -> Snapshot:
@@ -3015,7 +3176,7 @@ def status_text(m) -> str:
         state, why = "running %s since %s" % (shown(m.job.name), utc(m.job.since)[11:19]), m.job.reason
     parts = [state + (" (%s)" % why if why else "")]
     parts.append("%d waiting" % (len(m.claimed) + sum(len(queue.known) for queue in m.waiting)))
-    parts += [text for text in list(m.conditions.values())[-1:] if text != why]
+    parts += [text for text in list(m.conditions.values())[-1:] if text.replace("waiting: ", "because ") != why]
     return "; ".join(parts)[:400]
 
 
@@ -3054,14 +3215,14 @@ def tell_status(m) -> None:
     say(m, "state: " + " ".join(state_now(m)).strip())
     if m.job:
         say(m, "running: %s run %s since %s" % (shown(m.job.name), m.job.run, utc(m.job.since)))
-        pids = [str(process.pid) for process in processes_of(m.job.run, m.job.watched) if not process.role]
-        if pids:
-            try:
-                _, text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])
-            except OSError as problem:               # still an answer: a message that fails is acted on again
-                text = ("pid %s (%s)" % (", ".join(pids), reason_of(problem))).encode()
-            for line in text.decode("utf-8", "replace").splitlines():
-                say(m, "  " + line)
+        pids: List[str] = []
+        try:
+            pids = [str(process.pid) for process in processes_of(m.job.run, m.job.watched) if not process.role]
+            text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])[1] if pids else b""
+        except OSError as problem:                   # still an answer: a message that fails is acted on again
+            text = ("pid %s (%s)" % (", ".join(pids) or "unknown", reason_of(problem))).encode()
+        for line in text.decode("utf-8", "replace").splitlines():
+            say(m, "  " + line)
     for name in m.claimed:
         say(m, "next: %s" % shown(name))
     for queue in m.waiting:
@@ -3151,6 +3312,7 @@ def reload(m) -> None:
     """Read the configuration again; a bad one is reported and the old one stays, and so do the directories."""
     try:
         config = load_config(m.config.path)
+        refuse_others(config)
     except Unusable as problem:
         m.conditions["config"] = "RELOAD: %s; the old configuration stays" % problem
         say(m, m.conditions["config"], 3)
@@ -3365,7 +3527,7 @@ def work(m) -> int:
                 recovered = True
             cycle(m)
             ends(m, "cycle")
-        except OSError as problem:                   # no process to be had, a broken disk: begin again from disk
+        except (OSError, MemoryError) as problem:    # no process to be had, a broken disk: begin again from disk
             if "cycle" not in m.conditions and select.select([], [2], [], 0)[1]:
                 sys.excepthook(*sys.exc_info())
             begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
@@ -3399,19 +3561,36 @@ def is_over(m) -> bool:
     """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
     failed = m.launch_at > boot_seconds() or any(key.startswith("edit ") for key in m.conditions)
     idle = not (m.job or m.unclear or m.after or failed and not m.finishing)
+    return m.stopping or idle and (m.finishing or m.until_empty and is_empty(m) and no_other_stamps(m) and is_empty(m))
+
+
+def is_empty(m) -> bool:
+    """Tell whether nothing waits, as of a listing that nothing has changed since."""
     seen = all(queue.listed and queue.listed == state_of(queue.path) for queue in m.waiting)
-    empty = seen and not (m.over or anything_waits(m))
-    return m.stopping or idle and (m.finishing or m.until_empty and empty)
+    return bool(seen and not (m.over or anything_waits(m)))
+
+
+def no_other_stamps(m) -> bool:
+    """Tell whether no other Monitor has UOWs aside, for their stamp; those that are back are listed by that."""
+    try:
+        mine = take_turn(m)
+        if mine:
+            end_turn(m)
+            wake_at(m, 0)                            # if there are some: to look at them
+        return mine
+    except OSError:
+        again(m)
+        return False
 
 
 def sleep(m) -> None:
     """Sleep until something is due, a queue or the message file changes, the job ends, or a signal comes."""
-    again(m, 86400)                                  # at least once in sleep_seconds; poll counts in an int
+    wake_at(m, boot_seconds() + min(m.config.sleep_seconds, 86400))      # poll counts milliseconds in an int
     timeout = max(0, m.due - boot_seconds())
     ends_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
     hooks = [hook for hook in (m.after_hook, m.ready_hook, m.job and m.job.search) if hook]
-    if m.job and not m.job.watched and not m.job.search or any(hook.pidfd < 0 for hook in hooks):
-        timeout = min(timeout, 0.2)                  # no pidfd: before Linux 5.3
+    if any(hook.pidfd < 0 for hook in hooks):
+        timeout = min(timeout, BLIND_SECONDS)
     woken, signals = wait(m, [*ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
     for fd in woken:
         if fd in ends_of:
@@ -3496,16 +3675,18 @@ def check(configs) -> int:
     findings, places, looked = lacking(), {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        for proof in (make_directories, open_to_others, trial, check_aside):
+        proofs = (make_directories, open_to_others)
+        for proof in proofs + (trial, check_aside) * os.path.isdir(config.currently_executing):
             try:
-                findings += proof(config) or []
+                findings += proof(config)
             except Unusable as problem:
-                findings.append(str(problem))
+                findings += problem.args
             except OSError as problem:
                 findings.append("%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
         for key in WAITING + ["currently_executing"] + FINISHED:
             directory = getattr(config, key)
-            for name in sorted(os.listdir(directory)) if os.path.isdir(directory) and directory not in looked else []:
+            listed = os.access(directory, os.R_OK | os.X_OK) and directory not in looked     # else it is named already
+            for name in sorted(os.listdir(directory)) if listed and os.path.isdir(directory) else []:
                 if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
                     path = os.path.join(directory, name)
                     line_1, wrong = check_file(config, key, path)
@@ -3603,36 +3784,56 @@ def trial(config) -> List[str]:
 
 # ---- Start-up ----------------------------------------------------------------
 
-def make_directories(config, say_made=None) -> None:
-    """Make missing directories, if they may be made; Unusable when one is none, or on another file system."""
+def make_directories(config, make: bool = False) -> List[str]:
+    """Make missing directories if they may be made, and return what to say of it; Unusable says what is wrong."""
+    made, wrong = [], []
     for key in DIRECTORIES:
-        path = getattr(config, key)
-        named = "%s %s " % (key, shown(path))
-        if not os.path.lexists(path):
-            if say_made is None:
-                raise Unusable(named + "is missing; a start of the Monitor makes it")
-            try:
-                os.makedirs(path, 0o755)
-            except OSError as problem:
-                raise Unusable(named + "cannot be made: %s" % reason_of(problem)) from None
-            say_made("%s was missing: made %s" % (key, shown(path)))
-        found = os.lstat(path)
-        if not stat.S_ISDIR(found.st_mode):
-            raise Unusable(named + "is no directory%s; expected a real directory: move what is there away, or name "
-                           "another in %s" % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
-        if is_elsewhere(config.root, path):
-            raise Unusable(named + "is on another file system than %s; expected all on one, since mv between two is a "
-                           "copy" % shown(config.root))
-        if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            me = owner_name(os.geteuid())
-            mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
-            raise Unusable(named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path)))
+        try:
+            made += make_directory(config, key, getattr(config, key), make)
+        except Unusable as problem:
+            if make:
+                raise                                # a start needs one sentence, `--check` tells all
+            wrong += problem.args
     paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
     places = [(key, os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
     for key, place in places:
         what = misplaced(key, place, places)
         if what:
-            raise Unusable("%s, by way of a link: %s; expected a place of its own" % (what, shown(place)))
+            raise Unusable(*wrong, "%s, by way of a link: %s; expected a place of its own" % (what, shown(place)))
+    if wrong:
+        raise Unusable(*wrong)
+    return made
+
+
+def make_directory(config, key: str, path: str, make: bool) -> List[str]:
+    """Make one directory if it is missing and may be made; Unusable when it is none, or on another file system."""
+    named, made = "%s %s " % (key, shown(path)), []
+    if not os.path.lexists(path):
+        if not make:
+            raise Unusable(named + "is missing; a start of the Monitor makes it")
+        try:
+            os.makedirs(path, 0o755)
+        except OSError as problem:
+            raise Unusable(named + "cannot be made: %s" % reason_of(problem)) from None
+        made.append("%s was missing: made %s" % (key, shown(path)))
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise Unusable(named + "is no directory%s; expected a real directory: move what is there away, or name another "
+                       "in %s" % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
+    if is_elsewhere(config.root, path):
+        raise Unusable(named + "is on another file system than %s; expected all on one, since mv between two is a copy"
+                       % shown(config.root))
+    if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        if is_read_only(path):
+            raise Unusable(named + "is on a read-only file system; expected one that can be written")
+        me = owner_name(os.geteuid())
+        mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
+        raise Unusable(named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path)))
+    return made
+
+
+def is_read_only(path: str) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def lacking() -> List[str]:
@@ -3666,6 +3867,13 @@ def open_to_others(config) -> List[str]:
         if found.st_mode & stat.S_IWGRP and not is_own_group(found.st_gid, me):
             findings.append("%s can be written by its group; mend it with: chmod g-w %s" % (shown(path), shown(path)))
     return findings
+
+
+def refuse_others(config) -> None:
+    """Raise Unusable where others may write what the Monitor acts on."""
+    findings = open_to_others(config)
+    if findings:
+        raise Unusable(*findings)
 
 
 def is_own_group(gid: int, uid: int) -> bool:
@@ -3736,19 +3944,21 @@ def listen(m) -> None:
 
 def start_up(config, until_empty: bool) -> Monitor:
     """Check what the promises rest on and take the lock; Unusable or BlockingIOError."""
-    made: List[str] = []
-    make_directories(config, made.append)
-    findings = open_to_others(config)
-    if findings:
-        raise Unusable("; ".join(findings))
-    DOOR.lock = [lock(config, LOCK_SECONDS)]
-    m = Monitor(config, until_empty)
-    turn = os.path.join(config.root, ".turn")
+    made = make_directories(config, make=True)
+    refuse_others(config)
     try:
-        m.turn = os.open(turn, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        DOOR.lock = [lock(config, LOCK_SECONDS)]
+    except BlockingIOError:
+        raise
+    except OSError as problem:
+        raise Unusable("%s cannot be locked: %s; expected a file system that has flock"
+                       % (shown(config.currently_executing), reason_of(problem))) from None
+    m = Monitor(config, until_empty)
+    try:
+        m.turn = open_turn(config)
     except OSError as problem:
         raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user"
-                       % (shown(turn), reason_of(problem))) from None
+                       % (shown(turn_file(config)), reason_of(problem))) from None
     try:
         locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells: a signal has the same name here and there
     except locale.Error:

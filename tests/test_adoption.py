@@ -2,13 +2,15 @@
 
 Each test kills real processes of its own. The ledger is a file that jobs append to: what really ran, whatever the queue says.
 """
+import glob
 import os
 import re
 import signal
 import subprocess
 import time
 
-from tests.helpers import FINISHED, HOLD, QueueCase, environment_of, heavy, kill_all, need, need_root, processes_with, until, uow
+from tests.helpers import (FINISHED, HOLD, QueueCase, children_of, environment_of, heavy, is_still, kill_all, need, need_root,
+                           processes_with, read_text, until, uow)
 
 
 def another_boot(boot_id):
@@ -318,19 +320,81 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
     def test_a_job_that_deleted_its_own_file_is_adopted_with_all_its_output(self):
         self.check_own_file('rm "$SJQ_FILE"')
 
-    def check_own_file(self, command):
+    @heavy
+    def test_the_same_where_the_first_command_of_the_next_monitor_cannot_be_run(self):
+        need("strace")
+        self.check_own_file('rm "$SJQ_FILE"', prefix=("strace", "-qq", "-o", "/dev/null", "-e", "inject=memfd_create:error=EMFILE:when=1"))
+        self.assertIn("the cycle was cut short: Too many open files", self.says())
+
+    @heavy
+    def test_an_orphan_whose_processes_cannot_be_looked_at_for_a_while_is_waited_for(self):
+        os.mkfifo(self.path("fifo"))
+        self.orphan("first", "touch ready; read line <fifo; echo first >> ledger")
+        self.there("ready")
+        monitor = self.started()
+        self.said("adopted first")
+        self.drop("second", uow("echo second >> ledger"))
+        self.stamped("second")
+        processes = [word for pid in self.marked("first") for word in ("-P", "/proc/%d/environ" % pid)]
+        detach = self.traced(monitor, *processes, "-e", "inject=openat:error=ENFILE")
+        self.message("STATUS")
+        until(lambda: "the cycle was cut short: Too many open files" in self.says() or self.where("first") == ["fail-q"], self.output)
+        detach()
+        self.write("fifo", "\n")
+        self.assertEqual([self.ended(name) for name in ("first", "second")], ["done-q", "done-q"])
+        self.assertEqual(self.ledger(), ["first", "second"])
+
+    def check_own_file(self, command, **options):
         monitor = self.started()
         self.drop("own", uow("echo own >> ledger; echo before; %s; touch changed; %s; echo after" % (command, HOLD)))
         self.there("changed")
         self.kill9(monitor)
         self.drop("second", uow("echo second >> ledger"))
-        self.started()
+        self.started(**options)
         self.still_waits("second")
         self.go()
         self.assertEqual(self.ended("second"), "done-q")
         self.assertEqual(self.ledger(), ["own", "second"])
         self.assertEqual(self.where("own")[0], "done-q", self.output())
         self.assertEqual(self.log("own"), b"before\nafter\n")
+
+
+@heavy
+class TestWhatAnAdoptionCosts(AdoptionCase):
+    def test_it_holds_the_uow_once_and_each_process_once_after_tries_that_failed(self):
+        need("strace")
+        self.orphan("one", "exec sleep 600")
+        until(lambda: len(self.marked("one")) == 3, "two keepers and the job")
+        for number in range(2, 6):                       # looks at /proc: for its processes, and again when each has a pidfd
+            with self.subTest(number):
+                strace = self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-P", "/proc",
+                                              "-e", "inject=openat:error=ENFILE:when=%d" % number))
+                self.said("adopted one", count=number - 1)
+                monitor, = children_of(strace.pid)
+                until(lambda: is_still(monitor), "the Monitor sleeps")
+                held = [os.readlink(fd) for fd in glob.glob("/proc/%d/fd/*" % monitor)]
+                kill_all([monitor])
+                strace.wait(20)
+                self.assertEqual(held.count(self.path("currently-executing", "one")), 1, held)
+                self.assertEqual(sum("pidfd" in name for name in held), 3, held)
+
+    def test_the_long_log_of_a_run_without_keepers_is_not_read_again_and_again(self):
+        size = 50 << 20
+        self.orphan("one", "head -c %d /dev/zero; touch written; %s" % (size, HOLD))
+        until(lambda: os.path.getsize(self.path("currently-executing", "one")) > size, "the log")
+        self.there("written")
+        kill_all(self.marked("one", b"shell") + self.marked("one", b"tee"))
+        until(lambda: not self.marked("one", b"shell") + self.marked("one", b"tee"), "the keepers gone")
+        monitor = self.started()
+        self.cycles(2)
+        before = self.bytes_read(monitor)
+        self.cycles(5)
+        self.assertLess(self.bytes_read(monitor) - before, size)
+        self.go()
+        self.assertEqual((self.ended("one"), self.status("one")), ("fail-q", "fail: interrupted"))
+
+    def bytes_read(self, monitor):
+        return int(re.search("rchar: (.*)", read_text("/proc/%d/io" % monitor.pid))[1])
 
 
 class TestSignalsAtAnyMoment(AdoptionCase):

@@ -8,12 +8,15 @@ Needs root (chattr, bind mounts) and strace, for what a disk or the kernel refus
 """
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
-from tests.helpers import HOLD, QueueCase, cpu_of, heavy, need, need_root, stamped_uow, until, uow
+from tests.helpers import HOLD, QueueCase, cpu_of, heavy, need, need_root, read_text, stamped_uow, until, uow
 
+HEAD_BYTES = 64 * 1024
 RUNS = uow("echo ran >> ledger")
 
 
@@ -144,6 +147,24 @@ class TestInHand(ConditionCase):
         self.lasts("one: STATUS cannot be written (Input/output error); tried again", mend)
         self.assertEqual((self.ended("one"), self.log("one")), ("done-q", b"end\n"))
 
+    @heavy
+    def test_such_a_status_is_tried_again_once_a_second(self):
+        self.configure("sleep_seconds :: 5\n")
+        place = tempfile.mkdtemp(prefix="sjq-trace-")
+        self.addCleanup(shutil.rmtree, place)
+        monitor = self.started()
+        self.drop("one", uow(HOLD))
+        self.begun("one")
+        self.traced(monitor, "-ttt", "-P", self.path("currently-executing", "one"), "-e", "trace=pwrite64",
+                    "-e", "inject=pwrite64:error=EIO", trace=os.path.join(place, "trace"))
+        self.write("go", "")
+
+        def tries():
+            return [float(line.split()[0]) for line in read_text(os.path.join(place, "trace")).splitlines() if " pwrite64(" in line]
+
+        _, *later = until(lambda: tries()[3:] and tries())       # the first is said, which may wake the Monitor
+        self.assertGreater(min(then - before for before, then in zip(later, later[1:])), 0.6)
+
     def test_a_uow_that_cannot_be_moved_to_its_queue(self):
         """It is a mount point, as of a container that was given this one file."""
         need_root()
@@ -215,9 +236,39 @@ class TestTheCycle(ConditionCase):
             file.write("STATUS\n")
         self.said("counts: ")
 
+    @heavy
+    def test_a_waiting_queue_that_cannot_be_listed(self):
+        """Meanwhile the limit of the running job is kept, and the other queue is served."""
+        monitor = self.started()
+        self.drop("long", uow("sleep 600", TIMEOUT="2"))
+        self.begun("long")
+        mend = self.refused(monitor, "getdents64", self.path("wait-q"))
+        self.drop("one", RUNS)
+        self.drop("other", uow("true"), "priority-q")
+        self.assertEqual((self.ended("long", seconds=15), self.ended("other")), ("fail-q", "done-q"))
+        self.assertEqual(self.status("long"), "fail: timed out after 2 s")
+        self.lasts("%s cannot be listed: Input/output error" % self.path("wait-q"), mend)
+        self.ran_once("one")
+
+    @heavy
+    def test_a_new_file_that_cannot_be_looked_at_for_a_moment_is_seen_later(self):
+        monitor, path = self.started(), self.path("wait-q", "one")
+        place = tempfile.mkdtemp(prefix="sjq-trace-")
+        self.addCleanup(shutil.rmtree, place)
+        calls, trace = "lstat,newfstatat,statx", os.path.join(place, "trace")
+        detach = self.traced(monitor, "-P", path, "-e", "trace=" + calls, "-e", "inject=%s:error=ENOMEM" % calls, trace=trace)
+        self.drop("one", stamped_uow(RUNS))
+        until(lambda: "INJECTED" in read_text(trace), self.output)
+        until(lambda: time.time() - os.stat(self.path("wait-q")).st_mtime > 0.1, "a listing that may be kept")
+        self.cycles(2)
+        self.assertEqual(self.where("one"), ["wait-q"])
+        detach()
+        self.assertEqual(self.ended("one", seconds=15), "done-q")
+        self.assertEqual(self.ledger(), ["ran"])
+
     def test_a_cycle_that_is_cut_short(self):
         monitor = self.started()
-        mend = self.refused(monitor, "getdents64", self.path("wait-q"))
+        mend = self.refused(monitor, "flock", self.path(".turn"))
         self.drop("one", RUNS)
         self.lasts("the cycle was cut short: Input/output error; tried again", mend)
         self.assertEqual(self.output().count("Traceback"), 1, self.output())
@@ -443,21 +494,26 @@ class TestTrashIsBack(ConditionCase):
     def test_an_older_readme_of_done_q_goes_there(self):
         self.readme("done-q")
 
-    def test_what_lacks_a_required_name_in_currently_executing_goes_there(self):
-        """Until it does, the others start."""
+    def odd_in_hand(self, text):
+        """Put what is no UOW into currently-executing while trash is away. Until it goes there, the others start."""
         monitor = self.started()
         os.rename(self.path("trash"), self.path(".away"))
-        path = self.drop("odd", "==== UNIT OF WORK\nTICKET :: 1\n", "currently-executing")
+        path = self.drop("odd", text, "currently-executing")
+        self.said("%s is no UOW (" % path)
+        before = cpu_of(monitor.pid, children=True)
+        time.sleep(1)                                    # the time in which nothing may happen
+        self.assertLess(cpu_of(monitor.pid, children=True) - before, 0.3)
         self.drop("good", uow("true"))
         self.assertEqual(self.ended("good"), "done-q")
-        before = cpu_of(monitor.pid)
-
-        def mend():
-            self.assertLess(cpu_of(monitor.pid) - before, 0.3)
-            os.rename(self.path(".away"), self.path("trash"))
-
-        self.lasts("%s is no UOW (" % path, mend)
+        self.lasts("%s is no UOW (" % path, lambda: os.rename(self.path(".away"), self.path("trash")))
         self.assertEqual(self.where("odd"), ["trash"])
+
+    def test_what_lacks_a_required_name_in_currently_executing_goes_there(self):
+        self.odd_in_hand("==== UNIT OF WORK\nTICKET :: 1\n")
+
+    def test_what_is_too_long_once_it_is_stamped_in_currently_executing_goes_there(self):
+        text = uow("true") + "A :: %s\n" % ("x" * 60000)
+        self.odd_in_hand(text + "B :: %s\n" % ("y" * (HEAD_BYTES - len(text) - 30)))
 
     def test_an_older_readme_stays_where_the_newer_one_was_removed_meanwhile(self):
         self.readmes("wait-q", lambda: os.unlink(self.path("wait-q/README.md")))

@@ -148,6 +148,15 @@ class TestSearch(QueueCase):
         self.run_until_empty(env=self.executable("tail", lines.format(self.root, shutil.which("tail"))))
         self.assertEqual(self.where("one"), ["fail-q"])
 
+    @heavy
+    def test_it_fails_and_is_tried_again_once_a_second(self):
+        self.started(env=self.executable("tail", "#!/bin/sh\ndate +%%s.%%N >> %s/.bin/tries\nkill -9 $$\n" % self.root))
+        self.drop("one", uow("true"))
+        self.there(".bin/tries")
+        until(lambda: self.read(".bin/tries").count("\n") > 3, "some tries")
+        tries = [float(at) for at in self.read(".bin/tries").split()[1:]]        # the first is said, which may wake the Monitor
+        self.assertGreater(min(later - earlier for earlier, later in zip(tries, tries[1:])), 0.6)
+
     def test_it_fails_until_a_kill_job_ends_it(self):
         failed = self.fails("tail")
         self.message("KILL JOB")

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import MountedCase, QueueCase, children_of, cpu_of, heavy, need, stamped_uow, until, uow
+from tests.helpers import MountedCase, QueueCase, children_of, cpu_of, heavy, need, read_text, stamped_uow, until, uow
 
 
 class SmallDisk(MountedCase):
@@ -202,6 +202,13 @@ class TestReadOnly(SmallDisk):
         self.done_once("a", "b", "c")
 
     @heavy
+    def test_a_start_is_refused_with_a_sentence_that_names_no_chmod(self):
+        self.remount("ro")
+        self.assertEqual(self.start("--until-empty").wait(20), 2)
+        self.assertRegex(self.output(), r"^monitor\.py: .*%s.*read-only.*\n$" % self.root)
+        self.assertNotRegex(self.output(), "chmod|chown")
+
+    @heavy
     def test_read_only_before_anything_was_taken(self):
         monitor = self.started()
         self.message("STATUS")
@@ -292,6 +299,22 @@ class TestNothingToBeHad(SmallDisk):
         self.assertEqual(self.ended("then-" + name), "done-q", self.output())
         self.assertEqual(self.ledger().count(name), 1)
         self.stop(monitor)
+
+    def test_no_memory(self):
+        need("prlimit")
+        monitor = self.started()
+        self.message("STATUS")
+        self.said("counts:")
+        size = int(re.search(r"VmSize:\s*(\d+)", read_text("/proc/%d/status" % monitor.pid))[1]) * 1024
+        self.limit(monitor, "--as=%d:" % (size + (1 << 20)))
+        for number in range(20000):                      # a listing of them takes some mebibytes
+            open(self.path("currently-executing", ".%0250d" % number), "w").close()
+        until(lambda: "the cycle was cut short: MemoryError" in self.output() or monitor.poll() is not None, self.output)
+        self.assertIsNone(monitor.poll(), self.output())
+        self.drop("a", uow("echo a >> " + self.ledger_path))
+        self.stays_calm(monitor)
+        self.limit(monitor, "--as=unlimited:")
+        self.done_once("a")
 
     def test_no_process(self):
         """fork: EAGAIN. The limit counts for a user without root's privileges only."""

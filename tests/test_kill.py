@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-from tests.helpers import HOLD, QueueCase, children_of, environment_of, heavy, kill_all, need, processes_with, until, uow
+from tests.helpers import HOLD, QueueCase, children_of, environment_of, heavy, kill_all, need, processes_with, read_text, until, uow
 
 DAEMON = r"""
 import os, signal, sys, time
@@ -25,6 +25,19 @@ for fd in range(3):
 open(sys.argv[1], "w").close()
 os.chdir("/")
 time.sleep(600)
+"""
+
+THREADS = """
+import ctypes, os, threading, time
+
+def go_on():
+    with open("thread", "w") as file:
+        file.write("/proc/%d/task/%d\\n" % (os.getpid(), threading.get_native_id()))
+    while True:
+        time.sleep(1)
+
+threading.Thread(target=go_on).start()
+ctypes.CDLL(None).pthread_exit(None)     # the first thread alone
 """
 
 
@@ -144,6 +157,50 @@ class TestKillingReachesEverything(KillCase):
         self.message("KILL JOB")
         self.assertEqual(self.ended("two"), "done-q")
         self.assertEqual(self.ledger(), ["two"])
+
+    def test_a_process_whose_first_thread_has_ended_while_another_goes_on(self):
+        """It looks like a zombie."""
+        self.write("threads.py", THREADS)
+        self.started()
+        self.drop("one", uow("python3 threads.py >/dev/null 2>&1 & " + HOLD))
+        self.there("thread")
+        thread = until(lambda: self.read("thread").strip(), "the other thread")
+        process = int(thread.split("/")[2])
+        self.addCleanup(lambda: os.path.exists(thread) and os.kill(process, signal.SIGKILL))
+        until(lambda: re.search(r"^State:\tZ", read_text("/proc/%d/status" % process), re.M), "the end of the first thread")
+        self.drop("two", uow("[ -e %s ] && echo TOGETHER >> ledger; echo two >> ledger" % thread))
+        self.message("KILL JOB")
+        self.assertEqual([self.ended(name) for name in ("one", "two")], ["fail-q", "done-q"])
+        self.assertEqual(self.ledger(), ["two"])
+
+    @heavy
+    def test_what_ignores_term_and_cannot_be_looked_at_for_a_while(self):
+        monitor = self.started()
+        self.drop("one", uow("(trap '' TERM; echo $BASHPID > pid; touch ready; read line <fifo) >/dev/null 2>&1 & " + HOLD))
+        os.mkfifo(self.path("fifo"))
+        self.there("ready")
+        self.begun("one")
+        process = "/proc/" + self.read("pid").strip()
+        detach = self.traced(monitor, "-P", process + "/environ", "-e", "inject=openat:error=ENFILE")
+        self.drop("two", uow("grep -qa bash %s/cmdline && echo TOGETHER >> ledger; echo two >> ledger" % process))
+        self.message("KILL JOB")
+        until(lambda: "the cycle was cut short: Too many open files" in self.says() or self.where("one") == ["fail-q"], self.output)
+        detach()
+        self.assertEqual([self.ended(name) for name in ("one", "two")], ["fail-q", "done-q"])
+        self.assertEqual(self.ledger(), ["two"])
+
+    @heavy
+    def test_term_is_sent_at_the_next_try_where_the_processes_could_not_be_listed(self):
+        self.configure("kill_grace_seconds :: 10\n")
+        monitor = self.started()
+        self.drop("one", uow("trap 'echo tidied >> ledger; exit 1' TERM; touch ready; " + HOLD))
+        self.there("ready")
+        self.begun("one")
+        self.asleep(monitor)
+        self.traced(monitor, "-P", "/proc", "-e", "inject=openat:error=ENFILE:when=1")
+        self.message("KILL JOB")
+        self.assertEqual((self.ended("one"), self.ledger()), ("fail-q", ["tidied"]))
+        self.assertIn("Too many open files in system", self.says())
 
     def test_a_bystander_with_the_root_in_its_command_line_lives(self):
         bystander = subprocess.Popen(["bash", "-c", "sleep 600; :", self.root], start_new_session=True)
@@ -385,6 +442,23 @@ class TestPiecesOfARun(KillCase):
         self.assertEqual(self.status("one").split(" after")[0], "fail: killed by SIGKILL")
         self.assertIn("after\n", self.read("fail-q", "one"))
         self.assertEqual(self.ledger(), ["ran", "early"])
+
+    def without_shells(self, left):
+        """Kill both shells of a run; what it left in the background is waited for, which is said once."""
+        self.start_one("echo ran >> ledger; echo before; %s & wait" % left)
+        kill_all([self.keeper(b"shell"), self.job_shell()])
+        self.said("one: its shell has ended without a word of how; waiting for what is left of it", seconds=15)
+        self.cycles(2)
+        self.assertEqual((self.where("one"), self.says().count("waiting for what is left of it")), (["currently-executing"], 1))
+        self.write("go", "")
+        self.check("fail-q", "^fail: killed by SIGKILL after")
+
+    def test_the_keeper_and_the_jobs_shell(self):
+        self.without_shells("(%s; echo after)" % HOLD)
+        self.assertIn("after\n", self.read("fail-q", "one"))
+
+    def test_the_keeper_and_the_jobs_shell_where_nobody_holds_the_output(self):
+        self.without_shells("(%s) >/dev/null 2>&1" % HOLD)
 
     @heavy
     def test_a_job_without_its_keeper_is_timed_out_too(self):

@@ -1,7 +1,9 @@
 """Several Monitors on one queue: each with its own currently-executing, message files and status, the rest shared."""
+import fcntl
 import os
 import random
 import re
+import signal
 import time
 
 from tests.helpers import FINISHED, QueueCase, heavy, ran, until, uow
@@ -141,6 +143,59 @@ class TestShared(ManyCase):
         until(lambda: "adopted long " in self.read("says-%d" % holder), self.output)
         self.write(".go", "")
         self.all_finished(21)
+
+
+class TestUntilEmpty(ManyCase):
+    workers = 2
+    config = "durable :: yes\n"                           # to stamp takes longer than to look
+
+    def test_one_does_not_end_while_another_has_uows_aside_to_stamp_them(self):
+        stamps = self.start_worker(1)
+        self.write("reads-1", "PAUSE\n")
+        until(lambda: "paused: " in self.says_all(), self.output)
+        names, aside = [], self.path("executing-1", ".wait_q")
+        while not (os.path.isdir(aside) and os.listdir(aside)):          # else it was done before it was stopped
+            self.assertLess(len(names), 2000)
+            stamps.send_signal(signal.SIGSTOP)
+            for _ in range(90):
+                names.append("job%03d" % len(names))
+                self.drop(names[-1], uow(ONCE))
+            before = len(os.listdir(self.path("wait-q")))
+            stamps.send_signal(signal.SIGCONT)
+            until(lambda: len(os.listdir(self.path("wait-q"))) <= before - 90, self.output, step=0.001)
+            stamps.send_signal(signal.SIGSTOP)
+        ends = self.start("--until-empty", config="worker-2.txt")
+        for count in (1, 2, 3):                          # it answers each in another cycle
+            self.write("reads-2", "STATUS\n")
+            until(lambda: self.says_all().count("counts: ") == count or ends.poll() is not None, self.output)
+            self.assertIsNone(ends.poll(), self.output())
+        stamps.send_signal(signal.SIGCONT)
+        self.assertEqual(ends.wait(120), 0, self.output())
+        self.assertEqual((os.listdir(self.path("wait-q")), os.listdir(aside)), ([], []))
+        self.assertEqual(sorted(os.listdir(self.path("done-q"))), names)
+        self.assertEqual([name for name in names if len(self.runs_of(name)) != 1], [])
+
+
+class TestTurn(ManyCase):
+    workers = 2
+
+    def test_monitors_whose_turn_file_was_replaced_wait_for_each_other_by_the_new_one(self):
+        program = self.changed("TURN_PATIENCE = 5 ", "TURN_PATIENCE = 0.3 ")
+        for worker in (1, 2):
+            self.started(config="worker-%d.txt" % worker, program=program)
+        self.drop("first", uow("true"))
+        self.all_finished(1)
+        os.unlink(self.path(".turn"))
+        self.write(".turn", "")
+        waits = "another process has the turn"
+        with open(self.path(".turn")) as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            for i in range(4):
+                self.drop("job%d" % i, uow(ONCE))
+            until(lambda: os.listdir(self.path(".ran")) or all(waits in self.read("says-%d" % worker) for worker in (1, 2)), self.output)
+            self.assertEqual(os.listdir(self.path(".ran")), [], self.output())
+        self.all_finished(5)
+        self.assertEqual([len(self.runs_of("job%d" % i)) for i in range(4)], [1] * 4)
 
 
 @heavy

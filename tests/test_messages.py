@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 
-from tests.helpers import CHECKOUT, HOLD, QueueCase, need, processes_with, until, uow
+from tests.helpers import CHECKOUT, HOLD, QueueCase, heavy, need, processes_with, until, uow
 import monitor
 
 
@@ -83,6 +83,21 @@ class TestEveryMessage(MessageCase):
         self.assertEqual(self.answer("CONFIG")[0], "message CONFIG")
         for text in ("message STATUS", "no command ps in PATH", "counts: "):
             self.assertEqual(self.says().count(text), 1, self.says())
+
+    @heavy
+    def test_status_while_proc_cannot_be_listed_is_answered_once_and_the_next_message_is_acted_on(self):
+        monitor = self.started()
+        self.drop("one", uow("sleep 600"))
+        self.begun("one")
+        detach = self.traced(monitor, "-P", "/proc", "-e", "inject=openat:error=ENFILE")
+        self.message("STATUS\nHELP")
+        self.said("message HELP", seconds=15)
+        self.tidied()
+        detach()
+        for text in ("message STATUS", "counts: ", "message HELP"):
+            self.assertEqual(self.says().count(text), 1, self.says())
+        self.message("KILL JOB")
+        self.assertEqual(self.ended("one"), "fail-q")
 
     def test_status_of_a_long_queue_is_cut(self):
         self.message("PAUSE")

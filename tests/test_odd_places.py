@@ -14,10 +14,11 @@ import threading
 import time
 import unittest
 
-from tests.helpers import (FINISHED, HOLD, MONITOR, QUEUES, QueueCase, compiled, cpu_of, heavy, need, need_root, ran,
-                           sleeps_of, until, uow)
+from tests.helpers import (FINISHED, HOLD, MONITOR, QUEUES, QueueCase, compiled, cpu_of, heavy, kill_all, need, need_root,
+                           processes_with, ran, sleeps_of, stamped_uow, until, uow)
 
 NOBODY = 65534
+STATUS_WIDTH = 78
 
 
 class OddCase(QueueCase):
@@ -145,6 +146,61 @@ class TestEditors(OddCase):
         self.assertIn(header, self.read("done-q", "job"))
         self.assertRegex(self.status("job"), "^done: exit 0 after ")
 
+    def spoiled(self, command, spoil):
+        """Save the UOW of a running job in place, spoiled; let it end while done-q is away, and see it filed when that is back."""
+        monitor = self.started()
+        self.drop("job", uow("echo ran >> ledger; echo one; %s; %s" % (HOLD, command)))
+        self.begun("job")
+        until(lambda: "\none\n" in self.read("currently-executing", "job"), self.output)
+        nano(self.path("currently-executing", "job"), spoil(self.read("currently-executing", "job")))
+        os.rename(self.path("done-q"), self.path("away"))
+        self.write("go", "")
+        self.said("done-q is no longer a directory")
+        self.is_quiet(monitor)
+        for line, times in collections.Counter(line[28:] for line in self.says().splitlines()).items():
+            self.assertEqual(times, 1, line)
+        self.assertEqual(self.where("job"), ["currently-executing"], self.output())
+        os.rename(self.path("away"), self.path("done-q"))
+        self.assertEqual(self.ended("job"), "done-q", self.output())
+        self.assertEqual(self.ledger(), ["ran"])
+        self.assertRegex(self.read("done-q", "job"), r"\n==== STATUS\n(?=.{%d}\n)done: exit 0 after \d\.\d s +\n" % STATUS_WIDTH)
+        self.assertEqual(ran(self.path("config.txt"), "--check")[:2], (0, "all is well\n"))
+
+    def test_a_running_uow_saved_without_its_status_runs_once_and_gets_one(self):
+        self.spoiled("seq 200", lambda text: re.sub("==== STATUS\n.*\n", "", text))
+        self.assertEqual(self.log("job"), b"one\n" + b"".join(b"%d\n" % number for number in range(1, 201)))
+
+    def test_a_running_uow_saved_without_trailing_blanks_is_filed_by_its_exit(self):
+        self.spoiled("echo two", lambda text: re.sub(" +\n", "\n", text))
+        self.assertEqual(self.log("job"), b"one\ntwo\n")
+
+    @heavy
+    def test_a_running_uow_saved_without_trailing_blanks_that_writes_much_more_is_filed_by_its_exit(self):
+        self.spoiled("seq 200", lambda text: re.sub(" +\n", "\n", text))
+        self.assertEqual(self.log("job"), b"one\n" + b"".join(b"%d\n" % number for number in range(1, 201)))
+
+    def without_its_status(self, end):
+        """Save the UOW of a running job in place without its STATUS, kill its Monitor, end the job, and start another."""
+        monitor = self.started()
+        self.drop("job", uow("echo ran >> ledger; echo one; " + HOLD))
+        self.begun("job")
+        until(lambda: "\none\n" in self.read("currently-executing", "job"), self.output)
+        nano(self.path("currently-executing", "job"), re.sub("==== STATUS\n.*\n", "", self.read("currently-executing", "job")))
+        self.kill9(monitor)
+        end()
+        until(lambda: not processes_with(self.root), "all of the job has ended")
+        self.run_until_empty()
+        self.assertEqual(self.ledger(), ["ran"])
+
+    def test_a_running_uow_saved_without_its_status_that_ended_while_no_monitor_was_there_is_filed_by_its_end(self):
+        self.without_its_status(lambda: self.write("go", ""))
+        self.assertRegex(self.status("job"), "^done: exit 0 after ")
+        self.assertEqual((self.where("job"), self.log("job")), (["done-q"], b"one\n"))
+
+    def test_a_running_uow_saved_without_its_status_that_a_crash_ended_is_interrupted(self):
+        self.without_its_status(lambda: kill_all(processes_with(self.root)))
+        self.assertEqual((self.where("job"), self.status("job")), (["fail-q"], "fail: interrupted"))
+
     def check_a_restart(self, before_end):
         monitor = self.under_way(nano)
         self.kill9(monitor)
@@ -236,6 +292,63 @@ class TestRestoredFromABackup(OddCase):
         until(lambda: self.where("old") == ["done-q", "fail-q"], self.output)
         self.assertIn("fail: interrupted", self.read("fail-q", "old"))      # of that copy nobody knows more
         self.assertEqual(self.ledger(), ["old"])
+
+    def linked(self):
+        """Start a job, and give its UOW a second link as `cp -al` of the root does for a backup."""
+        monitor = self.started()
+        self.drop("job", uow("echo one; %s; echo two" % HOLD))
+        self.begun("job")
+        os.link(self.path("currently-executing", "job"), self.path("archive", "backup"))
+        return monitor
+
+    def filed(self):
+        self.assertEqual(self.ended("job"), "done-q")
+        self.assertRegex(self.status("job"), "^done: exit 0 after ")
+        self.assertEqual((self.log("job"), os.listdir(self.path("trash"))), (b"one\ntwo\n", []))
+
+    def test_a_running_uow_of_which_a_backup_has_a_hard_link_is_filed_with_its_outcome(self):
+        self.linked()
+        self.write("go", "")
+        self.filed()
+
+    def test_a_running_uow_of_which_a_backup_has_a_hard_link_waits_for_its_queue(self):
+        self.linked()
+        os.rename(self.path("done-q"), self.path("away"))
+        self.write("go", "")
+        self.said("done-q is no longer a directory")
+        until(lambda: self.where("job") != ["currently-executing"] or self.status("job").startswith("done: "), self.output, 5)
+        self.cycles(2)
+        os.rename(self.path("away"), self.path("done-q"))
+        self.filed()
+
+    def test_a_uow_with_a_hard_link_that_ended_while_no_monitor_was_there_is_filed_by_its_end(self):
+        self.kill9(self.linked())
+        self.write("go", "")
+        until(lambda: "==== JOB END" in self.read("currently-executing", "job"), "the job ends")
+        self.started()
+        self.filed()
+
+    @heavy
+    def test_a_root_that_is_moved_away_is_not_made_anew(self):
+        self.configure("status_dir :: status\n")
+        monitor, moved = self.started(), self.root + ".moved"
+        self.there("status/index.html")
+        self.there("monitor_reads")
+        os.rename(self.root, moved)
+        try:
+            end = time.monotonic() + 2.5                 # in which it posts, and has something to say
+            while time.monotonic() < end and not os.path.lexists(self.root):
+                monitor.send_signal(signal.SIGHUP)
+                time.sleep(0.1)
+            self.assertFalse(os.path.lexists(self.root))
+            self.assertIsNone(monitor.poll())
+        finally:
+            monitor.send_signal(signal.SIGSTOP)
+            shutil.rmtree(self.root, ignore_errors=True)
+            os.rename(moved, self.root)
+            monitor.send_signal(signal.SIGCONT)
+        self.drop("job", uow("true"))
+        self.assertEqual(self.ended("job"), "done-q")
 
     def test_a_job_that_deletes_currently_executing_loses_no_output(self):
         self.started()
@@ -686,6 +799,22 @@ class TestFileSystems(OddCase):
             os.unlink(self.path("archive", str(number)))
         self.assertEqual(self.ended("later"), "done-q")
         self.said_once("later in wait-q: No space left on device; it is left there and tried again")
+
+    def test_a_drop_in_the_second_of_the_last_change_where_times_are_whole_seconds(self):
+        """As on ext3: the time of the directory does not tell it."""
+        need("mkfs.ext4")
+        image = self.write("image", b"")
+        os.truncate(image, 8 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", "-I", "128", image], capture_output=True, check=True)
+        self.at(self.mounted("-t", "ext4", "-o", "loop", image))
+        self.configure("sleep_seconds :: 1\n")
+        self.started()
+        for number in range(3):
+            until(lambda: time.time() % 1 < 0.1, "the beginning of a second", step=0.002)
+            for name in ("early-%d" % number, "late-%d" % number):
+                self.drop(name, stamped_uow(uow("true")))
+                self.assertEqual(self.ended(name, seconds=10), "done-q")
+                self.cycles(2)                           # the queue is listed behind the claim
 
     def test_a_queue_that_is_a_mount_of_the_same_file_system_is_refused(self):
         subprocess.run(["mount", "--bind", self.path("done-q"), self.path("done-q")], check=True)

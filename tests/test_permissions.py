@@ -64,6 +64,20 @@ class TestOpenToOthers(QueueCase):
                 os.chown(self.path(name), 65534, -1)
                 self.mended_by_what_it_says(name, "belongs to nobody, who could act as the Monitor's user", "chown root")
 
+    def test_a_config_txt_that_everybody_can_write_by_now_is_not_read_again(self):
+        self.started(program=self.path("monitor.py"))
+        self.configure("timeout_seconds :: 77\n")
+        os.chmod(self.path("config.txt"), 0o646)
+        self.message("RELOAD\nCONFIG")
+        self.said("archive :: ")
+        refusal = re.search(r"RELOAD: (%s can be written by everybody; mend it with: (chmod o-w \S+)); the old configuration stays\n"
+                            % re.escape(self.path("config.txt")), self.says())
+        self.assertTrue(refusal, self.says())
+        self.assertIn("timeout_seconds :: 86400\n", self.says())
+        subprocess.run(["bash", "-c", refusal.group(2)], check=True)
+        self.message("RELOAD\nCONFIG")
+        self.said("timeout_seconds :: 77\n")
+
     def test_waiting_queues_may_be_written_by_others(self):
         for queue in ("wait-q", "priority-q"):
             os.chmod(self.path(queue), 0o1777)

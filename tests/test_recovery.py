@@ -72,6 +72,12 @@ class TestTwoFilesInHand(AdoptionCase):
         self.assertEqual(self.ledger(), ["early"])
 
 
+    def test_half_a_file_that_a_crash_left_is_removed(self):
+        path = self.write("currently-executing/.new.half", "ENQUEUED :: 2026-")
+        self.run_until_empty()
+        self.assertFalse(os.path.lexists(path))
+
+
 class TestAnEndOfAnother(AdoptionCase):
     """A UOW in hand without STATUS, in whose log the last END is of a run without a START there: nobody knows whether it began."""
 
@@ -169,6 +175,16 @@ class TestNobodyElsesProcess(AdoptionCase):
         self.assertTrue(self.run_of("two").startswith("12345678-"), self.run_of("two"))
         self.assertIsNone(decoy.poll())
         self.assertEqual(self.ledger(), ["ran"])
+
+    def test_the_mark_of_a_run_of_another_boot_is_anybodys(self):
+        """`at` keeps the environment of the job that called it, past a reboot."""
+        decoy = self.decoy("sleep", "600", env={**os.environ, "SJQ_RUN": "aaaaaaaa-123"})
+        job = uow("echo ran >> ledger", TIMEOUT="1s")
+        self.drop("one", stamped_uow(job, "running: aaaaaaaa-123 at %d" % len(stamped_uow(job)),
+                                     "==== JOB START 2026-01-02T03:04:06.000000Z run aaaaaaaa-123\n"), "currently-executing")
+        self.run_until_empty(seconds=20)
+        self.assertEqual((self.status("one"), self.ledger()), ("fail: interrupted", []))
+        self.assertIsNone(decoy.poll())
 
     def test_the_pid_of_an_adopted_keeper_passes_to_another_process(self):
         self.orphan("one", "sleep 600")

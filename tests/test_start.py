@@ -8,7 +8,8 @@ import tempfile
 import time
 import unittest
 
-from tests.helpers import HOLD, IN_CI, MONITOR, QUEUES, QueueCase, children_of, cpu_of, need, need_root, processes_with, ran, stamped_uow, until, uow
+from tests.helpers import (HOLD, IN_CI, MONITOR, PYTHON, QUEUES, QueueCase, children_of, cpu_of, heavy, need, need_root,
+                           processes_with, ran, stamped_uow, until, uow)
 
 STOCK = b"==== UNIT OF WORK\nCOMMAND :: true\n\n==== STATUS\n%s\n==== JOB LOG\n"
 
@@ -68,6 +69,15 @@ class TestOneInstance(QueueCase):
         self.said("adopted x run ")
         self.write("go", "")
         self.assertEqual(self.ended("x"), "done-q")
+
+
+    @heavy
+    def test_a_file_system_without_locks_is_refused_with_a_sentence(self):
+        need("strace")
+        without = ("strace", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:error=ENOLCK")
+        code, output, errors = ran(self.path("config.txt"), python=(*without, *PYTHON))
+        self.assertEqual((code, output, errors.count("\n")), (2, "", 1), errors)
+        self.assertRegex(errors, "^monitor.py: .*%s.*No locks available" % self.path("currently-executing"))
 
 
 class TestWhereItStarts(QueueCase):
@@ -320,6 +330,13 @@ class TestCheck(QueueCase):
         self.check("archive %s is missing; a start of the Monitor makes it" % self.path("archive"))
         self.assertFalse(os.path.lexists(self.path("archive")))
 
+    def test_each_of_several_missing_directories_is_found(self):
+        for queue in QUEUES + ["archive"]:
+            os.rmdir(self.path(queue))
+        keys = ("wait_q", "priority_q", "currently_executing", "done_q", "error_q", "fail_q", "trash", "archive")
+        self.check(*["%s %s is missing; a start of the Monitor makes it" % (key, self.path(queue))
+                     for key, queue in zip(keys, QUEUES + ["archive"])])
+
     def test_a_bad_configuration_exits_2(self):
         self.write("config.txt", "nonsense\n")
         code, output, errors = ran(self.path("config.txt"), "--check")
@@ -336,6 +353,15 @@ class TestCheck(QueueCase):
                 self.assertEqual(code, 1, output)
                 self.assertIn(self.path(queue), output)
                 os.chown(self.path(queue), 65534, -1)
+        self.write("error-q/odd", "nonsense\n")
+        for queue, mode in (("wait-q", 0o300), ("done-q", 0o300), ("done-q", 0), ("currently-executing", 0o300)):
+            with self.subTest("%s of mode %o" % (queue, mode)):
+                os.chmod(self.path(queue), mode)
+                code, output, errors = ran(self.path("config.txt"), "--check", program=copy, python=python)
+                os.chmod(self.path(queue), 0o755)
+                self.assertEqual((code, errors), (1, ""))
+                self.assertIn("%s cannot be listed and written by nobody" % self.path(queue), output)
+                self.assertIn("error-q/odd is no valid UOW", output)
 
 
 class TestBesideTheJob(QueueCase):
@@ -398,6 +424,7 @@ class TestBesideTheJob(QueueCase):
         for name, then in (("changed", "ready_command :: touch other\n"), ("away", "")):
             self.configure("ready_command :: touch asked-%s; sleep 600; exit 1\n" % name)
             self.message("RELOAD")
+            self.said("RELOAD: configuration read", count=2 * len(files) + 1)
             self.drop(name, uow("true"))
             self.there("asked-" + name)
             self.configure(then)

@@ -543,6 +543,15 @@ class TestNotify(QueueCase):
         lines = [one for one in self.heard if "STATUS=" in one]
         self.assertLessEqual(len(lines), len(set(lines)) + 1, "a STATUS line only when it changes")
 
+    def test_why_a_job_waits_is_told_once(self):
+        self.configure("ready_command :: false\n")
+        self.drop("job", uow("true"))
+        self.start(env=self.environment())
+        self.hear("READY=1")
+        while "ready_command refuses" not in self.heard[-1]:
+            self.heard.append(self.ear.recv(4096).decode())
+        self.assertEqual(self.heard[-1].count("ready_command refuses"), 1, self.heard[-1])
+
     def test_the_watchdog_is_fed_in_less_than_half_its_time(self):
         self.start(env=self.environment(WATCHDOG_USEC="4000000"))
         self.hear("READY=1")

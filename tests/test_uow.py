@@ -73,6 +73,7 @@ class TestTimes(Table):
             (" 2H ", 7200), ("10 m", 600), ("999999999", 999999999),
             ("", None), ("s", None), ("-1", None), ("1w", None), ("1e3", None), ("1h30m", None), (".5", None), ("5.", None),
             ("inf", None), ("nan", None), ("0x10", None), ("1 000", None), ("9" * 10, None),
+            ("\uff11", None), ("\u0663s", None),         # digits of other scripts
         ], check)
 
 
@@ -222,6 +223,7 @@ class TestParse(Table):
             (LEAST + b"TIMEOUT :: soon\n", 3, "TIMEOUT soon", "a number of seconds, or 90s, 30m, 2h, 1d"),
             (LEAST + b"TIMEOUT ::\n", 3, "TIMEOUT", "a number of seconds, or 90s, 30m, 2h, 1d"),
             (LEAST + b"TIMEOUT :: -1\n", 3, "TIMEOUT -1", "a number of seconds"),
+            (LEAST + "TIMEOUT :: \uff11\n".encode(), 3, "TIMEOUT ", "a number of seconds"),         # a full-width 1
             (header, 1, "no header line", "`NAME :: CONTENT`"),
             (header + b"TICKET :: 1\n", 2, "without COMMAND", "`COMMAND :: ...`"),
             (header + b"COMMAND ::\n", 2, "with an empty COMMAND", "`COMMAND :: ...`"),
@@ -414,9 +416,9 @@ class TestDecisions(Table):
 
     def test_begun(self):
         # STATUS says 5f3a-1, the run of the last END, START found at, the log begins at -> run and where its START is taken to be
-        def check(status, last, start_at, found, grown=False):
+        def check(status, last, start_at, found, grown=False, padded=True):
             running = Running("5f3a-1", 160, "killed by message") if status else None
-            self.assertEqual(monitor.begun(running, grown, last, start_at, 90), found and Running(*found))
+            self.assertEqual(monitor.begun(running, grown, padded, last, start_at, 90), found and Running(*found))
         killed = "killed by message"
         self.rows([
             (True, "", 200, ("5f3a-1", 200, killed)), (True, "5f3a-1", 200, ("5f3a-1", 200, killed)),      # an editor moved START,
@@ -425,6 +427,7 @@ class TestDecisions(Table):
             (True, "", -1, ("5f3a-1", 90, killed), True),                                          # nobody knows: in doubt it has
             (False, "5f3a-1", -1, ("not known", 90, "")),                                          # STATUS is gone, too, or it is another's
             (False, "5f3a-1", 200, None), (False, "", -1, None),                                   # an earlier run; none at all
+            (False, "5f3a-1", 200, ("5f3a-1", 200, ""), False, False), (False, "", -1, None, False, False),     # an editor took STATUS away
         ], check)
 
     def test_settles_in(self):
