@@ -67,8 +67,9 @@ may share a queue, in turn: who has the lock on .turn, in the root, stamps some
 UOWs, or chooses, claims and starts one, so that none overtakes another. The
 time of .turn says when any was stamped last, for the others to look again.
 
-A message is acted on, then made a comment in place. A monitor_reads that is read
-is renamed to .monitor_reads.taken, read to its end there, and removed.
+A message is acted on, then made a comment in place. Once all of monitor_reads is
+read it is renamed to .monitor_reads.taken; what a late writer still adds is read
+there, and then it is removed.
 
 Every file that is written anew is written as .new.NAME first, then renamed:
 one that a crash has left is half a file, and nobody's.
@@ -112,10 +113,10 @@ TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
 ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
 LOOK_SECONDS = 0.4            # for judging new files between two looks at the messages
 AGAIN_SECONDS = 0.1           # at least, until the next look at a file that has not kept still or is held open
-LISTING_SHARE = 20            # a listing may take a twentieth of the time, so that 100,000 files stay cheap,
-ENDED_SHARE = 500             # and one of what has ended a five-hundredth
-NOTICES_A_SECOND = 3          # a directory that changes without end, under a growing log say, wakes no more often,
-NOTICES_AT_ONCE = 4           # after so many at once; each job that starts is one more
+LISTING_SHARE = 20            # listing a waiting queue may take a twentieth of the time: 100,000 files stay cheap
+ENDED_SHARE = 500             # listing what has ended may take a five-hundredth
+NOTICES_A_SECOND = 3          # wakes by a directory that changes without end, such as one with a growing log
+NOTICES_AT_ONCE = 4           # so many may come at once before that counts; each job that starts is one more
 TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn, at first,
 TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
@@ -125,9 +126,9 @@ STRANGE_SECONDS = 2           # for so long a message file unlike ours is left a
                               # it is another's, and no lease tells whether somebody still writes it
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command; a longer search for the patterns is said
-POST_SECONDS = 1              # at most one post a second,
-FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in 3 seconds while a job runs, in 15 otherwise,
-POST_SHARE = 40               # and a fortieth of the time at most
+POST_SECONDS = 1              # at most one post in so many seconds,
+FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in so many while a job runs, and otherwise,
+POST_SHARE = 40               # and, as far as FOLLOW_SECONDS allows, for a fortieth of the time at most
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12       # UOWs, and lines of monitor_says, on the page
 LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
 WATCHED = 400                 # processes of a run that are held by a pidfd
@@ -224,6 +225,7 @@ class End(NamedTuple):          # what an END line says
     exit: int
     killed: bool                # the keeper saw that a signal killed the command
     time: Optional[int]         # microseconds since 1970
+    at: int = 0                 # byte offset of the newline before it
 
 
 class Process(NamedTuple):
@@ -287,14 +289,14 @@ class Monitor:
         self.after_hook: Optional[Hook] = None   # the after_command that runs
         self.ready_hook: Optional[Hook] = None   # the ready_command that runs
         self.ready_passed = False                # it allowed the next launch
-        self.ready_at = self.launch_at = self.move_at = 0.0        # nothing is asked, launched, moved before
+        self.ready_at = self.launch_at = self.move_at = 0.0        # the next try to ask, launch, move is no earlier
         self.totals = dict.fromkeys(FINISHED, 0)         # ended since the start
         # For posting.
-        self.post_at = 0.0                       # no post before
+        self.post_at = 0.0                       # the next post is no earlier
         self.pages: Dict[str, tuple] = {}        # page -> what it shows
         self.finished: Dict[tuple, Entry] = {}   # the newest that ended
         self.state, self.state_since = None, time.time()
-        self.told, self.told_at = "", 0.0        # what systemd was told last, and when
+        self.status_sent, self.sent_at = "", 0.0         # what systemd was told last, and when
         # For saying things once.
         self.conditions: Dict[str, str] = {}     # what lasts, `kind` or `kind path` -> what was said of it
         self.half_line = False                   # the last line of monitor_says was cut by a full disk
@@ -311,6 +313,10 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
 TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
 BOM = b"\xef\xbb\xbf"
+START_LINE = re.compile(rb"==== JOB START (\S+) run (\S+)\n")
+# For all runs: one pattern for each would have to be compiled for each, which takes longer than the search. A job
+# prints what it likes: only what can be a mark is one.
+END_LINE = re.compile(rb"\n==== JOB END (\S*) run ([\w-]+) exit (\d{1,3})( killed)?(?=\n)")
 
 
 def utc(microseconds: int) -> str:
@@ -479,18 +485,16 @@ def start_line(now: int, run: str) -> bytes:
     return ("==== JOB START %s run %s\n" % (utc(now), run)).encode()
 
 
-def find_end(tail: bytes, run: str) -> Optional[Tuple[int, End]]:
-    """Return the last JOB END line of this run and its offset (of the newline before it), or None."""
-    # One pattern for all runs: one for each would have to be compiled for each, which takes longer than the search.
-    found = [found for found in re.finditer(rb"\n==== JOB END (\S*) run (\S+) exit (\d{1,3})( killed)?(?=\n)", tail)
-             if found[2] == run.encode()]
+def find_end(tail: bytes, run: str) -> Optional[End]:
+    """Return the last JOB END line of this run, or None."""
+    found = [found for found in END_LINE.finditer(tail) if found[2] == run.encode()]
     if not found:
         return None
     try:
         ended = read_time(found[-1][1].decode())
     except ValueError:
         ended = None                                # `date` failed: the exit code counts, not the time
-    return found[-1].start(), End(int(found[-1][3]), bool(found[-1][4]), ended)
+    return End(int(found[-1][3]), bool(found[-1][4]), ended, found[-1].start())
 
 
 # ---- Decisions: what to do, and why. No clock, file or global ----------------
@@ -1286,13 +1290,16 @@ def remove_cgroups() -> None:
 # ---- Survey: what is there ---------------------------------------------------
 
 class Waiting:
-    """What is known of one waiting directory. All of it can be read again from disk. Times are seconds after boot."""
+    """What is known of one waiting directory. All of it can be read again from disk. Times are seconds after boot.
+
+    A file's way: known and fresh, then ready; or take (bad: no UOW), aside, and ready (trash).
+    """
 
     def __init__(self, key: str, path: str):
         self.key, self.path = key, path
         self.listed = None                       # state_of(path) when listed, None if that may have missed a change
         self.again_at = 0.0                      # when the next listing may be made
-        self.racy_seconds = TICK_SECONDS         # until the look after one that came too soon to be sure
+        self.racy_seconds = TICK_SECONDS         # until the next listing, after one in the clock tick of a change
         self.readmes: List[str] = []
         self.known: Dict[str, int] = {}          # name -> inode
         self.fresh: List[tuple] = []             # heap of (look at, changed, name): not judged yet
@@ -1302,8 +1309,8 @@ class Waiting:
         self.ready: List[Tuple[int, str]] = []   # (enqueued, name), in starting order
         self.take: List[str] = []                # to be stamped
         self.bad: List[str] = []                 # to be trashed, after those
-        self.aside = TAKEN_PER_WAKE              # how many are in the private directory still: at start-up nobody knows
-        self.edit_at = 0.0                       # when that is tried again
+        self.aside = TAKEN_PER_WAKE              # how many are in the private directory: at start-up as if it were full
+        self.edit_at = 0.0                       # when putting those back is tried again
 
     def to_take(self) -> List[str]:
         """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
@@ -1330,7 +1337,7 @@ class Waiting:
         self.bad = [name for name in self.bad if name not in names]
 
     def may_run(self) -> bool:
-        """Tell whether there are files that may turn out to be the next to run."""
+        """Tell whether there are files that may turn out to be the next to run: what is stuck holds up nobody."""
         return bool(self.ready or self.take or len(self.fresh) > len(self.stuck))
 
     def pending(self) -> bool:
@@ -1339,7 +1346,10 @@ class Waiting:
 
 
 def survey(m) -> None:
-    """Bring what is known of the directories up to date. One survey serves the whole cycle: moves keep it so."""
+    """Bring what is known of the directories up to date. One survey serves the whole cycle: moves keep it so.
+
+    But for what other Monitors stamp meanwhile: `take_turn` looks at that.
+    """
     now = boot_seconds()
     for queue in m.waiting:
         list_waiting(m, queue, now)
@@ -1396,7 +1406,7 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
 
     Return whether all could be looked at; where not, the directory is to be listed again.
     """
-    gone, back = {name for name, inode in queue.known.items() if there.get(name) != inode}, set_back(m)
+    gone, back = {name for name, inode in queue.known.items() if there.get(name) != inode}, clock_set_back(m)
     all_seen = True
     if gone:
         queue.drop(gone)
@@ -1419,7 +1429,7 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
     return all_seen
 
 
-def set_back(m) -> int:
+def clock_set_back(m) -> int:
     """Return by how many microseconds the clock was set back since the start, 0 if it was not.
 
     What arrives then is stamped as if it had not been, and keeps its place in the order.
@@ -1466,9 +1476,9 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     key = "file " + path
     try:
         found = os.lstat(path)
-        stamp = (found.st_size, found.st_mtime_ns)
-        if queue.seen.get(name, (None,))[0] != stamp:
-            queue.seen[name] = (stamp, now)
+        looks = (found.st_size, found.st_mtime_ns)
+        if queue.seen.get(name, (None,))[0] != looks:
+            queue.seen[name] = (looks, now)
         seen_for = now - queue.seen[name][1]
         wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
         if wait > 0:
@@ -1629,7 +1639,8 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
 def last_run(fd: int) -> str:
     """Return the mark in the last JOB END line near the end of a UOW, '' where there is none."""
     tail = os.pread(fd, 4096, max(0, os.fstat(fd).st_size - 4096))
-    return (re.findall(rb"\n==== JOB END \S* run ([\w-]+) exit \d+", tail) or [b""])[-1].decode()
+    ends_there = END_LINE.findall(tail)
+    return ends_there[-1][1].decode() if ends_there else ""
 
 
 def find_start(fd: int, run: str) -> int:
@@ -1669,12 +1680,12 @@ def find_anew(job: Job) -> None:
 
 def starts_at(fd: int, at: int, run: str) -> Optional[re.Match]:
     """Return the START line of a run where it stands there: its time is group 1."""
-    found = re.match(rb"==== JOB START (\S+) run (\S+)\n", os.pread(fd, 200, at))
+    found = START_LINE.match(os.pread(fd, 200, at))
     return found if found and found[2] == run.encode() else None
 
 
-def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
-    """Return the offset and content of this run's END line, searched from the end of the log, or None.
+def end_on_disk(job: Job) -> Optional[End]:
+    """Return this run's END line, searched from the end of the log, or None.
 
     What was searched in vain is not searched again, but for its end: a run may be waited for that has a long log.
     """
@@ -1683,10 +1694,10 @@ def end_on_disk(job: Job) -> Optional[Tuple[int, End]]:
     while high > first:
         low = max(first, high - HEAD_BYTES)
         piece = os.pread(job.fd, high - low, low) + kept
-        found = find_end(piece, job.run)
-        if found:
+        end = find_end(piece, job.run)
+        if end:
             job.searched = 0
-            return low + found[0], found[1]
+            return end._replace(at=low + end.at)
         high, kept = low, piece[:200]                # an END line may lie across two pieces
     return None
 
@@ -1826,7 +1837,7 @@ def survey_conditions(m) -> None:
         elif kind == "pause":
             mark_pause(m)
         elif kind == "clock":
-            set_back(m)
+            clock_set_back(m)
         elif kind == "launch" and not m.claimed and not m.unclear:
             ends(m, key)                             # it was started, or taken away
 
@@ -2043,9 +2054,9 @@ def look_at_job(m, job: Job) -> None:
         if what:
             return
     find_anew(job)
-    found = end_on_disk(job)
-    if search_patterns(m, job, found):
-        finish(m, job, found)
+    end = end_on_disk(job)
+    if search_patterns(m, job, end):
+        finish(m, job, end)
 
 
 def has_ended(job: Job) -> bool:
@@ -2114,7 +2125,7 @@ def keep_killing(m, job: Job, now: float) -> None:
     wake_at(m, now + (1 if late else 0.05))
 
 
-def search_patterns(m, job: Job, found) -> bool:
+def search_patterns(m, job: Job, end: Optional[End]) -> bool:
     """Look for the patterns in this run's output, beside the cycle; True when that is done.
 
     Only where there is an END line: else no pattern matters.
@@ -2132,18 +2143,17 @@ def search_patterns(m, job: Job, found) -> bool:
             again(m)
             return False
         job.hit = SEARCH_CODES[code]
-    elif found and job.hit is None and not job.reason and (m.config.fail_pattern or m.config.error_pattern):
-        job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(found[0] - job.out),
+    elif end and job.hit is None and not job.reason and (m.config.fail_pattern or m.config.error_pattern):
+        job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(end.at - job.out),
                            "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
         return False
     ends(m, "search")                                # also where RELOAD has taken the patterns away
     return True
 
 
-def finish(m, job: Job, found) -> None:
+def finish(m, job: Job, end: Optional[End]) -> None:
     """Write the STATUS of a run that is over; `move` then moves its UOW to the queue that the STATUS names."""
-    end = found[1] if found else None
-    last = os.pread(job.fd, min(4096, found[0] - job.out), max(job.out, found[0] - 4096)) if found else b""
+    last = os.pread(job.fd, min(4096, end.at - job.out), max(job.out, end.at - 4096)) if end else b""
     if job.over_at is None and end and end.time:
         seconds = max(0, end.time - job.since) / 1e6
     else:
@@ -2155,8 +2165,8 @@ def finish(m, job: Job, found) -> None:
     key = "finish " + job.name
     try:
         keep_inode(m, job)
-        if found:
-            append_used(job, found[0])
+        if end:
+            append_used(job, end.at)
         sync(m, job.fd)                              # all of the log, before a STATUS that says so
         write_outcome(m, job, status)
     except BadUow as problem:                        # flagged already: its header was changed
@@ -2455,8 +2465,8 @@ def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], 
     for name in os.listdir(place):
         path = os.path.join(place, name)
         if name.startswith(".new."):
-            if os.path.lexists(path):                # half a stamp: the whole UOW is beside it, and may have been
-                os.unlink(path)                      # stamped again by now
+            with contextlib.suppress(FileNotFoundError):     # half a stamp: the whole UOW beside it may have been
+                os.unlink(path)                              # stamped again in this very loop
             continue
         try:
             stamped[name] = stamp(m, path, queue.arrived.get(name)).enqueued
@@ -2588,7 +2598,7 @@ def start_next(m) -> None:
     chosen = None if m.claimed else next_waiting(m.waiting)
     if not (m.claimed or chosen):
         return                                       # the last look brought others, that come first and are not ready
-    queue, name = chosen or (m.waiting[-1], m.claimed[0])    # should it have to go back, to wait-q
+    queue, name = chosen or (m.waiting[-1], m.claimed[0])    # a claimed one goes back to wait-q
     path = os.path.join(m.config.currently_executing, name)
     if chosen:
         try:
@@ -3162,11 +3172,11 @@ def tell_systemd(m) -> None:
     if "NOTIFY_SOCKET" not in os.environ:
         return
     now, text, limit = boot_seconds(), status_text(m), os.environ.get("WATCHDOG_USEC")
-    feed_at = m.told_at + int(limit) / 4e6 if limit else float("inf")
-    if not m.told or now >= (m.told_at + 1 if text != m.told else feed_at):
-        notify("READY=1\n" * (not m.told) + "WATCHDOG=1\nSTATUS=" + text)
-        m.told, m.told_at = text, now
-    wake_at(m, m.told_at + 1 if text != m.told else feed_at)
+    feed_at = m.sent_at + int(limit) / 4e6 if limit else float("inf")
+    if not m.status_sent or now >= (m.sent_at + 1 if text != m.status_sent else feed_at):
+        notify("READY=1\n" * (not m.status_sent) + "WATCHDOG=1\nSTATUS=" + text)
+        m.status_sent, m.sent_at = text, now
+    wake_at(m, m.sent_at + 1 if text != m.status_sent else feed_at)
 
 
 def status_text(m) -> str:
@@ -3534,7 +3544,7 @@ def work(m) -> int:
             for queue in m.waiting:
                 queue.__init__(queue.key, queue.path)
             m.due = again(m)
-        if is_over(m):
+        if may_exit(m):
             break
         sleep(m)
     m.stopping = True
@@ -3547,6 +3557,7 @@ def work(m) -> int:
 
 
 def cycle(m) -> None:
+    """Go round once; between two rounds the Monitor sleeps until m.due, which each step may bring forward."""
     m.due = float("inf")
     read_messages(m)
     survey(m)
@@ -3557,7 +3568,7 @@ def cycle(m) -> None:
     tell_systemd(m)
 
 
-def is_over(m) -> bool:
+def may_exit(m) -> bool:
     """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
     failed = m.launch_at > boot_seconds() or any(key.startswith("edit ") for key in m.conditions)
     idle = not (m.job or m.unclear or m.after or failed and not m.finishing)

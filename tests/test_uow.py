@@ -315,7 +315,7 @@ class TestFormat(Table):
         run = "5f3a1c22-1"
         line = b"\n==== JOB END 2026-11-24T02:30:00.000000Z run 5f3a1c22-1 exit %b\n"
         def check(tail, at, end):
-            self.assertEqual(monitor.find_end(tail, run), None if end is None else (at, end))
+            self.assertEqual(monitor.find_end(tail, run), end and end._replace(at=at))
         self.rows([
             (b"out\n" + line % b"0", 4, End(0, False, T0)),
             (b"out" + line % b"3", 3, End(3, False, T0)),                              # output without a final newline
