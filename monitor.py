@@ -2395,8 +2395,8 @@ def end_turn(m, stamped: bool = False) -> None:
 def take_aside(m, queue: Waiting) -> None:
     """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
     names, place = queue.to_take(), private(m.config, queue.key)
-    with contextlib.suppress(FileExistsError):       # never makedirs: currently-executing may have gone this moment
-        os.mkdir(place, 0o700)
+    if not os.path.isdir(place):
+        os.mkdir(place, 0o700)                       # never makedirs: currently-executing may have gone this moment
     mv_all(m, queue.path, names, place)
     for name in names:
         path = os.path.join(queue.path, name)

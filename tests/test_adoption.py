@@ -386,7 +386,7 @@ class TestWhatAnAdoptionCosts(AdoptionCase):
         kill_all(self.marked("one", b"shell") + self.marked("one", b"tee"))
         until(lambda: not self.marked("one", b"shell") + self.marked("one", b"tee"), "the keepers gone")
         monitor = self.started()
-        self.cycles(2)
+        self.said("waiting for what is left of it")      # it has been read once
         before = self.bytes_read(monitor)
         self.cycles(5)
         self.assertLess(self.bytes_read(monitor) - before, size)
