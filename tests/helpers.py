@@ -388,8 +388,8 @@ class QueueCase(unittest.TestCase):
         until(lambda: is_still(monitor.pid), "the Monitor sleeps")
 
     def cycles(self, count):
-        """Let the Monitor go through its cycle some times: each answers a message."""
-        for _ in range(count):
+        """Let the Monitor go through so many whole cycles: each answers two messages at most, one of them a late one."""
+        for _ in range(2 * count + 1):
             before = self.says().count("counts:")
             self.message("STATUS")
             self.said("counts:", count=before + 1)
