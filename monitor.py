@@ -228,6 +228,13 @@ class End(NamedTuple):          # what an END line says
     at: int = 0                 # byte offset of the newline before it
 
 
+class Filing(NamedTuple):       # a UOW that has ended, and is to be moved to its queue
+    name: str
+    uow: Uow                    # its STATUS names the queue
+    run: str                    # '' where the log is to tell
+    inode: int                  # of what this Monitor ran; 0 where STATUS says it all
+
+
 class Process(NamedTuple):
     pid: int
     role: str                   # 'shell' or 'tee' for the keepers, '' for the job's own
@@ -278,7 +285,7 @@ class Monitor:
         self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
         self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}
         self.claimed: List[str] = []             # and not begun: the next to start
-        self.over: List[Tuple[str, Uow, str]] = []       # ended, not yet moved: name, Uow, run
+        self.over: List[Filing] = []             # ended, not yet moved
         self.others = 0                          # how many in currently-executing are none of these, nor the job
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
@@ -567,7 +574,7 @@ def begun(running: Optional[Running], grown: bool, padded: bool, last: str, star
     """Return the run that has begun of a UOW whose START is not where STATUS says, None if none has.
 
     running: what STATUS says. grown: whether anything stands where its START was to be written. padded: whether the
-    STATUS line is one that a Monitor wrote. last: the run of the last END, without padding of the last START.
+    STATUS line is one that a Monitor wrote. last: the run of the last END, without padding of a START behind that.
     start_at: where the START of the one, or else of the other, was found, -1 for nowhere; then all of the log is the
     run's output.
     """
@@ -1528,7 +1535,7 @@ def survey_hand(m) -> None:
 
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
-    filing = {ended[0]: ended for ended in m.over if ended[2]}       # its outcome is known, whatever STATUS says
+    known = {(filing.name, filing.inode): filing for filing in m.over}       # how it ended, whatever STATUS says
     m.claimed, m.over, m.others, m.unclear, place = [], [], 0, False, m.config.currently_executing
     if not is_usable(m, place) or not has_lock(m, place):
         m.unclear = True
@@ -1542,13 +1549,14 @@ def survey_hand(m) -> None:
         again(m)
         return
     for name in names:
-        if name.startswith(".new."):                 # a crash left it, and it may be as long as the UOW
+        if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(place, name))
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
-        if name in filing:
-            m.over.append(filing[name])
+        state = state_of(os.path.join(place, name))
+        if state and (name, state[2]) in known:
+            m.over.append(known[name, state[2]])
             continue
         try:
             look_at_hand(m, os.path.join(place, name), name)
@@ -1572,7 +1580,7 @@ def look_at_hand(m, path: str, name: str) -> None:
             found = row(uow.status, bool(running))
             if found == "next":                      # what has begun was judged then
                 uow = read_uow(fd, m.config.required_names)
-                if not is_stamped(uow):
+                if not is_stamped(uow._replace(status="")):
                     new_head(uow._replace(enqueued=uow.enqueued or 0), os.fstat(fd))
             if found == "adopt" and not m.job:
                 m.job = adopt(m, path, fd, uow, running)
@@ -1588,7 +1596,7 @@ def look_at_hand(m, path: str, name: str) -> None:
     if found == "next":
         m.claimed.append(name)
     elif found == "ended":
-        m.over.append((name, uow, ""))
+        m.over.append(Filing(name, uow, "", 0))
     elif found == "strange":
         m.others += 1
         begins(m, "hand " + path, "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
@@ -1628,19 +1636,20 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
         return None
     if running and starts_at(fd, running.at, running.run):
         return running
-    last, padded = last_run(fd), uow.status_at >= 0
+    (last, end_at), padded = last_run(fd), uow.status_at >= 0
     if not running and not padded:
-        last = last_started(fd) or last
+        started, at = last_started(fd)
+        last = started if at > end_at else last
     wanted = running.run if running else last
     grown = running is not None and os.fstat(fd).st_size > running.at
     return begun(running, grown, padded, last, find_start(fd, wanted) if wanted else -1, uow.log_at)
 
 
-def last_run(fd: int) -> str:
-    """Return the mark in the last JOB END line near the end of a UOW, '' where there is none."""
-    tail = os.pread(fd, 4096, max(0, os.fstat(fd).st_size - 4096))
-    ends_there = END_LINE.findall(tail)
-    return ends_there[-1][1].decode() if ends_there else ""
+def last_run(fd: int) -> Tuple[str, int]:
+    """Return the mark in the last JOB END line near the end of a UOW, and its byte offset; '' and -1 for none."""
+    low = max(0, os.fstat(fd).st_size - 4096)
+    ends_there = list(END_LINE.finditer(os.pread(fd, 4096, low)))
+    return (ends_there[-1][2].decode(), low + ends_there[-1].start()) if ends_there else ("", -1)
 
 
 def find_start(fd: int, run: str) -> int:
@@ -1649,10 +1658,10 @@ def find_start(fd: int, run: str) -> int:
     return int(found.split(b":")[0]) if found else -1
 
 
-def last_started(fd: int) -> str:
-    """Return the mark in the last START line of a UOW, '' where there is none; OSError where that cannot be told."""
-    found = start_lines(fd, "[[:alnum:]_-]+")
-    return found.split()[-1].decode() if found else ""
+def last_started(fd: int) -> Tuple[str, int]:
+    """Return the mark in the last START line of a UOW, and its byte offset; '' and -1 for none, OSError if unknown."""
+    found = start_lines(fd, "[[:alnum:]_-]+").splitlines()
+    return (found[-1].split()[-1].decode(), int(found[-1].split(b":")[0])) if found else ("", -1)
 
 
 def start_lines(fd: int, run: str, *options: str) -> bytes:
@@ -1760,7 +1769,7 @@ def adopt_by_its_log(m) -> None:
                 at = find_start(fd, run)
                 m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
         except OSError as problem:
-            if problem.errno in SHORTAGES:           # all of it is tried again, before anything else is done
+            if problem.errno in (*SHORTAGES, errno.EIO):         # all of it is tried again, before anything else
                 raise
             # else it has ended meanwhile
 
@@ -1900,21 +1909,23 @@ def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
 
     All are empty when it is gone, the first when it is not ours.
     """
-    environment, place = b"", "/proc/%d" % pid
+    place, gone = "/proc/%d" % pid, (FileNotFoundError, ProcessLookupError)      # anything else is no proof of that
     try:
         with open(place + "/stat", "rb") as file:
             before, _, after = file.read().rpartition(b")")
-        fields = after.split()
-        if fields[0] == b"Z" and not is_dead(fields):        # its first thread has ended, the others have what it had
-            place += "/task/%s" % max(os.listdir(place + "/task"), key=int)
+    except (*gone, PermissionError):
+        return [], [], ""
+    environment, fields, places = b"", after.split(), [place]
+    if fields[0] == b"Z" and not is_dead(fields):    # its first thread has ended, the others have what it had
+        with contextlib.suppress(*gone):
+            places = [place + "/task/" + thread for thread in sorted(os.listdir(place + "/task"), key=int)]
+    for place in places:
         try:
             with open(place + "/environ", "rb") as file:
-                environment = file.read()
-        except PermissionError:
+                environment = environment or file.read()
+        except (*gone, PermissionError):
             pass                                     # what the job runs through sudo is its own all the same
-        return environment.split(b"\0"), fields, os.fsdecode(before.partition(b"(")[2])
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return [], [], ""                            # anything else is no proof that it is gone
+    return environment.split(b"\0"), fields, os.fsdecode(before.partition(b"(")[2])
 
 
 def is_dead(fields: List[bytes]) -> bool:
@@ -2031,7 +2042,7 @@ def move(m) -> None:
     if m.over and boot_seconds() < m.move_at:
         wake_at(m, m.move_at)
     else:
-        m.over = [ended for ended in m.over if not file_uow(m, *ended)]
+        m.over = [filing for filing in m.over if not file_uow(m, filing.name, filing.uow, filing.run)]
     after_commands(m)
 
 
@@ -2050,6 +2061,8 @@ def look_at_job(m, job: Job) -> None:
             elif job.reason:
                 keep_killing(m, job, now)
         if what and not job.watched:
+            if job.child:
+                watch(job, [pid for role, pid in job.keepers.items() if role not in job.codes])
             wake_at(m, now + BLIND_SECONDS)
         if what:
             return
@@ -2082,7 +2095,7 @@ def under_way(m, job: Job, now: float) -> str:
     held = tee and is_held(job)
     what = goes_on(tee, remains, held or bool(job.reason), over_for, grace)
     if tee and not remains and what != "output":
-        say(m, "%s: output is still held; not waited for any longer" % shown(job.name), 4)
+        flag(m, job, "held", ": output is still held; not waited for any longer")
     if what == "output":
         wake_at(m, now + 0.2)
     if what == "output" and held and over_for >= min(1, grace / 2):
@@ -2181,8 +2194,9 @@ def finish(m, job: Job, end: Optional[End]) -> None:
         m.children += [pid for role, pid in job.keepers.items() if role not in job.codes]
     remove_cgroups()
     let_go(job)
-    if os.path.lexists(job.path):
-        m.over.append((job.name, job.uow._replace(status=status), job.run))
+    state = state_of(job.path)
+    if state:
+        m.over.append(Filing(job.name, job.uow._replace(status=status), job.run, state[2]))
     else:
         say_outcome(m, job.name, status, False)
     if m.unclear:
@@ -2260,7 +2274,7 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
     try:
         if m.config.after_command and not run:
             with closing(open_regular(path)) as fd:
-                run = last_run(fd)
+                run, _ = last_run(fd)
         # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
         filed = mv(m, path, target, lasting=bool(m.config.after_command))
     except FileNotFoundError:
@@ -2355,8 +2369,14 @@ def take_turn(m) -> bool:
     m.turn_asked = True
     there = state_of(turn_file(m.config))
     if not there or there[2] != os.fstat(m.turn).st_ino:         # removed, or a backup was restored over the root
-        mine, m.turn = m.turn, open_turn(m.config)
-        os.close(mine)
+        try:
+            mine, m.turn = m.turn, open_turn(m.config)
+            os.close(mine)
+        except OSError as problem:
+            begins(m, "turn", "%s cannot be opened (%s): nothing is stamped or started until it can"
+                   % (shown(turn_file(m.config)), reason_of(problem)))
+            again(m)
+            return False
     try:
         fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -2600,6 +2620,11 @@ def start_next(m) -> None:
         return                                       # the last look brought others, that come first and are not ready
     queue, name = chosen or (m.waiting[-1], m.claimed[0])    # a claimed one goes back to wait-q
     path = os.path.join(m.config.currently_executing, name)
+    if chosen and not is_still_ready(m, queue, name):
+        queue.ready.pop(0)
+        heapq.heappush(queue.fresh, (0.0, 0, name))
+        wake_at(m, 0)
+        return
     if chosen:
         try:
             path = claim(m, queue, name)
@@ -2623,6 +2648,15 @@ def start_next(m) -> None:
             return
         begins(m, "launch", "%s cannot be started now (%s); tried again" % (base(path), reason_of(problem)), 3)
         m.launch_at = again(m, 5)
+
+
+def is_still_ready(m, queue: Waiting, name: str) -> bool:
+    """Tell whether a UOW is what was judged: somebody may have saved over it since, in place."""
+    try:
+        with closing(open_still(os.path.join(queue.path, name))) as fd:
+            return is_stamped(read_uow(fd, m.config.required_names))
+    except (OSError, BadUow):
+        return False                                 # why is for `look_at_file` to say
 
 
 def claim(m, queue: Waiting, name: str) -> Optional[str]:
@@ -2686,6 +2720,7 @@ def undo_start(m, job: Job, size: int, problem: OSError) -> None:
     """Nothing was started: take START and STATUS back and let it be tried again, or file what can never start."""
     passing = problem.errno in PASSING
     status = "" if passing else "fail: could not start: " + reason_of(problem)
+    inode = os.fstat(job.fd).st_ino
     try:
         os.ftruncate(job.fd, size)
         set_status(m, job.fd, status)
@@ -2693,7 +2728,7 @@ def undo_start(m, job: Job, size: int, problem: OSError) -> None:
         os.close(job.fd)
     if passing:
         raise problem
-    m.over.append((job.name, job.uow._replace(status=status), job.run))
+    m.over.append(Filing(job.name, job.uow._replace(status=status), job.run, inode))
     wake_at(m, 0)
 
 
@@ -3438,6 +3473,8 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
+    if is_device(found):
+        raise BadUow("a device; expected the message file")      # `/dev/null` is everybody's: it is never moved
     regular = stat.S_ISREG(found.st_mode)
     if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
         m.reads_state = None                         # of our own making, in a file system that remembers it for a while
@@ -3454,6 +3491,10 @@ def usable_messages(m, reads: str) -> bool:
     if os.path.lexists(reads):
         again(m)
     return False
+
+
+def is_device(found: os.stat_result) -> bool:
+    return stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)
 
 
 def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
@@ -3536,6 +3577,7 @@ def work(m) -> int:
                 survey_hand(m)
                 recovered = True
             cycle(m)
+            over = may_exit(m)
             ends(m, "cycle")
         except (OSError, MemoryError) as problem:    # no process to be had, a broken disk: begin again from disk
             if "cycle" not in m.conditions and select.select([], [2], [], 0)[1]:
@@ -3543,8 +3585,8 @@ def work(m) -> int:
             begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
             for queue in m.waiting:
                 queue.__init__(queue.key, queue.path)
-            m.due = again(m)
-        if may_exit(m):
+            m.due, over = again(m), m.stopping
+        if over:
             break
         sleep(m)
     m.stopping = True
@@ -3583,15 +3625,11 @@ def is_empty(m) -> bool:
 
 def no_other_stamps(m) -> bool:
     """Tell whether no other Monitor has UOWs aside, for their stamp; those that are back are listed by that."""
-    try:
-        mine = take_turn(m)
-        if mine:
-            end_turn(m)
-            wake_at(m, 0)                            # if there are some: to look at them
-        return mine
-    except OSError:
-        again(m)
-        return False
+    mine = take_turn(m)
+    if mine:
+        end_turn(m)
+        wake_at(m, 0)                                # if there are some: to look at them
+    return mine
 
 
 def sleep(m) -> None:
@@ -3805,6 +3843,9 @@ def make_directories(config, make: bool = False) -> List[str]:
             if make:
                 raise                                # a start needs one sentence, `--check` tells all
             wrong += problem.args
+    if os.path.lexists(config.monitor_reads) and is_device(os.lstat(config.monitor_reads)):
+        raise Unusable(*wrong, "monitor_reads %s is a device; expected a path for the message file"
+                       % shown(config.monitor_reads))
     paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
     places = [(key, os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
     for key, place in places:
@@ -3869,6 +3910,9 @@ def open_to_others(config) -> List[str]:
         try:
             found = os.stat(path)
         except FileNotFoundError:
+            continue
+        except OSError as problem:
+            findings.append("%s cannot be looked at: %s" % (shown(path), reason_of(problem)))
             continue
         if found.st_uid not in (0, me):
             findings.append("%s belongs to %s, who could act as the Monitor's user; mend it with: chown %s %s"

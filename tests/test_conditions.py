@@ -250,6 +250,15 @@ class TestTheCycle(ConditionCase):
         self.lasts("%s cannot be listed: Input/output error" % self.path("wait-q"), mend)
         self.ran_once("one")
 
+    def test_a_turn_file_that_cannot_be_opened(self):
+        self.started()
+        os.unlink(self.path(".turn"))
+        os.mkdir(self.path(".turn"))
+        self.drop("one", RUNS)
+        self.lasts("%s cannot be opened (Is a directory): nothing is stamped or started until it can" % self.path(".turn"),
+                   lambda: os.rmdir(self.path(".turn")))
+        self.ran_once("one")
+
     @heavy
     def test_a_new_file_that_cannot_be_looked_at_for_a_moment_is_seen_later(self):
         monitor, path = self.started(), self.path("wait-q", "one")

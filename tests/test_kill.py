@@ -4,9 +4,11 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 from tests.helpers import HOLD, QueueCase, children_of, environment_of, heavy, kill_all, need, processes_with, read_text, until, uow
+import monitor
 
 DAEMON = r"""
 import os, signal, sys, time
@@ -172,6 +174,16 @@ class TestKillingReachesEverything(KillCase):
         self.message("KILL JOB")
         self.assertEqual([self.ended(name) for name in ("one", "two")], ["fail-q", "done-q"])
         self.assertEqual(self.ledger(), ["two"])
+
+    @heavy
+    def test_a_process_whose_first_thread_has_ended_is_seen_at_every_look_while_threads_come_and_go(self):
+        churning = THREADS.replace("        time.sleep(1)\n", "        threading.Thread(target=int).start()\n")
+        process = subprocess.Popen([sys.executable, "-c", churning], cwd=self.root, env={**os.environ, "SJQ_RUN": "mark"})
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        until(lambda: re.search(r"^State:\tZ", read_text("/proc/%d/status" % process.pid), re.M), "the end of the first thread")
+        for _ in range(2000):
+            self.assertIn(b"SJQ_RUN=mark", monitor.proc_facts(process.pid)[0])
 
     @heavy
     def test_what_ignores_term_and_cannot_be_looked_at_for_a_while(self):

@@ -2,9 +2,10 @@
 import os
 import re
 import signal
+import stat
 import subprocess
 
-from tests.helpers import QueueCase, peak_kb, until, uow
+from tests.helpers import QueueCase, need_root, peak_kb, ran, until, uow
 
 
 class TestMonitorReads(QueueCase):
@@ -39,6 +40,21 @@ class TestMonitorReads(QueueCase):
             until(lambda: os.path.isfile(self.path("monitor_reads")) and not os.path.islink(self.path("monitor_reads")), self.output)
         self.assertEqual(self.read("archive/target"), "SHUTDOWN\n")
         self.assert_listens()
+
+    def test_a_device_is_refused_at_the_start_and_left_where_it_is_after_a_reload(self):
+        """`monitor_reads :: /dev/null` as root: nobody could do without it."""
+        need_root()
+        device = self.path("device")
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        self.started()
+        self.configure("monitor_reads :: device\n")
+        self.message("RELOAD")
+        self.said("%s cannot be read or renewed: a device; expected the message file; tried again" % device)
+        self.drop("one", uow("true"))
+        self.assertEqual(self.ended("one"), "done-q")
+        code, output, errors = ran(self.path("config.txt"), "--check")
+        self.assertIn("monitor_reads %s is a device; expected a path for the message file" % device, output)
+        self.assertTrue(stat.S_ISCHR(os.lstat(device).st_mode))
 
     def test_a_hundred_megabytes_go_to_trash_and_memory_stays_flat(self):
         with open(self.path("monitor_reads"), "ab") as file:

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 
-from tests.helpers import QueueCase, Writer, heavy, need, read_text, sleeps_of, until, uow
+from tests.helpers import HOLD, QueueCase, Writer, heavy, need, read_text, sleeps_of, until, uow
 
 
 class TestStorm(QueueCase):
@@ -174,3 +174,19 @@ class TestIdle(QueueCase):
             until(lambda: sleeps_of(monitor.pid) > slept, "a wake")
             self.asleep(monitor)
         self.assertLess((used() - before) / 10, 0.02)
+
+
+@heavy
+class TestNoPidfd(QueueCase):
+    def test_a_job_whose_pidfds_could_not_be_had_at_its_start_is_watched_when_they_can(self):
+        need("strace")
+        self.configure("sleep_seconds :: 60\nstatus_dir ::\n")
+        process = self.started()
+        detach = self.traced(process, "-e", "inject=pidfd_open:error=EMFILE")
+        self.drop("one", uow(HOLD))
+        self.begun("one")
+        detach()
+        until(lambda: any("pidfd" in os.readlink("/proc/%d/fd/%s" % (process.pid, fd)) for fd in os.listdir("/proc/%d/fd" % process.pid)),
+              "a pidfd of its own")
+        self.write("go", "")
+        self.assertEqual(self.ended("one"), "done-q")

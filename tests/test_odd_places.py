@@ -93,6 +93,43 @@ class TestEditors(OddCase):
         self.assertEqual(sorted(self.read("ledger").splitlines()), saved)
         self.assertEqual(os.listdir(self.path("trash")), [])
 
+    def test_a_waiting_uow_that_is_saved_in_two_steps_at_the_last_moment_is_run_whole(self):
+        self.configure("settle_seconds :: 1\n")
+        monitor = self.started()
+        self.message("PAUSE")
+        self.said("paused: ")
+        self.drop("job", uow("echo ran >> ledger"))
+        self.stamped("job")
+        until(lambda: time.time() - os.stat(self.path("wait-q", "job")).st_mtime > 2, "it has settled")
+        self.asleep(monitor)
+        text = self.read("wait-q", "job")
+        nano(self.path("wait-q", "job"), "")
+        self.message("RESUME")
+        self.said("resumed")
+        self.cycles(1)
+        self.assertEqual(self.where("job"), ["wait-q"], self.output())
+        nano(self.path("wait-q", "job"), text)
+        self.assertEqual((self.ended("job"), self.ledger()), ("done-q", ["ran"]))
+
+    @heavy
+    def test_a_waiting_uow_that_ran_before_and_lost_its_trailing_blanks_is_run_after_a_shortage(self):
+        need("strace")
+        monitor = self.started()
+        self.drop("job", uow("echo ran >> ledger"))
+        self.ended("job")
+        self.message("PAUSE")
+        self.said("paused: ")
+        os.rename(self.path("done-q", "job"), self.path("wait-q", "job"))
+        self.stamped("job")
+        self.asleep(monitor)
+        nano(self.path("wait-q", "job"), re.sub(" +\n", "\n", self.read("wait-q", "job")))
+        detach = self.traced(monitor, "-e", "trace=fchmod", "-P", self.path("currently-executing", ".new.job"),
+                             "-P", self.path("currently-executing/.wait_q", ".new.job"), "-e", "inject=fchmod:error=ENOSPC")
+        self.message("RESUME")
+        self.said("job in wait-q: No space left on device")
+        detach()
+        until(lambda: self.ledger() == ["ran", "ran"], self.output)
+
     def test_vim_on_a_running_uow_loses_no_output(self):
         self.under_way(vim)
         self.write("go", "")
@@ -179,10 +216,10 @@ class TestEditors(OddCase):
         self.spoiled("seq 200", lambda text: re.sub(" +\n", "\n", text))
         self.assertEqual(self.log("job"), b"one\n" + b"".join(b"%d\n" % number for number in range(1, 201)))
 
-    def without_its_status(self, end):
+    def without_its_status(self, end, shows="true", code=0):
         """Save the UOW of a running job in place without its STATUS, kill its Monitor, end the job, and start another."""
         monitor = self.started()
-        self.drop("job", uow("echo ran >> ledger; echo one; " + HOLD))
+        self.drop("job", uow("echo ran >> ledger; %s; echo one; %s; exit %d" % (shows, HOLD, code)))
         self.begun("job")
         until(lambda: "\none\n" in self.read("currently-executing", "job"), self.output)
         nano(self.path("currently-executing", "job"), re.sub("==== STATUS\n.*\n", "", self.read("currently-executing", "job")))
@@ -196,6 +233,12 @@ class TestEditors(OddCase):
         self.without_its_status(lambda: self.write("go", ""))
         self.assertRegex(self.status("job"), "^done: exit 0 after ")
         self.assertEqual((self.where("job"), self.log("job")), (["done-q"], b"one\n"))
+
+    def test_a_running_uow_saved_without_its_status_that_shows_another_is_filed_by_its_own_end(self):
+        self.drop("other", uow("true"))
+        self.run_until_empty()
+        self.without_its_status(lambda: self.write("go", ""), "cat done-q/other", 3)
+        self.assertRegex(self.status("job"), "^error: exit 3 after ")
 
     def test_a_running_uow_saved_without_its_status_that_a_crash_ended_is_interrupted(self):
         self.without_its_status(lambda: kill_all(processes_with(self.root)))

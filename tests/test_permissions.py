@@ -64,6 +64,17 @@ class TestOpenToOthers(QueueCase):
                 os.chown(self.path(name), 65534, -1)
                 self.mended_by_what_it_says(name, "belongs to nobody, who could act as the Monitor's user", "chown root")
 
+    def test_directories_that_cannot_be_looked_at_are_no_reason_to_end(self):
+        os.symlink("loop", self.path("loop"))
+        monitor = self.started()
+        self.configure("currently_executing :: loop\n")
+        monitor.send_signal(signal.SIGHUP)
+        self.said("loop cannot be looked at: Too many levels of symbolic links; the old configuration stays")
+        self.message("RELOAD\nSTATUS")
+        self.said("counts: ")
+        self.assertIsNone(monitor.poll())
+        self.configure()
+
     def test_a_config_txt_that_everybody_can_write_by_now_is_not_read_again(self):
         self.started(program=self.path("monitor.py"))
         self.configure("timeout_seconds :: 77\n")

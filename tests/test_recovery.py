@@ -3,7 +3,7 @@ import os
 import signal
 import subprocess
 
-from tests.helpers import FINISHED, HOLD, need, need_root, stamped_uow, until, uow
+from tests.helpers import FINISHED, HOLD, heavy, need, need_root, stamped_uow, until, uow
 from tests.test_adoption import AdoptionCase, another_boot
 
 
@@ -43,6 +43,30 @@ class TestTwoFilesInHand(AdoptionCase):
         self.assertEqual([self.ended(name) for name in "bc"], ["done-q", "done-q"])
         self.assertEqual(self.ledger(), ["a", "b", "c"])
 
+    @heavy
+    def test_a_long_log_of_an_earlier_run_keeps_nothing_from_its_next(self):
+        """Its Monitor died between STATUS and START: only STATUS is to be written, in place."""
+        log = ("==== JOB START 2026-01-02T03:04:06.000000Z run 11111111-1\n" + ("y" * 1023 + "\n") * (65 << 10)
+               + "\n==== JOB END 2026-01-02T03:04:07.000000Z run 11111111-1 exit 3\n")
+        size = len(stamped_uow(uow("echo ran >> ledger"), "", log))
+        self.drop("x", stamped_uow(uow("echo ran >> ledger"), "running: 11111111-2 at %d" % size, log), "currently-executing")
+        self.run_until_empty()
+        self.assertEqual((self.where("x"), self.ledger()), (["done-q"], ["ran"]))
+
+    def test_another_of_the_name_of_what_is_to_be_filed_is_run(self):
+        """The queue is away, and a person swaps them before the Monitor looks again."""
+        monitor = self.started()
+        os.rename(self.path("done-q"), self.path(".away"))
+        self.drop("x", uow("echo one >> ledger"))
+        self.said("done-q is no longer a directory")
+        monitor.send_signal(signal.SIGSTOP)
+        os.rename(self.path("currently-executing", "x"), self.path("archive", "x"))
+        self.put_in_hand("x", "echo two >> ledger")
+        monitor.send_signal(signal.SIGCONT)
+        until(lambda: self.ledger() == ["one", "two"], self.output)
+        os.rename(self.path(".away"), self.path("done-q"))
+        self.assertEqual(self.ended("x"), "done-q")
+
     def test_a_status_that_no_run_wrote_is_reported_and_left(self):
         self.put_in_hand("odd", "echo odd >> ledger")
         text = self.read("currently-executing", "odd").replace(" " * 78, "running: since yesterday".ljust(78))
@@ -73,9 +97,11 @@ class TestTwoFilesInHand(AdoptionCase):
 
 
     def test_half_a_file_that_a_crash_left_is_removed(self):
-        path = self.write("currently-executing/.new.half", "ENQUEUED :: 2026-")
+        """Beside the whole one: what was deleted while it ran has no other copy."""
+        half, whole = [self.write("currently-executing/.new." + name, "ENQUEUED :: 2026-") for name in ("half", "whole")]
+        self.drop("half", uow("echo ran >> ledger"), "currently-executing")
         self.run_until_empty()
-        self.assertFalse(os.path.lexists(path))
+        self.assertEqual((self.ledger(), os.path.lexists(half), os.path.lexists(whole)), (["ran"], False, True))
 
 
 class TestAnEndOfAnother(AdoptionCase):
