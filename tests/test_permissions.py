@@ -149,7 +149,7 @@ class RestsCase(QueueCase):
         self.others_run(2)
         self.assertEqual(self.says().count(text), 2, self.says())
 
-    def held(self, hold, release):
+    def held(self, hold, release, waits=""):
         monitor = self.started()
         self.there("monitor_reads")                  # its own, for which it can tell who holds it open
         self.message("PAUSE")
@@ -160,14 +160,14 @@ class RestsCase(QueueCase):
         self.message("RESUME")
         self.said("resumed")
         self.others_run()                            # at once, not after the kernel's 45 s
-        self.said_once("held in wait-q: another process holds it open for writing, or has a lease on it", lambda: release(handle))
+        self.said_once("held in wait-q%s: another process holds it open for writing, or has a lease on it" % waits, lambda: release(handle))
         self.assertEqual(self.ended("held"), "done-q")
         self.stop(monitor)
 
 
 class TestRests(RestsCase):
     def test_a_file_that_somebody_opens_for_writing_when_it_is_due_does_not_hold_up_the_others(self):
-        self.held(lambda path: os.open(path, os.O_WRONLY), os.close)
+        self.held(lambda path: os.open(path, os.O_WRONLY), os.close, " waits")
 
     def test_a_lease_on_a_file_does_not_hold_up_the_others(self):
         self.addCleanup(signal.signal, signal.SIGIO, signal.signal(signal.SIGIO, lambda *_: None))
@@ -286,7 +286,7 @@ class TestAsNobody(RestsCase):
     def test_a_file_that_becomes_unreadable_when_it_is_due_does_not_hold_up_the_others(self):
         self.held(lambda path: os.chmod(path, 0) or path, lambda path: os.chmod(path, 0o600))
 
-    def held(self, hold, release):
+    def held(self, hold, release, waits=""):
         self.said_once = lambda text, over: (self.said("held in wait-q: "), self.others_run(1), over())
         super().held(hold, release)
 
