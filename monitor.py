@@ -115,7 +115,7 @@ LOOK_SECONDS = 0.4            # for judging new files between two looks at the m
 AGAIN_SECONDS = 0.1           # at least, until the next look at a file that has not kept still or is held open
 LISTING_SHARE = 20            # listing a waiting queue may take a twentieth of the time: 100,000 files stay cheap
 ENDED_SHARE = 500             # listing what has ended may take a five-hundredth
-NOTICES_A_SECOND = 3          # wakes by a directory that changes without end, such as one with a growing log
+NOTICES_A_SECOND = 2          # wakes by a directory that changes without end, such as one with a growing log
 NOTICES_AT_ONCE = 4           # so many may come at once before that counts; each job that starts is one more
 TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn, at first,
 TURN_PATIENCE = 5             # and until it is said that it does not
@@ -1404,7 +1404,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
         queue.listed, queue.racy_seconds = state, TICK_SECONDS
     else:                                            # where names come and go without end, less and less often
         queue.listed = None
-        wake_at(m, ended + queue.racy_seconds)
+        wake_at(m, ended + max(queue.racy_seconds, until_notice(m)))
         queue.racy_seconds = min(0.5, 2 * queue.racy_seconds)
 
 

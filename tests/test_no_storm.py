@@ -16,9 +16,9 @@ class TestStorm(QueueCase):
         self.monitor = self.started()
         self.asleep(self.monitor)
 
-    def wakes_while(self, write, seconds=3.0):
+    def wakes_while(self, write, every, seconds=3.0):
         """Return the wakes and the writes a second, once the first burst is over. A wake is what each call of poll ends in."""
-        with Writer(write) as writer:
+        with Writer(write, every) as writer:
             time.sleep(1.5)
             polls_in = self.counted()
             written, began = writer.count, time.monotonic()
@@ -48,9 +48,9 @@ class TestStorm(QueueCase):
                 file.write("a line\n")
         return write
 
-    def assert_no_storm(self, write):
-        wakes, writes = self.wakes_while(write)
-        self.assertGreater(writes, 5 * self.PER_SECOND, "the writer was too slow to prove anything")
+    def assert_no_storm(self, write, every=0.0):
+        wakes, writes = self.wakes_while(write, every)
+        self.assertGreater(writes, self.PER_SECOND, "the writer was too slow to prove anything")
         self.assertLessEqual(wakes, self.PER_SECOND)
 
     def test_a_file_that_grows_in_the_root(self):
@@ -79,6 +79,7 @@ class TestStorm(QueueCase):
             self.write(".staging/one", "number %d\n" % number)
             os.rename(self.path(".staging/one"), self.path("wait-q", "one"))
         self.assert_no_storm(replace)
+        self.assert_no_storm(replace, every=0.06)       # so slowly that the directory keeps still for a listing at times
 
     def test_a_drop_and_a_message_are_seen_in_the_middle_of_a_storm(self):
         with Writer(self.append_to("some.log")):
