@@ -1673,18 +1673,21 @@ def start_lines(fd: int, run: str, *options: str) -> bytes:
     return found
 
 
+def find_run(fd: int, run: str) -> int:
+    """Return where a run's START line stands; where that is gone, where the log begins: all of it may be its output."""
+    at = find_start(fd, run)
+    try:
+        return at if at >= 0 else max(0, read_own(fd).log_at)
+    except BadUow:
+        return 0
+
+
 def find_anew(job: Job) -> None:
     """See where the run's START stands now: an editor that saved over a running UOW may have moved it."""
-    if starts_at(job.fd, job.start_at, job.run):
-        return
-    at = find_start(job.fd, job.run)
-    if at < 0:
-        try:
-            at = max(0, read_own(job.fd).log_at)
-        except BadUow:
-            at = 0
-    found = starts_at(job.fd, at, job.run)
-    job.start_at, job.out, job.searched = at, at + (found.end() if found else 0), 0
+    if not starts_at(job.fd, job.start_at, job.run):
+        at = find_run(job.fd, job.run)
+        found = starts_at(job.fd, at, job.run)
+        job.start_at, job.out, job.searched = at, at + (found.end() if found else 0), 0
 
 
 def starts_at(fd: int, at: int, run: str) -> Optional[re.Match]:
@@ -1766,8 +1769,7 @@ def adopt_by_its_log(m) -> None:
                 running = read_running(uow.status)
                 if not running or running.run != run:
                     running = Running(run, 0, "")
-                at = find_start(fd, run)
-                m.job = adopt(m, path, fd, uow, running._replace(at=at if at >= 0 else max(0, uow.log_at)))
+                m.job = adopt(m, path, fd, uow, running._replace(at=find_run(fd, run)))
         except OSError as problem:
             if problem.errno in (*SHORTAGES, errno.EIO):         # all of it is tried again, before anything else
                 raise
