@@ -2344,8 +2344,8 @@ def edit(m) -> None:
             put_back(m, queue)
             ends(m, key)
         except OSError as problem:
-            begins(m, key, "what is new in %s cannot be stamped: %s; tried again"
-                   % (base(queue.path), reason_of(problem)), 3)
+            begins(m, key, "what is new in %s cannot be stamped: %s: %s; tried again"
+                   % (base(queue.path), shown(problem.filename or queue.path), reason_of(problem)), 3)
             queue.aside, queue.edit_at = max(1, queue.aside), again(m)
         finally:
             end_turn(m, stamped=True)

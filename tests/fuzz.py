@@ -96,8 +96,8 @@ class Fuzzer:
         """Put something into a queue; return its name, None when there was no place for it."""
         place = self.choose.choice([b"wait-q", b"wait-q", b"wait-q", b"priority-q"] + [b"currently-executing"] * (not self.choose.randrange(20)))
         new, target = os.path.join(os.fsencode(self.root), b".new-drop"), os.path.join(os.fsencode(self.root), place, self.name())
-        if target.endswith(b"currently-executing/.paused"):
-            return None                              # that is the Monitor's own mark
+        if target.endswith((b"currently-executing/.paused", b"currently-executing/.wait_q")):
+            return None                              # these names are the Monitor's own
         kind = self.choose.randrange(40)
         if kind == 0:
             os.symlink(self.choose.choice([self.canary, "/nowhere", ".", target]), new)

@@ -191,7 +191,7 @@ class TestWaiting(ConditionCase):
         blocks = self.write("currently-executing/.wait_q", "a file\n")
         self.drop("one", RUNS)
         self.started()
-        self.lasts("what is new in wait-q cannot be stamped: File exists; tried again", lambda: os.unlink(blocks))
+        self.lasts("what is new in wait-q cannot be stamped: %s: File exists; tried again" % blocks, lambda: os.unlink(blocks))
         self.ran_once("one")
 
     def test_what_was_stamped_cannot_be_put_back(self):
