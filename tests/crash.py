@@ -345,8 +345,8 @@ class Scene:
         # Where its launch was slow, its time may be up before its first command, and TERM have been sent before it began.
         late = "timed out" in status
         expect(len(runs) == 1 or late, "%s is in %s (%s) and never ran" % (work.name, queue, status))
-        if late and re.fullmatch(rb"==== JOB START \S+ run \S+\n", log):
-            return False                             # or before tee was one: TERM met what stood in for it
+        if late and not runs and re.fullmatch(rb"==== JOB START \S+ run \S+\n", log):
+            return True                              # between START and the launch, and tee has lived on till its time was up
         run = re.escape(runs[0]) if runs else rb"(?P<run>\S+)"
         again = run if runs else rb"(?P=run)"
         whole = re.fullmatch(rb"==== JOB START \S+ run " + run + rb"\n(?P<output>.*)\n==== JOB END \S* run " + again
