@@ -1347,10 +1347,6 @@ class Waiting:
         """Tell whether there are files that may turn out to be the next to run: what is stuck holds up nobody."""
         return bool(self.ready or self.take or len(self.fresh) > len(self.stuck))
 
-    def pending(self) -> bool:
-        """Tell whether there is anything to be done with it."""
-        return bool(self.bad or self.may_run())
-
 
 def survey(m) -> None:
     """Bring what is known of the directories up to date. One survey serves the whole cycle: moves keep it so.
@@ -1829,7 +1825,7 @@ def list_ended(ended: Ended, key: str, path: str) -> None:
 
 def anything_waits(m) -> bool:
     """Tell whether anything is there to be stamped, trashed or started."""
-    return bool(m.claimed or any(queue.pending() for queue in m.waiting))
+    return bool(m.claimed or any(queue.bad or queue.may_run() for queue in m.waiting))
 
 
 def survey_conditions(m) -> None:
