@@ -1322,7 +1322,7 @@ class Waiting:
     def to_take(self) -> List[str]:
         """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
         room = max(0, TAKEN_PER_WAKE - self.aside)
-        return self.take[:room] + self.bad[:max(0, room - len(self.take))]
+        return (self.take + self.bad)[:room]
 
     def took(self, names: List[str]) -> None:
         """Note that what `to_take` returned is aside."""
