@@ -899,9 +899,9 @@ def say(m, text: str, level: int = 6) -> None:
     encoding = sys.getfilesystemencoding()
     text = text.encode(encoding, "backslashreplace").decode(encoding)      # what the locale has no sign for
     line = utc(wall_microseconds()) + " " + text
-    journal = "<%d>%s" % (level, text) if in_journal() else line
-    rest = os.fsencode(journal + "\n")
     try:
+        journal = "<%d>%s" % (level, text) if in_journal() else line
+        rest = os.fsencode(journal + "\n")
         while rest and select.select([], [1], [], 0)[1]:     # a pager that is not read, a terminal that was stopped
             rest = rest[os.write(1, rest[:select.PIPE_BUF]):]
     except OSError:
@@ -923,10 +923,7 @@ def say(m, text: str, level: int = 6) -> None:
 
 def in_journal() -> bool:
     """Tell whether standard output is the journal, which stamps lines itself and reads their level."""
-    try:
-        there = os.fstat(1)
-    except OSError:                                  # closed
-        return False
+    there = os.fstat(1)
     return os.environ.get("JOURNAL_STREAM") == "%d:%d" % (there.st_dev, there.st_ino)
 
 
