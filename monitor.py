@@ -1952,9 +1952,9 @@ def hold(job: Job) -> List[Process]:
 
 
 def watch(job: Job, pids) -> None:
-    """Hold a pidfd of each process, so that the sleep ends when it does."""
+    """Hold a pidfd of each process, none of which is held yet, so that the sleep ends when it does."""
     room = min(WATCHED, os.sysconf("SC_OPEN_MAX") // 2) - len(job.watched)       # a look at /proc takes some files, too
-    for pid in list(set(pids) - set(job.watched))[:max(0, room)]:
+    for pid in list(pids)[:max(0, room)]:
         try:
             job.watched[pid] = os.pidfd_open(pid)
         except OSError:
