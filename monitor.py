@@ -1876,11 +1876,10 @@ def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
     for fd in held.values():
         poll.register(fd, select.POLLIN)
     ended = {fd for fd, _ in poll.poll(0)}           # asked after /proc: who lives now is who was seen there
-    related = [process for _, _, process in others if process.pid in held and held[process.pid] not in ended]
-    found.update({process.pid: process for process in related})
+    lives = {pid for pid, fd in held.items() if fd not in ended}
     # sudo, `env -i`: a child of the run, a child of that, ...
-    while related := [process for parent, session, process in others
-                      if process.pid not in found and (session in sessions or parent in found)]:
+    while related := [process for parent, session, process in others if process.pid not in found
+                      and (process.pid in lives or session in sessions or parent in found)]:
         found.update({process.pid: process for process in related})
     return list(found.values())
 
