@@ -1025,7 +1025,7 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
         raise OSError(errno.ENOENT, "%s cannot be used now" % shown(directory))
     for number in range(1, 1_000_000):
         target = os.path.join(directory, free_name(name, number))
-        if number > 1 and os.path.lexists(target):
+        if os.path.lexists(target):
             continue
         code = run(["mv", "-nT", "--", source, target])
         now, left = identity(target), identity(source)
