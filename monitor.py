@@ -1760,9 +1760,8 @@ def adopt_by_its_log(m) -> None:
                 except BadUow:
                     uow = NO_UOW
                 running = read_running(uow.status)
-                if not running or running.run != run:
-                    running = Running(run, 0, "")
-                m.job = adopt(m, path, fd, uow, running._replace(at=find_run(fd, run)))
+                reason = running.reason if running and running.run == run else ""
+                m.job = adopt(m, path, fd, uow, Running(run, find_run(fd, run), reason))
         except OSError as problem:
             if problem.errno in (*SHORTAGES, errno.EIO):         # all of it is tried again, before anything else
                 raise
