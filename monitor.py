@@ -630,13 +630,6 @@ def free_name(name: str, number: int) -> str:
 
 # ---- Configuration -----------------------------------------------------------
 
-def positive(text: str) -> float:
-    value = read_seconds(text)
-    if value <= 0:
-        raise ValueError("expected more than 0 seconds")
-    return value
-
-
 def checked(accepts, expected: str, convert=str):
     """Return a reader that converts what `accepts` is true for, and says what was expected otherwise."""
     def read(text: str):
@@ -669,6 +662,7 @@ def process_name(text: str) -> str:
     return text
 
 
+positive = checked(lambda text: read_seconds(text) > 0, "more than 0 seconds", read_seconds)
 needed = checked(bool, "a bash command line")
 yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no", lambda text: text.lower() == "yes")
 name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in words(text)),
