@@ -403,7 +403,8 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
 
     for found in re.finditer(rb"[^\n]*\n|[^\n]+", head[:HEAD_BYTES]):
         raw, number, start, at = found[0], number + 1, at, found.end()
-        line = os.fsdecode(raw[3:] if raw.startswith(BOM) else raw).strip(BLANKS)
+        bom = len(BOM) if raw.startswith(BOM) else 0
+        line = os.fsdecode(raw[bom:]).strip(BLANKS)
         title = " ".join(line.split()).upper()
         if b"\0" in raw:
             raise bad("a NUL byte", "text")
@@ -419,7 +420,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
                 raise bad("`%s` first" % title, "`==== UNIT OF WORK` before it")
             section = title
             if title == TITLES[0]:
-                header_at, header_end = start + 3 * raw.startswith(BOM), at
+                header_at, header_end = start + bom, at
             if title == TITLES[2]:
                 log_at = at if raw.endswith(b"\n") else -1
                 break
@@ -427,7 +428,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
             if line_1:
                 raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK` behind line 1")
             try:
-                enqueued, line_1 = read_enqueued(line), raw[3:] if raw.startswith(BOM) else raw
+                enqueued, line_1 = read_enqueued(line), raw[bom:]
             except (ValueError, OverflowError):
                 raise bad(shown(line[:MESSAGE_SHOWN]),
                           "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
