@@ -1626,11 +1626,11 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
         return running
     (last, end_at), padded = last_run(fd), uow.status_at >= 0
     if not running and not padded:
-        started, at = last_started(fd)
+        started, at = find_start(fd)
         last = started if at > end_at else last
     wanted = running.run if running else last
     grown = running is not None and os.fstat(fd).st_size > running.at
-    return begun(running, grown, padded, last, find_start(fd, wanted) if wanted else -1, uow.log_at)
+    return begun(running, grown, padded, last, find_start(fd, wanted)[1] if wanted else -1, uow.log_at)
 
 
 def last_run(fd: int) -> Tuple[str, int]:
@@ -1640,30 +1640,23 @@ def last_run(fd: int) -> Tuple[str, int]:
     return (ends_there[-1][2].decode(), low + ends_there[-1].start()) if ends_there else ("", -1)
 
 
-def find_start(fd: int, run: str) -> int:
-    """Return the byte offset of a run's START line, -1 if there is none; OSError where that cannot be told."""
-    found = start_lines(fd, re.escape(run), "-m", "1")
-    return int(found.split(b":")[0]) if found else -1
+def find_start(fd: int, run: str = "") -> Tuple[str, int]:
+    """Return mark and byte offset of the first START line of a run, or of the last one of any; '' and -1 for none.
 
-
-def last_started(fd: int) -> Tuple[str, int]:
-    """Return the mark in the last START line of a UOW, and its byte offset; '' and -1 for none, OSError if unknown."""
-    found = start_lines(fd, "[[:alnum:]_-]+").splitlines()
-    return (found[-1].split()[-1].decode(), int(found[-1].split(b":")[0])) if found else ("", -1)
-
-
-def start_lines(fd: int, run: str, *options: str) -> bytes:
-    """Return `offset:line` of each START line in an open file; run: a pattern of `grep -E`."""
-    code, found = output_of(["grep", "-obaE", *options, "-e", "^==== JOB START [^ ]+ run %s$" % run,
+    OSError where that cannot be told.
+    """
+    first = ["-m", "1"] if run else []               # later ones may be what its job wrote
+    code, found = output_of(["grep", "-obaE", *first, "-e", "^==== JOB START [^ ]+ run %s$" % (run or "[^ ]+"),
                              "/proc/%d/fd/%d" % (os.getpid(), fd)])
     if code > 1 or code < 0:
         raise OSError(errno.EIO, "grep exit %d: %s" % (code, complaint()))
-    return found
+    starts = re.findall(rb"^(\d+):==== JOB START \S+ run ([\w-]+)\n", found, re.M)
+    return (starts[-1][1].decode(), int(starts[-1][0])) if starts else ("", -1)
 
 
 def find_run(fd: int, run: str) -> int:
     """Return where a run's START line stands; where that is gone, where the log begins: all of it may be its output."""
-    at = find_start(fd, run)
+    at = find_start(fd, run)[1]
     try:
         return at if at >= 0 else max(0, read_own(fd).log_at)
     except BadUow:

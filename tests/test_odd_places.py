@@ -754,6 +754,16 @@ class TestLanguage(OddCase):
         self.cycles(1)
         self.assertEqual(self.stop(monitor), 0)
 
+    def test_a_mark_with_a_letter_of_another_encoding_is_none(self):
+        """No Monitor writes such a START line; it ended at each start."""
+        for environment in (None, self.german()):
+            with self.subTest(environment and environment["LC_ALL"]):
+                self.write("currently-executing/job", uow("echo end").encode() + b"==== STATUS\n\n==== JOB LOG\n"
+                           b"==== JOB START 2026-11-24T02:30:00Z run \xe9x\n")
+                self.run_until_empty(env=environment)
+                self.assertEqual(self.where("job"), ["done-q"])
+                os.unlink(self.path("done-q", "job"))
+
     def test_a_header_whose_last_byte_is_white_space_elsewhere(self):
         self.drop("job", uow("printf %s \"$UOW_X\"; printf voil\u00e0", X="\u00c5"))
         self.run_until_empty(env=self.german())
