@@ -138,7 +138,7 @@ EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
 NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
 README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 
-# The keeper: $1 is job_command, $2 the run, $3 the file that takes the run into its cgroup. fd 3 reads what the
+# The keeper: $1 is job_command, $2 the run, $3 the file that takes it into its cgroup, if any. fd 3 reads what the
 # keeper's own stderr says: bash writes a note there only when a signal killed the command, which tells `exit 137` from
 # a SIGKILL. Its stderr is that pipe, fd 4, from the `exec` on only, and -p has it read no BASH_ENV: what bash says of
 # a locale as it starts, or a file of people's does, is no note. The traps are reset in the command; the keeper has to
@@ -147,7 +147,7 @@ README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
 exec 2>&4 4>&-
-({ [ -z "$3" ] || echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
+({ echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
 rc=$?
 echo >&2; read -r note <&3
 at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null) || {
