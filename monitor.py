@@ -795,8 +795,7 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
     """
     actions = []
     for number, fd in enumerate((stdin, stdout, stderr)):
-        mode = os.O_RDONLY if number == 0 else os.O_WRONLY
-        actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", mode, 0) if fd is None else
+        actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) if fd is None else
                        (os.POSIX_SPAWN_DUP2, fd, number))
     actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(extra)]
     try:
