@@ -582,7 +582,7 @@ def begun(running: Optional[Running], grown: bool, padded: bool, last: str, star
     if running and start_at >= 0:
         return running._replace(at=start_at)
     if running:                                      # in doubt it has begun: only a person starts it again
-        return running._replace(at=log_at) if grown or last == running.run else None
+        return running._replace(at=log_at) if grown or running.reason or last == running.run else None
     # Without START, STATUS is gone as well, or it is what a job showed of another UOW: nobody knows, and no END counts:
     # none is of a run with a space in its name. With START it is an earlier run, but where an editor took STATUS away.
     if last and start_at < 0:
@@ -801,8 +801,8 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
     try:
         return os.posix_spawnp(argv[0], argv, DOOR.environment if env is None else env, file_actions=actions,
                                setsigmask=[], setsigdef=AS_AT_LOGIN, setsid=session)
-    except FileNotFoundError:
-        raise OSError(errno.ENOENT, "no command %s in PATH" % argv[0]) from None
+    except (FileNotFoundError, PermissionError):     # to no caller it may look as if a UOW were gone
+        raise OSError(errno.ENOEXEC, "no command %s in PATH" % argv[0]) from None
 
 
 def run(argv: List[str], stdin=None, stdout=None) -> int:
@@ -995,6 +995,11 @@ def has_fraction(mtime_ns: int) -> bool:
     return mtime_ns % 1_000_000_000 != 0
 
 
+def latest(mtime_ns: int) -> float:
+    """Return the latest that a change may have been that has this time: one without a fraction may have lost it."""
+    return mtime_ns / 1e9 + (not has_fraction(mtime_ns))
+
+
 def identity(path: str) -> Optional[Tuple[int, int]]:
     """Return what tells a file from all others, None if it is not there; OSError where that cannot be told."""
     try:
@@ -1016,7 +1021,7 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
     if was is None:
         return None
     if not is_usable(m, directory):
-        raise OSError(errno.ENOENT, "%s cannot be used now" % shown(directory))
+        raise OSError(errno.ENOTDIR, "%s cannot be used now" % shown(directory))
     for number in range(1, 1_000_000):
         target = os.path.join(directory, free_name(name, number))
         if os.path.lexists(target):
@@ -1136,11 +1141,12 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
         data, at = data[done:], at if at is None else at + done
 
 
-def write_whole(m, path: str, data: bytes, like=None, rest=None, lasting=True) -> None:
+def write_whole(m, path: str, data: bytes, like=None, rest=None, lasting=True, over=None) -> None:
     """Replace a file so that at any moment the old or the new one is there whole.
 
     like: the stat of the file whose owner, group and mode it gets, 0644 where there is none. rest: an fd whose
-    remaining content follows the data. lasting: whether a power cut must not take it.
+    remaining content follows the data. lasting: whether a power cut must not take it. over: the only inode that
+    may be replaced, 0 for none at all: to copy a long log takes seconds, and people move files meanwhile.
     """
     # Named after its target, not after the Monitor: what a crash left of one try, the next try replaces.
     new = os.path.join(os.path.dirname(path), os.fsdecode(b".new." + os.fsencode(os.path.basename(path))[:240]))
@@ -1163,6 +1169,8 @@ def write_whole(m, path: str, data: bytes, like=None, rest=None, lasting=True) -
             os.fchmod(fd, mode)
             if lasting:
                 sync(m, fd)
+            if over is not None and (state_of(path) or (0, 0, 0))[2] != over:
+                raise OSError(errno.EAGAIN, "it was moved or replaced meanwhile")
             os.replace(new, path)
         except BaseException:
             os.unlink(new)
@@ -1474,7 +1482,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         if queue.seen.get(name, (None,))[0] != looks:
             queue.seen[name] = (looks, now)
         seen_for = now - queue.seen[name][1]
-        wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
+        wait = settles_in(time.time(), seen_for, latest(found.st_mtime_ns), quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
         with closing(open_still(path)) as fd:
@@ -1492,7 +1500,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         return min(max(quiet, AGAIN_SECONDS, seen_for / 10), m.config.sleep_seconds)
     except BadUow:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
-        wait = settles_in(time.time(), seen_for, found.st_ctime, quiet)
+        wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
         queue.bad.append(name)
@@ -1750,7 +1758,7 @@ def adopt_by_its_log(m) -> None:
                 reason = running.reason if running and running.run == run else ""
                 m.job = adopt(m, path, fd, uow, Running(run, find_run(fd, run), reason))
         except OSError as problem:
-            if problem.errno in (*SHORTAGES, errno.EIO):         # all of it is tried again, before anything else
+            if problem.errno in (*SHORTAGES, errno.EIO, errno.ENOEXEC):      # tried again, before anything else
                 raise
             # else it has ended meanwhile
 
@@ -2054,6 +2062,7 @@ def look_at_job(m, job: Job) -> None:
 
 def has_ended(job: Job) -> bool:
     """Tell whether a run is over though it is not filed yet: how it ended is settled."""
+    find_anew(job)
     return bool(job.hit is not None or not is_alive(job, "shell") and not is_alive(job, "tee") and end_on_disk(job))
 
 
@@ -2066,6 +2075,7 @@ def under_way(m, job: Job, now: float) -> str:
         select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once: one wake for both
         tee = is_alive(job, "tee")
     if job.over_at is None and job.keepers:
+        find_anew(job)
         job.over_at = now
     over_for = now - (job.over_at or now)
     clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
@@ -2091,6 +2101,7 @@ def kill(m, job: Job, reason: str) -> None:
     """Begin to end a job: the reason on disk first, so that whoever files it knows, then TERM to all of it."""
     job.reason = reason
     try:
+        find_anew(job)
         set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
     except (OSError, BadUow) as problem:
         flag(m, job, "kill status", ": STATUS cannot be written (%s); it is killed all the same" % reason_of(problem))
@@ -2199,7 +2210,8 @@ def write_outcome(m, job: Job, status: str) -> None:
             uow = uow._replace(enqueued=job.uow.enqueued or job.since)
         with closing(reopen(job.fd, os.O_RDONLY)) as rest:
             os.lseek(rest, uow.log_at, os.SEEK_SET)
-            write_whole(m, job.path, stamped_head(uow, owner_name(found.st_uid), status), like=found, rest=rest)
+            head = stamped_head(uow, owner_name(found.st_uid), status)
+            write_whole(m, job.path, head, like=found, rest=rest, over=found.st_ino)
 
 
 def flag(m, job: Job, what: str, text: str) -> None:
@@ -2228,7 +2240,7 @@ def keep_inode(m, job: Job) -> None:
         else:
             flag(m, job, "name", " was deleted while it ran: written again with all its output")
             with closing(reopen(job.fd, os.O_RDONLY)) as rest:
-                write_whole(m, job.path, b"", like=ours, rest=rest)
+                write_whole(m, job.path, b"", like=ours, rest=rest, over=0)
             with closing(open_regular(job.path, os.O_RDWR)) as fd:
                 os.dup2(fd, job.fd, inheritable=False)
     if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
@@ -2337,7 +2349,7 @@ def turn_file(config) -> str:
 
 def open_turn(config) -> int:
     """Open what the Monitors of this root lock in turn; OSError."""
-    return os.open(turn_file(config), os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.open(turn_file(config), os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def take_turn(m) -> bool:
@@ -2451,7 +2463,8 @@ def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Opt
         return
     queue.known[name] = state[2]
     if enqueued is None:
-        later = queue.stuck.get(name, max(AGAIN_SECONDS, m.config.settle_seconds))
+        rest = min(RETRY_SECONDS, m.config.sleep_seconds) if "file " + path in m.conditions else AGAIN_SECONDS
+        later = queue.stuck.get(name, max(rest, m.config.settle_seconds))
         heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
     else:
         queue.seen.pop(name, None)
@@ -2565,13 +2578,16 @@ def is_ready(m, now: float) -> bool:
     if now < m.ready_at:
         wake_at(m, m.ready_at)
         return False
-    why = who_runs(m.config.job_process) if m.config.job_process else ""
-    if why:
-        return refuses(m, "process", why)
-    ends(m, "ready process")                    # also where the configuration has none any more
-    if m.config.ready_command and not m.ready_passed:
-        m.ready_hook = Hook(bounded(m.config.ready_command))
-        return False
+    try:
+        why = who_runs(m.config.job_process) if m.config.job_process else ""
+        if why:
+            return refuses(m, "process", why)
+        ends(m, "ready process")                # also where the configuration has none any more
+        if m.config.ready_command and not m.ready_passed:
+            m.ready_hook = Hook(bounded(m.config.ready_command))
+            return False
+    except OSError as problem:
+        return refuses(m, "command", "job_process or ready_command cannot be asked: " + reason_of(problem))
     ends(m, "ready command")
     return True
 
@@ -3294,7 +3310,7 @@ def mark_pause(m) -> None:
         if not is_usable(m, m.config.currently_executing) or not has_lock(m, m.config.currently_executing):
             raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
         if m.paused:
-            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
         elif os.path.lexists(mark):
             os.unlink(mark)
         sync(m, m.config.currently_executing)
@@ -3337,7 +3353,7 @@ def reload(m) -> None:
     """Read the configuration again; a bad one is reported and the old one stays, and so do the directories."""
     try:
         config = load_config(m.config.path)
-        refuse_others(config)
+        refuse_unsafe(config)
     except Unusable as problem:
         m.conditions["config"] = "RELOAD: %s; the old configuration stays" % problem
         say(m, m.conditions["config"], 3)
@@ -3345,7 +3361,7 @@ def reload(m) -> None:
     m.conditions.pop("config", None)
     # Where a directory changes later, no other path may take now the place that it has until then.
     later = any(getattr(config, key) != getattr(m.config, key) for key in DIRECTORIES)
-    for key in DIRECTORIES + PATHS * later:
+    for key in DIRECTORIES + ["monitor_reads"] + PATHS * later:
         old = getattr(m.config, key)
         if getattr(config, key) != old:
             say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
@@ -3453,8 +3469,6 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
-    if is_device(found):
-        raise BadUow("a device; expected the message file")      # `/dev/null` is everybody's: it is never moved
     regular = stat.S_ISREG(found.st_mode)
     if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
         m.reads_state = None                         # of our own making, in a file system that remembers it for a while
@@ -3471,10 +3485,6 @@ def usable_messages(m, reads: str) -> bool:
     if os.path.lexists(reads):
         again(m)
     return False
-
-
-def is_device(found: os.stat_result) -> bool:
-    return stat.S_ISCHR(found.st_mode) or stat.S_ISBLK(found.st_mode)
 
 
 def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
@@ -3592,7 +3602,7 @@ def cycle(m) -> None:
 
 def may_exit(m) -> bool:
     """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
-    failed = m.launch_at > boot_seconds() or any(key.startswith("edit ") for key in m.conditions)
+    failed = m.launch_at > boot_seconds() or any(key.startswith(("edit ", "back ")) for key in m.conditions)
     idle = not (m.job or m.unclear or m.after or failed and not m.finishing)
     return m.stopping or idle and (m.finishing or m.until_empty and is_empty(m) and no_other_stamps(m) and is_empty(m))
 
@@ -3704,7 +3714,7 @@ def check(configs) -> int:
     findings, places, looked = lacking(), {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        proofs = (make_directories, open_to_others)
+        proofs = (make_directories, misled, open_to_others)
         for proof in proofs + (trial, check_aside) * os.path.isdir(config.currently_executing):
             try:
                 findings += proof(config)
@@ -3823,18 +3833,23 @@ def make_directories(config, make: bool = False) -> List[str]:
             if make:
                 raise                                # a start needs one sentence, `--check` tells all
             wrong += problem.args
-    if os.path.lexists(config.monitor_reads) and is_device(os.lstat(config.monitor_reads)):
-        raise Unusable(*wrong, "monitor_reads %s is a device; expected a path for the message file"
-                       % shown(config.monitor_reads))
-    paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
-    places = [(key, os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
-    for key, place in places:
-        what = misplaced(key, place, places)
-        if what:
-            raise Unusable(*wrong, "%s, by way of a link: %s; expected a place of its own" % (what, shown(place)))
     if wrong:
         raise Unusable(*wrong)
     return made
+
+
+def misled(config) -> List[str]:
+    """Return what is wrong with where the paths lead to by way of links, and with what is there."""
+    if os.path.lexists(config.monitor_reads):
+        mode = os.lstat(config.monitor_reads).st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):             # `/dev/null` is everybody's, and no file is moved so often
+            return ["monitor_reads %s is a device; expected a path for the message file" % shown(config.monitor_reads)]
+    paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
+    places = [(key, os.path.realpath(path) if key == "status_dir" else      # the only one that may be a link itself
+               os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
+    found = [(misplaced(key, place, places), place) for key, place in places]
+    return ["%s, by way of a link: %s; expected a place of its own" % (what, shown(place))
+            for what, place in found if what][:1]
 
 
 def make_directory(config, key: str, path: str, make: bool) -> List[str]:
@@ -3904,9 +3919,9 @@ def open_to_others(config) -> List[str]:
     return findings
 
 
-def refuse_others(config) -> None:
-    """Raise Unusable where others may write what the Monitor acts on."""
-    findings = open_to_others(config)
+def refuse_unsafe(config) -> None:
+    """Raise Unusable where others may write what the Monitor acts on, or a path leads to where another one does."""
+    findings = misled(config) + open_to_others(config)
     if findings:
         raise Unusable(*findings)
 
@@ -3980,7 +3995,7 @@ def listen(m) -> None:
 def start_up(config, until_empty: bool) -> Monitor:
     """Check what the promises rest on and take the lock; Unusable or BlockingIOError."""
     made = make_directories(config, make=True)
-    refuse_others(config)
+    refuse_unsafe(config)
     try:
         DOOR.lock = [lock(config, LOCK_SECONDS)]
     except BlockingIOError:

@@ -417,17 +417,18 @@ class TestDecisions(Table):
     def test_begun(self):
         # STATUS says 5f3a-1, the run of the last END, START found at, the log begins at -> run and where its START is taken to be
         def check(status, last, start_at, found, grown=False, padded=True):
-            running = Running("5f3a-1", 160, "killed by message") if status else None
+            running = Running("5f3a-1", 160, status) if status is not None else None
             self.assertEqual(monitor.begun(running, grown, padded, last, start_at, 90), found and Running(*found))
-        killed = "killed by message"
+        killed, no_status = "killed by message", None
         self.rows([
-            (True, "", 200, ("5f3a-1", 200, killed)), (True, "5f3a-1", 200, ("5f3a-1", 200, killed)),      # an editor moved START,
-            (True, "5f3a-1", -1, ("5f3a-1", 90, killed)),                                          # or took it away: END tells
-            (True, "", -1, None), (True, "5f3a-0", -1, None),                                      # it has not begun
-            (True, "", -1, ("5f3a-1", 90, killed), True),                                          # nobody knows: in doubt it has
-            (False, "5f3a-1", -1, ("not known", 90, "")),                                          # STATUS is gone, too, or it is another's
-            (False, "5f3a-1", 200, None), (False, "", -1, None),                                   # an earlier run; none at all
-            (False, "5f3a-1", 200, ("5f3a-1", 200, ""), False, False), (False, "", -1, None, False, False),     # an editor took STATUS away
+            ("", "", 200, ("5f3a-1", 200, "")), (killed, "5f3a-1", 200, ("5f3a-1", 200, killed)),      # an editor moved START,
+            ("", "5f3a-1", -1, ("5f3a-1", 90, "")),                                                # or took it away: END tells,
+            (killed, "", -1, ("5f3a-1", 90, killed)),                                              # or that it was being killed
+            ("", "", -1, None), ("", "5f3a-0", -1, None),                                          # it has not begun
+            ("", "", -1, ("5f3a-1", 90, ""), True),                                                # nobody knows: in doubt it has
+            (no_status, "5f3a-1", -1, ("not known", 90, "")),                                      # STATUS is gone, too, or it is another's
+            (no_status, "5f3a-1", 200, None), (no_status, "", -1, None),                           # an earlier run; none at all
+            (no_status, "5f3a-1", 200, ("5f3a-1", 200, ""), False, False), (no_status, "", -1, None, False, False),     # an editor took STATUS away
         ], check)
 
     def test_settles_in(self):
