@@ -2084,16 +2084,16 @@ def under_way(m, job: Job, now: float) -> str:
         flag(m, job, "remains", ": its shell has ended without a word of how; waiting for what is left of it")
     held = tee and is_held(job)
     what = goes_on(tee, remains, held or bool(job.reason), over_for, grace)
-    if tee and not remains and what != "output":
-        flag(m, job, "held", ": output is still held; not waited for any longer")
     if what == "output":
         wake_at(m, now + 0.2)
-    if what == "output" and held and over_for >= min(1, grace / 2):
-        if "output" not in job.told:                 # to find the holders takes a while
-            flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
-                 % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
-    elif what == "output" and over_for >= 1:
-        flag(m, job, "tee", ": the command has ended, and tee still writes its output")
+        if held and over_for >= min(1, grace / 2):
+            if "output" not in job.told:             # to find the holders takes a while
+                flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
+                     % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
+        elif over_for >= 1:
+            flag(m, job, "tee", ": the command has ended, and tee still writes its output")
+    elif tee and not remains:
+        flag(m, job, "held", ": output is still held; not waited for any longer")
     return what
 
 
