@@ -3634,7 +3634,7 @@ def sleep(m) -> None:
     for fd in woken:
         if fd in ends_of:
             os.close(m.job.watched.pop(ends_of[fd]))
-    if signals & {signal.SIGTERM, signal.SIGINT} and not m.stopping:
+    if signals & {signal.SIGTERM, signal.SIGINT}:
         shut_down(m)
     if signal.SIGHUP in signals:
         reload(m)
