@@ -296,7 +296,7 @@ class Monitor:
         self.after_hook: Optional[Hook] = None   # the after_command that runs
         self.ready_hook: Optional[Hook] = None   # the ready_command that runs
         self.ready_passed = False                # it allowed the next launch
-        self.ready_at = self.launch_at = self.move_at = 0.0        # the next try to ask, launch, move is no earlier
+        self.launch_at = self.move_at = 0.0      # the next try to launch, move is no earlier
         self.totals = dict.fromkeys(FINISHED, 0)         # ended since the start
         # For posting.
         self.post_at = 0.0                       # the next post is no earlier
@@ -2540,7 +2540,7 @@ def launch(m) -> None:
         if m.ready_hook and m.ready_hook.poll() is not None:
             m.ready_hook = None                      # asked in vain: the next launch asks again
         m.ready_passed = False
-    elif is_ready(m, now) and take_turn(m):
+    elif is_ready(m) and take_turn(m):
         try:
             start_next(m)
         finally:
@@ -2564,7 +2564,7 @@ def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
     return None
 
 
-def is_ready(m, now: float) -> bool:
+def is_ready(m) -> bool:
     """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
     if m.ready_hook:
         code = m.ready_hook.poll()
@@ -2575,9 +2575,6 @@ def is_ready(m, now: float) -> bool:
         if code:
             return refuses(m, "command", "ready_command refuses (%s)" % ended_how(code, seconds))
         ends(m, "ready command")
-    if now < m.ready_at:
-        wake_at(m, m.ready_at)
-        return False
     try:
         why = who_runs(m.config.job_process) if m.config.job_process else ""
         if why:
@@ -2596,7 +2593,7 @@ def refuses(m, kind: str, why: str) -> bool:
     """Say once why no job may start, ask again later, and return False."""
     begins(m, "ready " + kind, "waiting: " + why, 5)
     m.ready_passed = False                           # it is asked again then
-    m.ready_at = again(m, m.config.sleep_seconds)
+    m.launch_at = again(m, m.config.sleep_seconds)
     return False
 
 
@@ -3369,7 +3366,7 @@ def reload(m) -> None:
     if m.ready_hook and config.ready_command != m.config.ready_command:
         m.children.append(m.ready_hook.leave())
         m.ready_hook = None
-    m.config, m.ready_at, m.ready_passed = config, 0, False
+    m.config, m.launch_at, m.ready_passed = config, 0, False
     for queue in m.waiting:
         queue.__init__(queue.key, queue.path)        # what is valid may have changed
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
@@ -3602,7 +3599,7 @@ def cycle(m) -> None:
 
 def may_exit(m) -> bool:
     """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
-    failed = m.launch_at > boot_seconds() or any(key.startswith(("edit ", "back ")) for key in m.conditions)
+    failed = any(key.split()[0] in ("launch", "edit", "back") for key in m.conditions)
     idle = not (m.job or m.unclear or m.after or failed and not m.finishing)
     return m.stopping or idle and (m.finishing or m.until_empty and is_empty(m) and no_other_stamps(m) and is_empty(m))
 
