@@ -1544,21 +1544,22 @@ def survey_hand(m) -> None:
         again(m)
         return
     for name in names:
+        path = os.path.join(place, name)
         if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
             with contextlib.suppress(OSError):
-                os.unlink(os.path.join(place, name))
+                os.unlink(path)
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
-        state = state_of(os.path.join(place, name))
+        state = state_of(path)
         if state and (name, state[2]) in known:
             m.over.append(known[name, state[2]])
             continue
         try:
-            look_at_hand(m, os.path.join(place, name), name)
+            look_at_hand(m, path, name)
         except FileNotFoundError:
             pass
         except OSError as problem:
-            m.others, path = m.others + 1, os.path.join(place, name)
+            m.others += 1
             begins(m, "hand " + path, "%s in currently-executing: %s; it is left there and tried again"
                    % (shown(name), reason_of(problem)))
             if not isinstance(problem, PermissionError) or path in [written for _, written, _ in tees(m)]:
