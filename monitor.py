@@ -2383,13 +2383,9 @@ def take_turn(m) -> bool:
     m.turn_since = 0.0
     ends(m, "turn")
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
-    try:
-        for queue in m.waiting if last != m.turn_seen or not has_fraction(last) else ():
-            list_waiting(m, queue, boot_seconds(), stamped=True)
-            look_at_fresh(m, queue, boot_seconds())
-    except OSError:
-        end_turn(m)
-        raise
+    for queue in m.waiting if last != m.turn_seen or not has_fraction(last) else ():
+        list_waiting(m, queue, boot_seconds(), stamped=True)
+        look_at_fresh(m, queue, boot_seconds())
     return True
 
 
