@@ -46,12 +46,12 @@ table (`row`), at start-up and for any UOW found there later:
 "alive" means a process with this run's mark; after a reboot there is none.
 START is looked for at N. An editor that saved an older text over a running UOW
 has moved it, or taken it away, maybe with STATUS: then START is searched for,
-and anything else behind N, or the END of a run that has no START, says that one
-began; without STATUS that END may be of another UOW that the job showed, so its
-exit code does not count (`trace_of_run`). A claimed UOW has its padded STATUS,
-if a blank one: where that line is gone, the last START is of the run. A tee that
-lives at start-up is adopted with the file that it writes, whatever has become of
-its name and text.
+and anything else behind N, the END of a run that has no START, or a STATUS that
+says why it is killed, tells that one began; without STATUS that END may be of
+another UOW that the job showed, so its exit code does not count (`trace_of_run`).
+A claimed UOW has its padded STATUS, if a blank one: where that line is gone, the
+last START is of the run. A tee that lives at start-up is adopted with the file
+that it writes, whatever has become of its name and text.
 Where several are under way, each is waited for in turn, and nothing new starts.
 Every other STATUS there is reported and left alone, never guessed; what is no
 UOW goes to trash. A UOW in a waiting queue with `running` in STATUS was not
