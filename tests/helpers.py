@@ -245,6 +245,18 @@ class QueueCase(unittest.TestCase):
         os.chmod(self.write(".bin/" + name, text), 0o755)
         return dict(os.environ, PATH=self.path(".bin") + ":" + os.environ["PATH"])
 
+    def commands(self):
+        """Return an environment in which no command is found but those that the Monitor and these jobs need, as links in .bin."""
+        os.makedirs(self.path(".bin"), exist_ok=True)
+        for name in ("bash", "cat", "grep", "mv", "sleep", "tee", "timeout"):
+            os.symlink(shutil.which(name), self.path(".bin", name))
+        return dict(os.environ, PATH=self.path(".bin"))
+
+    def without(self, name):
+        """Let a command be missing (`commands`) and return what ends that."""
+        os.rename(self.path(".bin", name), self.path(".bin", name + ".away"))
+        return lambda: os.rename(self.path(".bin", name + ".away"), self.path(".bin", name))
+
     def in_locale(self, name, charmap="UTF-8"):
         """Return an environment in a locale, which is made in the root, whatever the machine has."""
         need("localedef")

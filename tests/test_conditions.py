@@ -7,6 +7,7 @@ ready_command in test_config, the status page in test_status_page, a clock that 
 Needs root (chattr, bind mounts) and strace, for what a disk or the kernel refuses.
 """
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -165,6 +166,16 @@ class TestInHand(ConditionCase):
         _, *later = until(lambda: tries()[3:] and tries())       # the first is said, which may wake the Monitor
         self.assertGreater(min(then - before for before, then in zip(later, later[1:])), 0.6)
 
+    def test_mv_that_cannot_be_found_for_a_uow_that_has_ended(self):
+        self.started(env=self.commands())
+        self.drop("one", uow(HOLD + "; echo end"))
+        self.begun("one")
+        mend = self.without("mv")
+        self.write("go", "")
+        self.lasts("one stays in currently-executing: no command mv in PATH", mend)
+        self.assertEqual((self.ended("one"), self.log("one")), ("done-q", b"end\n"))
+        self.assertNotIn("took it away", self.says())
+
     def test_a_uow_that_cannot_be_moved_to_its_queue(self):
         """It is a mount point, as of a container that was given this one file."""
         need_root()
@@ -275,6 +286,20 @@ class TestTheCycle(ConditionCase):
         self.assertEqual(self.ended("one", seconds=15), "done-q")
         self.assertEqual(self.ledger(), ["ran"])
 
+    def test_timeout_that_cannot_be_found_for_ready_command(self):
+        self.configure("ready_command :: true\nstatus_dir :: status\n")
+        self.started(env=self.commands())
+        mend = self.without("timeout")
+        self.drop("one", RUNS)
+        self.said("no command timeout in PATH")
+        written = self.written()
+        until(lambda: self.written() != written, lambda: "the pages go on\n" + self.output(), 10)
+        self.lasts("waiting: job_process or ready_command cannot be asked: no command timeout in PATH", mend)
+        self.ran_once("one")
+
+    def written(self):
+        return json.loads(self.read("status", "status.json"))["written"]
+
     def test_a_cycle_that_is_cut_short(self):
         monitor = self.started()
         mend = self.refused(monitor, "flock", self.path(".turn"))
@@ -310,6 +335,14 @@ class TestPauseThatTheDiskDoesNotKnow(ConditionCase):
         self.assertRegex(self.output().splitlines()[-1], " started: .*, paused$")
         self.stamped("two")
         self.assertEqual(self.ledger(), [])
+
+    def test_pause_where_a_fifo_has_the_name_of_the_mark(self):
+        monitor = self.started()
+        os.mkfifo(self.path("currently-executing", ".paused"))
+        self.message("PAUSE")
+        self.said("paused: no more jobs")
+        self.lasts(self.unknown(), lambda: os.unlink(self.path("currently-executing", ".paused")))
+        self.still_paused(monitor)
 
     def test_pause_before_currently_executing_is_another_directory(self):
         """As it was restored, say, without the mark of the pause."""

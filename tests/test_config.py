@@ -440,6 +440,28 @@ class TestReload(QueueCase):
         self.assertEqual(self.ended("x"), "done-q")
         self.assertIsNone(process.poll())
 
+    def test_a_status_dir_that_leads_into_a_queue_by_way_of_a_link_is_refused_as_at_a_start(self):
+        os.symlink(".", self.path("alias"))
+        os.symlink("wait-q", self.path("pages"))
+        self.started()
+        for number, (path, what) in enumerate((("alias/wait-q/pages", "status_dir is inside wait_q"), ("pages", "wait_q is the same as status_dir"))):
+            with self.subTest(path):
+                self.configure("status_dir :: %s\n" % path)
+                self.message("RELOAD")
+                self.said("RELOAD: ", count=number + 1)
+                self.assertRegex(self.says().rpartition("RELOAD: ")[2], "^%s, by way of a link: .*; the old configuration stays\n" % what)
+        self.cycles(1)
+        self.assertEqual(os.listdir(self.path("wait-q")), [])
+
+    def test_the_message_file_changes_at_the_next_start(self):
+        self.started()
+        self.configure("monitor_reads :: inbox\n")
+        self.message("RELOAD\nSTATUS")
+        self.said("RELOAD: configuration read")
+        self.assertIn("RELOAD: monitor_reads changes at the next start; until then it is " + self.path("monitor_reads"), self.says())
+        self.said("message STATUS")
+        self.cycles(1)
+
     def test_a_directory_changes_at_the_next_start(self):
         process = self.started()
         self.configure("done_q :: elsewhere\n")

@@ -1,4 +1,5 @@
 """The main job on real input: dropped, run, filed; order; what a job is given."""
+import datetime
 import os
 import re
 import shutil
@@ -409,6 +410,25 @@ class TestUntilEmpty(QueueCase):
         os.unlink(self.path("between"))
         self.assertEqual(monitor.wait(30), 0)
         self.assertEqual((self.where("one"), self.where("two")), (["done-q"], ["done-q"]))
+
+    def test_what_cannot_be_put_back_at_first_is_run_too(self):
+        mv = '#!/bin/sh\ncase "$*" in *.wait_q/*) grep -q "cannot be put back" "%s" || exit 1;; esac\nexec "%s" "$@"\n'
+        env = self.executable("mv", mv % (self.path("monitor_says"), shutil.which("mv")))
+        self.configure("sleep_seconds :: 0.5\n")
+        self.drop("one", uow("true"))
+        self.run_until_empty(env=env)
+        self.assertEqual(self.where("one"), ["done-q"])
+
+    @heavy
+    def test_what_cannot_be_stamped_for_a_moment_is_tried_again_after_a_second_and_run_too(self):
+        need("strace")
+        self.drop("one", uow("true"))
+        self.run_until_empty(prefix=("strace", "-qq", "-o", self.path(".trace"), "-P", self.path("currently-executing/.wait_q/.new.one"),
+                                     "-e", "inject=fchmod:error=ENOMEM:when=1"))
+        self.assertEqual(self.where("one"), ["done-q"])
+        failed, started = [datetime.datetime.fromisoformat(re.search(r"^(\S+)Z" + said, self.says(), re.M).group(1))
+                           for said in (" one in wait-q: Cannot allocate memory", " started one run ")]
+        self.assertGreaterEqual((started - failed).total_seconds(), 0.9)
 
     def test_it_ends_while_hidden_names_come_and_go(self):
         with Writer(lambda number: self.write("wait-q/.%d" % number, ""), 0.1):

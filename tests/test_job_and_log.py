@@ -3,6 +3,7 @@ import datetime
 import hashlib
 import os
 import re
+import shutil
 
 from tests.helpers import QueueCase, heavy, peak_kb, uow
 
@@ -78,6 +79,30 @@ class TestItsOwnUow(QueueCase):
         self.kept("deleter")
         self.assertEqual(self.log("deleter"), b"before\nafter\n")
         self.said("deleter was deleted while it ran: written again with all its output")
+
+    def copying(self, name, command):
+        """Run a job to the moment at which the Monitor copies its UOW; that goes on when `on` is there."""
+        cat = '#!/bin/sh\n: > "%s"\nuntil [ -e "%s" ]; do sleep 0.02; done\nexec "%s" "$@"\n'
+        self.started(env=self.executable("cat", cat % (self.path("copying"), self.path("on"), shutil.which("cat"))))
+        self.drop(name, uow(command))
+        self.there("copying")
+
+    def test_what_takes_the_name_of_a_deleted_uow_while_that_is_written_again_is_not_overwritten(self):
+        self.copying("deleter", "echo before; rm \"$SJQ_FILE\"; echo after")
+        self.write("currently-executing/deleter", "a person's\n")
+        self.write("on", "")
+        self.assertEqual(self.ended("deleter"), "done-q")
+        self.assertEqual(self.log("deleter"), b"before\nafter\n")
+        self.assertEqual(self.read("trash", "deleter"), "a person's\n")
+
+    def test_a_uow_that_is_moved_away_while_its_lost_status_is_written_again_is_there_alone(self):
+        self.copying("moved", "echo before; text=$(sed 's/ *$//' \"$SJQ_FILE\"); echo \"$text\" > \"$SJQ_FILE\"")
+        os.rename(self.path("currently-executing", "moved"), self.path("archive", "moved"))
+        self.write("on", "")
+        self.said("moved: done: exit 0 after ")
+        self.said("somebody took it away from currently-executing", seconds=5)
+        self.assertEqual(self.where("moved"), [])
+        self.assertIn("before\n", self.read("archive", "moved"))
 
     def test_a_symlink_or_fifo_in_place_of_its_own_uow_is_not_followed(self):
         canary = self.write("archive/canary", "canary")

@@ -1,5 +1,6 @@
 """What administrators do to a queue that runs, and odd places to run in: editors, backups, chown -R, mounts, locales."""
 import collections
+import datetime
 import fcntl
 import os
 import random
@@ -263,6 +264,72 @@ class TestEditors(OddCase):
 
     def test_nano_on_a_running_uow_that_ended_before_the_restart_is_no_second_run(self):
         self.check_a_restart(before_end=False)
+
+    def test_nano_on_a_running_uow_and_a_restart_that_cannot_find_grep_is_no_second_job_beside_it(self):
+        env = self.commands()
+        self.kill9(self.under_way(nano, env=env))
+        self.drop("next", uow("echo next >> ledger"))
+        mend = self.without("grep")
+        self.started(env=env)
+        until(lambda: "cut short: no command grep in PATH" in self.says() or self.ledger()[1:], self.output)
+        mend()
+        self.said("adopted job")
+        self.assertEqual(self.ledger(), ["ran"])
+        self.write("go", "")
+        self.assertEqual([self.ended("job"), self.ended("next")], ["done-q", "done-q"])
+
+    def before_its_start(self, name):
+        """Save a running UOW as an editor had loaded it before its start: without START, and with an empty STATUS."""
+        text = re.sub("(?<=\n==== STATUS\n).*", " " * STATUS_WIDTH, self.read("currently-executing", name))
+        nano(self.path("currently-executing", name), text.partition("==== JOB START")[0])
+
+    def test_a_running_uow_saved_as_it_was_before_its_start_that_a_crash_ended_while_it_was_killed_does_not_run_again(self):
+        self.configure("kill_grace_seconds :: 60\n")
+        monitor = self.started()
+        self.drop("job", uow("trap '' TERM; echo ran >> ledger; exec >/dev/null 2>&1; while :; do sleep 0.05; done"))
+        self.begun("job")
+        until(self.ledger, self.output)
+        self.before_its_start("job")
+        self.message("KILL JOB")
+        until(lambda: ", killed by message" in self.status("job"), self.output)
+        self.kill9(monitor)
+        until(lambda: not kill_all(processes_with(self.root)) and not processes_with(self.root), "all of the job has ended")
+        self.started()
+        self.assertEqual((self.ended("job", seconds=10), self.ledger()), ("fail-q", ["ran"]))
+
+    def adopted_before_its_start(self):
+        """Adopt a job that starts a service, and save its UOW as it was before its start."""
+        monitor = self.started()
+        self.drop("job", uow("setsid sleep 600 >/dev/null 2>&1 & echo $! > service; echo ran >> ledger; " + HOLD))
+        self.begun("job")
+        until(self.ledger, self.output)
+        self.kill9(monitor)
+        monitor = self.started()
+        self.said("adopted job")
+        self.before_its_start("job")
+        return monitor
+
+    def filed_at_once(self):
+        self.assertEqual(self.ended("job", seconds=10), "done-q")
+        self.assertRegex(self.status("job"), "^done: exit 0 after ")
+        os.kill(int(self.read("service")), 0)
+
+    def test_an_adopted_uow_saved_as_it_was_before_its_start_is_filed_at_once_though_a_service_is_left(self):
+        self.adopted_before_its_start()
+        self.write("go", "")
+        self.filed_at_once()
+
+    def test_an_adopted_uow_saved_as_it_was_before_its_start_has_ended_when_kill_job_comes_though_a_service_is_left(self):
+        monitor = self.adopted_before_its_start()
+        self.asleep(monitor)                             # the message is read before the job is looked at again
+        monitor.send_signal(signal.SIGSTOP)
+        self.write("go", "")
+        until(lambda: set(processes_with(self.root)) == {monitor.pid, int(self.read("service"))}, "the service alone is left")
+        self.message("KILL JOB")
+        monitor.send_signal(signal.SIGCONT)
+        self.said("message KILL JOB")
+        self.filed_at_once()
+        self.assertIn("KILL JOB: job has ended already", self.says())
 
 
 # ---- Administrators ----------------------------------------------------------------
@@ -853,13 +920,31 @@ class TestFileSystems(OddCase):
         self.assertEqual(self.ended("later"), "done-q")
         self.said_once("later in wait-q: No space left on device; it is left there and tried again")
 
-    def test_a_drop_in_the_second_of_the_last_change_where_times_are_whole_seconds(self):
-        """As on ext3: the time of the directory does not tell it."""
+    def at_whole_seconds(self):
+        """Go on where times are whole seconds, as on ext3."""
         need("mkfs.ext4")
         image = self.write("image", b"")
         os.truncate(image, 8 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-F", "-I", "128", image], capture_output=True, check=True)
         self.at(self.mounted("-t", "ext4", "-o", "loop", image))
+
+    def test_what_was_written_at_the_end_of_a_second_where_times_are_whole_seconds_keeps_still_for_the_quiet_time(self):
+        self.at_whole_seconds()
+        self.configure("settle_seconds :: 1\n")
+        self.started()
+        until(lambda: time.time() % 1 > 0.8, "the end of a second", step=0.002)
+        self.write("wait-q/good", uow("true"))
+        self.write("wait-q/bad", "==== UNIT OF")
+        written = time.time()
+        self.assertEqual(self.ended("good"), "done-q")
+        self.said("bad in wait-q goes to trash")
+        for said in (" started good run ", " bad in wait-q goes to trash"):
+            when = re.search(r"^(\S+)Z" + said, self.says(), re.M).group(1)
+            self.assertGreaterEqual(datetime.datetime.fromisoformat(when + "+00:00").timestamp() - written, 0.9, said)
+
+    def test_a_drop_in_the_second_of_the_last_change_where_times_are_whole_seconds(self):
+        """The time of the directory does not tell it."""
+        self.at_whole_seconds()
         self.configure("sleep_seconds :: 1\n")
         self.started()
         for number in range(3):

@@ -150,11 +150,20 @@ class TestDirectories(QueueCase):
     def test_one_directory_by_two_paths(self):
         """A link above it hides from the words of config.txt that it is the same."""
         os.symlink(".", self.path("alias"))
-        for line, what in (("done_q :: alias/wait-q", "wait_q is the same as done_q"), ("status_dir :: alias/done-q/x", "status_dir is inside done_q"),
+        os.symlink("wait-q", self.path("pages"))
+        for line, what in (("done_q :: alias/wait-q", "wait_q is the same as done_q"), ("status_dir :: pages", "wait_q is the same as status_dir"),
+                           ("status_dir :: alias/done-q/x", "status_dir is inside done_q"),
                            ("monitor_reads :: alias/trash/reads", "monitor_reads is inside trash")):
             with self.subTest(line):
                 self.configure(line + "\n")
                 self.refused("%s, by way of a link: " % what)
+
+    def test_a_fifo_that_has_the_name_of_the_turn_is_not_waited_for(self):
+        os.mkfifo(self.path(".turn"))
+        self.drop("one", uow("true"))
+        self.run_until_empty(seconds=20)
+        self.assertEqual(self.where("one"), ["done-q"])
+
     def test_another_file_system_is_refused(self):
         other = "/dev/shm"
         if not os.access(other, os.W_OK) or os.stat(other).st_dev == os.stat(self.root).st_dev:
