@@ -96,13 +96,13 @@ class TestItsOwnUow(QueueCase):
         self.assertEqual(self.read("trash", "deleter"), "a person's\n")
 
     def test_a_uow_that_is_moved_away_while_its_lost_status_is_written_again_is_there_alone(self):
-        self.copying("moved", "echo before; text=$(sed 's/ *$//' \"$SJQ_FILE\"); echo \"$text\" > \"$SJQ_FILE\"")
+        self.copying("moved", "text=$(sed 's/ *$//' \"$SJQ_FILE\"); echo \"$text\" > \"$SJQ_FILE\"")
         os.rename(self.path("currently-executing", "moved"), self.path("archive", "moved"))
         self.write("on", "")
         self.said("moved: done: exit 0 after ")
         self.said("somebody took it away from currently-executing", seconds=5)
         self.assertEqual(self.where("moved"), [])
-        self.assertIn("before\n", self.read("archive", "moved"))
+        self.assertIn("==== JOB END", self.read("archive", "moved"))
 
     def test_a_symlink_or_fifo_in_place_of_its_own_uow_is_not_followed(self):
         canary = self.write("archive/canary", "canary")

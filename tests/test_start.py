@@ -151,7 +151,8 @@ class TestDirectories(QueueCase):
         """A link above it hides from the words of config.txt that it is the same."""
         os.symlink(".", self.path("alias"))
         os.symlink("wait-q", self.path("pages"))
-        for line, what in (("done_q :: alias/wait-q", "wait_q is the same as done_q"), ("status_dir :: pages", "wait_q is the same as status_dir"),
+        for line, what in (("done_q :: alias/wait-q", "wait_q is the same as done_q"),
+                           ("status_dir :: pages", "wait_q is the same as status_dir"),
                            ("status_dir :: alias/done-q/x", "status_dir is inside done_q"),
                            ("monitor_reads :: alias/trash/reads", "monitor_reads is inside trash")):
             with self.subTest(line):
