@@ -1169,7 +1169,7 @@ def write_whole(m, path: str, data: bytes, like=None, rest=None, lasting=True, o
             os.fchmod(fd, mode)
             if lasting:
                 sync(m, fd)
-            if over is not None and (state_of(path) or (0, 0, 0))[2] != over:
+            if over is not None and (identity(path) or (0, 0))[1] != over:
                 raise OSError(errno.EAGAIN, "it was moved or replaced meanwhile")
             os.replace(new, path)
         except BaseException:
@@ -1638,7 +1638,8 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
         last = started if at > end_at else last
     wanted = running.run if running else last
     grown = running is not None and os.fstat(fd).st_size > running.at
-    return begun(running, grown, padded, last, find_start(fd, wanted)[1] if wanted else -1, uow.log_at)
+    return begun(running, grown, padded, last, find_start(fd, wanted)[1] if wanted else -1,
+                 max(0, uow.log_at))
 
 
 def last_run(fd: int) -> Tuple[str, int]:
@@ -1658,12 +1659,14 @@ def find_start(fd: int, run: str = "") -> Tuple[str, int]:
                              "/proc/%d/fd/%d" % (os.getpid(), fd)])
     if code > 1 or code < 0:
         raise OSError(errno.EIO, "grep exit %d: %s" % (code, complaint()))
-    starts = re.findall(rb"^(\d+):==== JOB START \S+ run ([\w-]+)\n", found, re.M)
+    starts = re.findall(rb"^(\d+):==== JOB START [^ \n]+ run ([\w-]+)\n", found, re.M)
     return (starts[-1][1].decode(), int(starts[-1][0])) if starts else ("", -1)
 
 
-def find_run(fd: int, run: str) -> int:
-    """Return where a run's START line stands; where that is gone, where the log begins: all of it may be its output."""
+def find_run(fd: int, run: str, at: int) -> int:
+    """Return where a run's START stands, as a rule `at`; where it is gone, where the log begins: all may be its output."""
+    if starts_at(fd, at, run):
+        return at
     at = find_start(fd, run)[1]
     try:
         return at if at >= 0 else max(0, read_own(fd).log_at)
@@ -1674,7 +1677,7 @@ def find_run(fd: int, run: str) -> int:
 def find_anew(job: Job) -> None:
     """See where the run's START stands now: an editor that saved over a running UOW may have moved it."""
     if not starts_at(job.fd, job.start_at, job.run):
-        at = find_run(job.fd, job.run)
+        at = find_run(job.fd, job.run, job.start_at)
         found = starts_at(job.fd, at, job.run)
         job.start_at, job.out, job.searched = at, at + (found.end() if found else 0), 0
 
@@ -1756,8 +1759,9 @@ def adopt_by_its_log(m) -> None:
                 except BadUow:
                     uow = NO_UOW
                 running = read_running(uow.status)
-                reason = running.reason if running and running.run == run else ""
-                m.job = adopt(m, path, fd, uow, Running(run, find_run(fd, run), reason))
+                if not running or running.run != run:
+                    running = Running(run, 0, "")
+                m.job = adopt(m, path, fd, uow, running._replace(at=find_run(fd, run, running.at)))
         except OSError as problem:
             if problem.errno in (*SHORTAGES, errno.EIO, errno.ENOEXEC):      # tried again, before anything else
                 raise
@@ -2063,7 +2067,8 @@ def look_at_job(m, job: Job) -> None:
 
 def has_ended(job: Job) -> bool:
     """Tell whether a run is over though it is not filed yet: how it ended is settled."""
-    find_anew(job)
+    with contextlib.suppress(OSError):               # in doubt it has not, and is killed
+        find_anew(job)
     return bool(job.hit is not None or not is_alive(job, "shell") and not is_alive(job, "tee") and end_on_disk(job))
 
 
@@ -2076,8 +2081,9 @@ def under_way(m, job: Job, now: float) -> str:
         select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once: one wake for both
         tee = is_alive(job, "tee")
     if job.over_at is None and job.keepers:
-        find_anew(job)
         job.over_at = now
+        with contextlib.suppress(OSError):           # it is tried again before the run is judged
+            find_anew(job)
     over_for = now - (job.over_at or now)
     clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
@@ -2102,7 +2108,6 @@ def kill(m, job: Job, reason: str) -> None:
     """Begin to end a job: the reason on disk first, so that whoever files it knows, then TERM to all of it."""
     job.reason = reason
     try:
-        find_anew(job)
         set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
     except (OSError, BadUow) as problem:
         flag(m, job, "kill status", ": STATUS cannot be written (%s); it is killed all the same" % reason_of(problem))
@@ -2443,6 +2448,7 @@ def put_back(m, queue: Waiting) -> None:
         except OSError as problem:
             if os.path.lexists(path):
                 queue.aside += 1
+                queue.edit_at = again(m)
                 queue.stuck.pop(name, None)
                 begins(m, "back " + path, "%s cannot be put back into %s: %s"
                        % (shown(name), base(queue.path), reason_of(problem)))
@@ -2579,9 +2585,13 @@ def is_ready(m) -> bool:
         ends(m, "ready process")                # also where the configuration has none any more
         if m.config.ready_command and not m.ready_passed:
             m.ready_hook = Hook(bounded(m.config.ready_command))
+            ends(m, "ready start")
             return False
     except OSError as problem:
-        return refuses(m, "command", "job_process or ready_command cannot be asked: " + reason_of(problem))
+        begins(m, "ready start", "waiting: job_process or ready_command cannot be asked: " + reason_of(problem))
+        m.launch_at = again(m)
+        return False
+    ends(m, "ready start")
     ends(m, "ready command")
     return True
 
@@ -3303,9 +3313,10 @@ def mark_pause(m) -> None:
     try:
         if not is_usable(m, m.config.currently_executing) or not has_lock(m, m.config.currently_executing):
             raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
-        if m.paused:
-            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
-        elif os.path.lexists(mark):
+        there = os.path.lexists(mark)                # whatever it is
+        if m.paused and not there:
+            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        elif there and not m.paused:
             os.unlink(mark)
         sync(m, m.config.currently_executing)
         ends(m, "pause")
@@ -3353,9 +3364,10 @@ def reload(m) -> None:
         say(m, m.conditions["config"], 3)
         return
     m.conditions.pop("config", None)
-    # Where a directory changes later, no other path may take now the place that it has until then.
-    later = any(getattr(config, key) != getattr(m.config, key) for key in DIRECTORIES)
-    for key in DIRECTORIES + ["monitor_reads"] + PATHS * later:
+    # Where one of these changes later, no other path may take now the place that it has until then.
+    fixed = DIRECTORIES + ["monitor_reads"]
+    later = any(getattr(config, key) != getattr(m.config, key) for key in fixed)
+    for key in fixed + PATHS * later:
         old = getattr(m.config, key)
         if getattr(config, key) != old:
             say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
@@ -3836,7 +3848,7 @@ def misled(config) -> List[str]:
     """Return what is wrong with where the paths lead to by way of links, and with what is there."""
     if os.path.lexists(config.monitor_reads):
         mode = os.lstat(config.monitor_reads).st_mode
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):             # `/dev/null` is everybody's, and no file is moved so often
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):             # `/dev/null` is everybody's, and this file is moved
             return ["monitor_reads %s is a device; expected a path for the message file" % shown(config.monitor_reads)]
     paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
     places = [(key, os.path.realpath(path) if key == "status_dir" else      # the only one that may be a link itself

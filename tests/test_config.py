@@ -463,6 +463,15 @@ class TestReload(QueueCase):
         self.said("message STATUS")
         self.cycles(1)
 
+    def test_what_would_take_the_place_of_the_message_file_changes_at_the_next_start_too(self):
+        self.started()
+        self.configure("monitor_reads :: inbox\nmonitor_says :: monitor_reads\n")
+        self.message("RELOAD\nSTATUS")
+        self.said("RELOAD: monitor_says changes at the next start")
+        self.said("counts: ")
+        self.cycles(1)
+        self.assertNotIn("is not known", self.says())
+
     def test_a_directory_changes_at_the_next_start(self):
         process = self.started()
         self.configure("done_q :: elsewhere\n")

@@ -414,7 +414,7 @@ class TestUntilEmpty(QueueCase):
     def test_what_cannot_be_put_back_at_first_is_run_too(self):
         mv = '#!/bin/sh\ncase "$*" in *.wait_q/*) grep -q "cannot be put back" "%s" || exit 1;; esac\nexec "%s" "$@"\n'
         env = self.executable("mv", mv % (self.path("monitor_says"), shutil.which("mv")))
-        self.configure("sleep_seconds :: 0.5\n")
+        self.configure("sleep_seconds :: 600\n")         # a second later, not then
         self.drop("one", uow("true"))
         self.run_until_empty(env=env)
         self.assertEqual(self.where("one"), ["done-q"])

@@ -278,24 +278,76 @@ class TestEditors(OddCase):
         self.write("go", "")
         self.assertEqual([self.ended("job"), self.ended("next")], ["done-q", "done-q"])
 
+    def spoilt_start(self, **header):
+        """Start a job that ignores TERM, spoil its START in place, and let grep be missing."""
+        self.configure("kill_grace_seconds :: 0.5\n")
+        monitor = self.started(env=self.commands())
+        self.drop("job", uow("(trap '' TERM; while :; do sleep 0.05; done) & echo ran >> ledger; " + HOLD, **header))
+        self.begun("job")
+        until(self.ledger, self.output)
+        with open(self.path("currently-executing", "job"), "r+b") as file:
+            at = file.read().index(b"==== JOB START")
+            os.pwrite(file.fileno(), b"#", at)
+        self.without("grep")
+        return monitor
+
+    def all_of_it_ends(self, monitor):
+        until(lambda: set(processes_with(self.root)) <= {monitor.pid}, self.output, 10)
+
+    def test_kill_job_where_start_is_spoilt_and_grep_cannot_be_found(self):
+        monitor = self.spoilt_start()
+        self.message("KILL JOB")
+        self.said("ending job: killed by message")
+        self.all_of_it_ends(monitor)
+        self.assertEqual(self.says().count("message KILL JOB"), 1)
+
+    def test_a_timeout_where_start_is_spoilt_and_grep_cannot_be_found(self):
+        monitor = self.spoilt_start(TIMEOUT=2)
+        self.said("ending job: timed out after 2 s")
+        self.all_of_it_ends(monitor)
+
+    def test_a_restart_that_cannot_find_grep_adopts_what_nobody_has_edited(self):
+        env = self.commands()
+        monitor = self.started(env=env)
+        self.drop("job", uow(HOLD))
+        self.begun("job")
+        self.kill9(monitor)
+        self.without("grep")
+        self.started(env=env)
+        self.said("adopted job")
+        self.message("STATUS")
+        self.said("counts: ")
+        self.write("go", "")
+        self.assertEqual(self.ended("job"), "done-q")
+
     def before_its_start(self, name):
         """Save a running UOW as an editor had loaded it before its start: without START, and with an empty STATUS."""
         text = re.sub("(?<=\n==== STATUS\n).*", " " * STATUS_WIDTH, self.read("currently-executing", name))
         nano(self.path("currently-executing", name), text.partition("==== JOB START")[0])
 
-    def test_a_running_uow_saved_as_it_was_before_its_start_that_a_crash_ended_while_it_was_killed_does_not_run_again(self):
+    def ended_with_its_monitor_while_it_was_killed(self, before=lambda: None, after=lambda: None):
+        """Run a job, edit its UOW before or after KILL JOB, and let a crash end all of it; the next start files it."""
         self.configure("kill_grace_seconds :: 60\n")
         monitor = self.started()
         self.drop("job", uow("trap '' TERM; echo ran >> ledger; exec >/dev/null 2>&1; while :; do sleep 0.05; done"))
         self.begun("job")
         until(self.ledger, self.output)
-        self.before_its_start("job")
+        before()
         self.message("KILL JOB")
         until(lambda: ", killed by message" in self.status("job"), self.output)
         self.kill9(monitor)
         until(lambda: not kill_all(processes_with(self.root)) and not processes_with(self.root), "all of the job has ended")
+        after()
+        self.drop("next", uow("echo next >> ledger"))
         self.started()
-        self.assertEqual((self.ended("job", seconds=10), self.ledger()), ("fail-q", ["ran"]))
+        self.assertEqual((self.ended("job", seconds=10), self.ended("next"), self.ledger()), ("fail-q", "done-q", ["ran", "next"]))
+
+    def test_a_running_uow_saved_as_it_was_before_its_start_that_a_crash_ended_while_it_was_killed_does_not_run_again(self):
+        self.ended_with_its_monitor_while_it_was_killed(before=lambda: self.before_its_start("job"))
+
+    def test_a_running_uow_that_lost_its_log_and_that_a_crash_ended_while_it_was_killed_holds_up_nothing(self):
+        path = self.path("currently-executing", "job")
+        self.ended_with_its_monitor_while_it_was_killed(after=lambda: nano(path, self.read(path).partition("==== JOB LOG")[0]))
 
     def adopted_before_its_start(self):
         """Adopt a job that starts a service, and save its UOW as it was before its start."""
