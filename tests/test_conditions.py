@@ -286,6 +286,7 @@ class TestTheCycle(ConditionCase):
         self.assertEqual(self.ended("one", seconds=15), "done-q")
         self.assertEqual(self.ledger(), ["ran"])
 
+    @heavy
     def test_timeout_that_cannot_be_found_for_ready_command(self):
         self.configure("ready_command :: true\nstatus_dir :: status\n")
         self.started(env=self.commands())

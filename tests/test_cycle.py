@@ -411,6 +411,7 @@ class TestUntilEmpty(QueueCase):
         self.assertEqual(monitor.wait(30), 0)
         self.assertEqual((self.where("one"), self.where("two")), (["done-q"], ["done-q"]))
 
+    @heavy
     def test_what_cannot_be_put_back_at_first_is_run_too(self):
         mv = '#!/bin/sh\ncase "$*" in *.wait_q/*) grep -q "cannot be put back" "%s" || exit 1;; esac\nexec "%s" "$@"\n'
         env = self.executable("mv", mv % (self.path("monitor_says"), shutil.which("mv")))

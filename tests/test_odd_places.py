@@ -294,6 +294,7 @@ class TestEditors(OddCase):
     def all_of_it_ends(self, monitor):
         until(lambda: set(processes_with(self.root)) <= {monitor.pid}, self.output, 10)
 
+    @heavy
     def test_kill_job_where_start_is_spoilt_and_grep_cannot_be_found(self):
         monitor = self.spoilt_start()
         self.message("KILL JOB")
@@ -301,6 +302,7 @@ class TestEditors(OddCase):
         self.all_of_it_ends(monitor)
         self.assertEqual(self.says().count("message KILL JOB"), 1)
 
+    @heavy
     def test_a_timeout_where_start_is_spoilt_and_grep_cannot_be_found(self):
         monitor = self.spoilt_start(TIMEOUT=2)
         self.said("ending job: timed out after 2 s")
@@ -980,6 +982,7 @@ class TestFileSystems(OddCase):
         subprocess.run(["mkfs.ext4", "-q", "-F", "-I", "128", image], capture_output=True, check=True)
         self.at(self.mounted("-t", "ext4", "-o", "loop", image))
 
+    @heavy
     def test_what_was_written_at_the_end_of_a_second_where_times_are_whole_seconds_keeps_still_for_the_quiet_time(self):
         self.at_whole_seconds()
         self.configure("settle_seconds :: 1\n")
