@@ -245,10 +245,10 @@ class QueueCase(unittest.TestCase):
         os.chmod(self.write(".bin/" + name, text), 0o755)
         return dict(os.environ, PATH=self.path(".bin") + ":" + os.environ["PATH"])
 
-    def commands(self):
-        """Return an environment in which no command is found but those that the Monitor and these jobs need, as links in .bin."""
+    def commands(self, *names):
+        """Return an environment in which no command is found but these, or those that the Monitor and plain jobs need, as links in .bin."""
         os.makedirs(self.path(".bin"), exist_ok=True)
-        for name in ("bash", "cat", "grep", "mv", "sleep", "tee", "timeout"):
+        for name in names or ("bash", "cat", "date", "grep", "mv", "sleep", "tee", "timeout"):
             os.symlink(shutil.which(name), self.path(".bin", name))
         return dict(os.environ, PATH=self.path(".bin"))
 

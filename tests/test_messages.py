@@ -1,7 +1,6 @@
 """Messages: every one of the table, in any case, through every kind of appending; none lost, none acted on twice."""
 import os
 import re
-import shutil
 import signal
 import subprocess
 
@@ -69,11 +68,7 @@ class TestEveryMessage(MessageCase):
         self.assertEqual(said[-1], "counts: wait-q 2, priority-q 1, currently-executing 1, done-q 0, error-q 0, fail-q 0, trash 1, archive 0")
 
     def test_status_where_ps_cannot_be_run_answers_once_with_the_numbers_alone(self):
-        tools = self.path("tools")
-        os.mkdir(tools)
-        for tool in ("bash", "cat", "date", "grep", "mv", "sleep", "tee", "timeout"):
-            os.symlink(shutil.which(tool), os.path.join(tools, tool))
-        self.started(env={"PATH": tools})
+        self.started(env=self.commands())
         self.drop("one", uow("echo $$ > pid; exec sleep 600"))
         until(lambda: os.path.exists(self.path("pid")) and self.read("pid"), self.output)
         said = self.answer("STATUS")

@@ -50,7 +50,8 @@ class TestStorm(QueueCase):
 
     def assert_no_storm(self, write, every=0.0):
         wakes, writes = self.wakes_while(write, every)
-        self.assertGreater(writes, self.PER_SECOND, "the writer was too slow to prove anything")
+        enough = self.PER_SECOND * (1 if every else 5)
+        self.assertGreater(writes, enough, "the writer was too slow to prove anything")
         self.assertLessEqual(wakes, self.PER_SECOND)
 
     def test_a_file_that_grows_in_the_root(self):
