@@ -470,10 +470,12 @@ class TestPlaces(SystemdCase):
 
     def test_removal_leaves_the_queues_and_the_job(self):
         self.addCleanup(self.shell, self.install("/srv/jobs").replace("sudo useradd", ": useradd").replace("enable --now", "enable"))
-        self.drop("last", uow("sleep 1; echo done"))
+        self.drop("last", uow("until [ -e removed ]; do sleep 0.05; done", TIMEOUT=60))
         self.running("last")
         self.shell(block("disable --now"))
         self.assertNotEqual(self.systemctl("start", check=False).returncode, 0)
+        self.write("removed", "")
+        self.addCleanup(os.remove, self.path("removed"))
         until(lambda: "exit 0" in self.read("currently-executing", "last").partition("JOB END")[2], "JOB END without a Monitor")
 
 
