@@ -207,12 +207,12 @@ class Uow(NamedTuple):
     timeout: Optional[float]    # seconds, 0 is none, None is the configured one
     status: str                 # the STATUS line without its padding, '' when waiting
     status_at: int              # byte offset of the STATUS line, -1 when it is not padded as it should be
-    log_at: int                 # byte offset behind the `==== JOB LOG` line, -1 when that line is missing
+    log_at: int                 # byte offset behind the `==== JOB LOG` line, 0 when that line is missing
     header: bytes               # from `==== UNIT OF WORK` to the end of the header lines, as written
     line_1: bytes               # as written, b'' when it is missing
 
 
-NO_UOW = Uow(None, {}, None, "", -1, 0, b"", b"")        # of a file that is none, or is gone: all of it is log
+NO_UOW = Uow(None, {}, None, "", -1, 0, b"", b"")        # of a file that is none, or is gone
 
 
 class Running(NamedTuple):      # what a `running` STATUS says
@@ -396,7 +396,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
     """Return the Uow that begins with these bytes (its first 64 KiB are enough); BadUow names the line."""
     section, number, at = "", 0, 0
     enqueued, line_1, names, timeout = None, b"", {}, None
-    status, status_at, log_at, header_at, header_end = "", -1, -1, 0, 0
+    status, status_at, log_at, header_at, header_end = "", -1, 0, 0, 0
 
     def bad(what: str, expected: str) -> BadUow:
         return BadUow("line %d: %s; expected %s" % (max(number, 1), what, expected))
@@ -422,7 +422,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
             if title == TITLES[0]:
                 header_at, header_end = start + bom, at
             if title == TITLES[2]:
-                log_at = at if raw.endswith(b"\n") else -1
+                log_at = at if raw.endswith(b"\n") else 0
                 break
         elif not section:
             if line_1:
@@ -448,7 +448,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
                 except ValueError as problem:
                     wrong = "line %d: TIMEOUT %s; %s" % (number, shown(pair[1][:MESSAGE_SHOWN]), problem)
                     raise BadUow(wrong) from None
-    if log_at < 0 and len(head) > HEAD_BYTES:
+    if not log_at and len(head) > HEAD_BYTES:
         raise bad("the header does not end within %d KiB" % (HEAD_BYTES // 1024), "`==== JOB LOG` before that")
     if not section:
         raise bad("the end of the file" if number else "an empty file", "`==== UNIT OF WORK`")
@@ -463,7 +463,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
 
 def is_stamped(uow: Uow) -> bool:
     """Tell whether a waiting UOW needs no edit: it has its time, its titles and a blank STATUS."""
-    return uow.enqueued is not None and uow.log_at >= 0 and uow.status_at >= 0 and not uow.status
+    return uow.enqueued is not None and uow.log_at > 0 and uow.status_at >= 0 and not uow.status
 
 
 def status_line(text: str) -> bytes:
@@ -1638,8 +1638,7 @@ def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
         last = started if at > end_at else last
     wanted = running.run if running else last
     grown = running is not None and os.fstat(fd).st_size > running.at
-    return begun(running, grown, padded, last, find_start(fd, wanted)[1] if wanted else -1,
-                 max(0, uow.log_at))
+    return begun(running, grown, padded, last, find_start(fd, wanted)[1] if wanted else -1, uow.log_at)
 
 
 def last_run(fd: int) -> Tuple[str, int]:
@@ -1663,23 +1662,28 @@ def find_start(fd: int, run: str = "") -> Tuple[str, int]:
     return (starts[-1][1].decode(), int(starts[-1][0])) if starts else ("", -1)
 
 
-def find_run(fd: int, run: str, at: int) -> int:
-    """Return where a run's START stands, as a rule `at`; where it is gone, where the log begins: all may be its output."""
-    if starts_at(fd, at, run):
-        return at
-    at = find_start(fd, run)[1]
+def find_run(fd: int, run: str, at: int) -> Tuple[int, int]:
+    """Return where a run's START stands, as a rule `at`, and where its output begins.
+
+    Where START is gone, both are where the log begins: all may be the run's output.
+    """
+    start = starts_at(fd, at, run)
+    if not start:
+        at = find_start(fd, run)[1]
+        start = starts_at(fd, at, run) if at >= 0 else None
+    if start:
+        return at, at + start.end()
     try:
-        return at if at >= 0 else max(0, read_own(fd).log_at)
+        at = read_own(fd).log_at
     except BadUow:
-        return 0
+        at = 0
+    return at, at
 
 
 def find_anew(job: Job) -> None:
     """See where the run's START stands now: an editor that saved over a running UOW may have moved it."""
     if not starts_at(job.fd, job.start_at, job.run):
-        at = find_run(job.fd, job.run, job.start_at)
-        found = starts_at(job.fd, at, job.run)
-        job.start_at, job.out, job.searched = at, at + (found.end() if found else 0), 0
+        (job.start_at, job.out), job.searched = find_run(job.fd, job.run, job.start_at), 0
 
 
 def starts_at(fd: int, at: int, run: str) -> Optional[re.Match]:
@@ -1761,7 +1765,7 @@ def adopt_by_its_log(m) -> None:
                 running = read_running(uow.status)
                 if not running or running.run != run:
                     running = Running(run, 0, "")
-                m.job = adopt(m, path, fd, uow, running._replace(at=find_run(fd, run, running.at)))
+                m.job = adopt(m, path, fd, uow, running._replace(at=find_run(fd, run, running.at)[0]))
         except OSError as problem:
             if problem.errno in (*SHORTAGES, errno.EIO, errno.ENOEXEC):      # tried again, before anything else
                 raise
@@ -2209,7 +2213,7 @@ def write_outcome(m, job: Job, status: str) -> None:
         set_status(m, job.fd, status)
     except BadUow:
         uow, found, there = read_own(job.fd), os.fstat(job.fd), state_of(job.path)
-        if (uow.log_at < 0 or found.st_size - uow.log_at > COPY_BYTES or not there or there[2] != found.st_ino
+        if (not uow.log_at or found.st_size - uow.log_at > COPY_BYTES or not there or there[2] != found.st_ino
                 or is_alive(job, "tee")):
             raise
         if uow.enqueued is None:
@@ -2502,7 +2506,7 @@ def new_head(uow: Uow, found: os.stat_result) -> bytes:
     data = stamped_head(uow, owner_name(found.st_uid))
     if len(data) > HEAD_BYTES:
         raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
-    if uow.log_at >= 0 and found.st_size - uow.log_at > COPY_BYTES:
+    if uow.log_at and found.st_size - uow.log_at > COPY_BYTES:
         raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer than "
                      "%d MiB; expected a shorter one" % (COPY_BYTES >> 20))
     return data
@@ -2525,8 +2529,8 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
                 set_status(m, writer, "")
         else:
             data = new_head(waiting, found)
-            os.lseek(fd, max(0, uow.log_at), os.SEEK_SET)
-            write_whole(m, path, data, like=found, rest=fd if 0 <= uow.log_at < found.st_size else None)
+            os.lseek(fd, uow.log_at, os.SEEK_SET)
+            write_whole(m, path, data, like=found, rest=fd if 0 < uow.log_at < found.st_size else None)
         os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
         return waiting
 
@@ -3189,7 +3193,7 @@ def peek(path: str, most: int = 0) -> SimpleNamespace:
                 seen.header = "Not everybody may read this UOW, so it is not shown here."
                 return seen
             seen.header = os.fsdecode(seen.uow.header)
-            if seen.uow.log_at >= 0:
+            if seen.uow.log_at or seen.uow is NO_UOW:
                 seen.head = os.pread(fd, most, seen.uow.log_at)
                 end = seen.uow.log_at + len(seen.head)
                 seen.left_out = max(0, found.st_size - most - end)
@@ -3853,9 +3857,11 @@ def misled(config) -> List[str]:
     paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
     places = [(key, os.path.realpath(path) if key == "status_dir" else      # the only one that may be a link itself
                os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
-    found = [(misplaced(key, place, places), place) for key, place in places]
-    return ["%s, by way of a link: %s; expected a place of its own" % (what, shown(place))
-            for what, place in found if what][:1]
+    for key, place in places:
+        what = misplaced(key, place, places)
+        if what:                                                 # the second of two would say the same
+            return ["%s, by way of a link: %s; expected a place of its own" % (what, shown(place))]
+    return []
 
 
 def make_directory(config, key: str, path: str, make: bool) -> List[str]:

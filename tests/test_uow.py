@@ -184,10 +184,10 @@ class TestParse(Table):
             (FULL, FULL.index(BLANK), log, LEAST, True),
             (FULL + b"log", FULL.index(BLANK), log, LEAST, True),
             (wide, FULL.index(BLANK), log, LEAST, False),
-            (FULL[:-1], FULL.index(BLANK), -1, LEAST, False),                # nothing could be appended to that title
+            (FULL[:-1], FULL.index(BLANK), 0, LEAST, False),                 # nothing could be appended to that title
             (FULL.replace(BLANK, BLANK[1:]), -1, log - 1, LEAST, False),     # not the fixed width
             (FULL.replace(BLANK, b"done: x\n"), -1, log - len(BLANK) + 8, LEAST, False),
-            (LEAST, -1, -1, LEAST, False),
+            (LEAST, -1, 0, LEAST, False),
         ], check)
 
     def test_what_is_not_valid_names_the_line_and_what_was_expected(self):
