@@ -1,6 +1,7 @@
 """No storm and no busy waiting: what does not concern the Monitor costs it next to nothing."""
 import os
 import shutil
+import statistics
 import tempfile
 import time
 
@@ -128,7 +129,7 @@ class TestStorm(QueueCase):
             os.rename(path, self.path("wait-q", "job%02d" % i))
             until(lambda: os.path.exists(self.path("done-q", "job%02d" % i)), self.output, step=0.001)
             waits.append(time.monotonic() - began)
-        self.assertLess(sorted(waits)[len(waits) // 2], 0.4, waits)
+        self.assertLess(statistics.median(waits), max(0.2, 3 * statistics.median(waits[:3])), waits)
 
 
 class TestIdle(QueueCase):
