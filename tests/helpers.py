@@ -1,6 +1,7 @@
 """What the tests share: a queue in a temporary root, the real monitor.py as a process, and waiting for conditions."""
 import atexit
 import functools
+import json
 import os
 import py_compile
 import re
@@ -326,6 +327,11 @@ class QueueCase(unittest.TestCase):
         """Wait until a file is there."""
         until(lambda: os.path.exists(self.path(*parts)),
               lambda: "%s is there\n%s" % (self.path(*parts), self.output()), seconds)
+
+    def posted(self):
+        """Return status.json as it is now, or as it is first posted."""
+        self.there("status", "status.json")
+        return json.loads(self.read("status", "status.json"))
 
     def ledger(self):
         """Return the words that jobs have appended to `ledger`: what really ran, whatever the queue says."""

@@ -4,7 +4,6 @@ The clock alone is changed: what starts the Monitor shifts time.time and time.ti
 and shifts the change times that os.lstat and os.stat show of whatever changed after the jump, as the kernel would have
 written them. Time since boot is the real one, which no clock setting moves.
 """
-import json
 import os
 import re
 import time
@@ -89,7 +88,7 @@ class TestTheClockJumps(QueueCase):
         later = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() + HOUR / 2))
 
         def posted():
-            status = json.loads(self.read("status", "status.json"))
+            status = self.posted()
             return status["running"] if status["written"] > later else None
 
         job = until(posted, self.output)

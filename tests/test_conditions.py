@@ -7,7 +7,6 @@ ready_command in test_config, the status page in test_status_page, a clock that 
 Needs root (chattr, bind mounts) and strace, for what a disk or the kernel refuses.
 """
 import fcntl
-import json
 import os
 import shutil
 import signal
@@ -293,13 +292,10 @@ class TestTheCycle(ConditionCase):
         mend = self.without("timeout")
         self.drop("one", RUNS)
         self.said("no command timeout in PATH")
-        written = self.written()
-        until(lambda: self.written() != written, lambda: "the pages go on\n" + self.output(), 10)
+        written = self.posted()["written"]
+        until(lambda: self.posted()["written"] != written, lambda: "the pages go on\n" + self.output(), 10)
         self.lasts("waiting: job_process or ready_command cannot be asked: no command timeout in PATH", mend)
         self.ran_once("one")
-
-    def written(self):
-        return json.loads(self.read("status", "status.json"))["written"]
 
     def test_a_cycle_that_is_cut_short(self):
         monitor = self.started()

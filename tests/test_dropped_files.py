@@ -1,5 +1,4 @@
 """What people drop into wait-q, careless or hostile: each harms only itself."""
-import json
 import os
 import re
 import signal
@@ -340,7 +339,7 @@ class TestOnTheStatusPage(QueueCase):
                 if tag == "script":
                     self.assertEqual((attributes, self.read(page).count("<script")), ([], 1), "more than the Monitor's own script")
         self.assertIn("&lt;script&gt;alert(1)", "".join(map(self.read, pages)))
-        self.assertEqual(json.loads(self.read("status", "status.json"))["queues"]["done_q"], len(names))
+        self.assertEqual(self.posted()["queues"]["done_q"], len(names))
 
 
 def tags_of(text):

@@ -24,10 +24,6 @@ HOSTILE = [b"<script>window.hit=1<b>", b"two 100% words & 'quotes'", b"new\nline
 class PostCase(QueueCase):
     config = "status_dir :: status\nsleep_seconds :: 1\n"
 
-    def posted(self):
-        """Return status.json as it is now."""
-        return json.loads(self.read("status", "status.json"))
-
     def index(self, directory="status"):
         return self.read(directory, "index.html")
 
@@ -74,7 +70,7 @@ class TestPosting(PostCase):
         self.drop("long", uow("sleep 100", TIMEOUT="30m"))
         self.started()
         self.running("long")
-        until(lambda: os.path.exists(self.path("status", "status.json")) and self.posted()["running"], "posted")
+        until(lambda: self.posted()["running"], "posted")
         running = self.posted()["running"]
         self.assertEqual((running["name"], running["timeout_seconds"], running["command"]), ("long", 1800, "sleep 100"))
         self.assertIn("JOB START %s run %s\n" % (running["since"], running["run"]), self.read("currently-executing", "long"))
@@ -97,7 +93,6 @@ class TestPosting(PostCase):
         self.drop("odd", stamped_uow(uow("true"), "waiting: for Bob"), "currently-executing")
         self.drop("over", stamped_uow(uow("true"), "fail: interrupted"), "currently-executing")
         self.started()
-        self.there("status", "status.json")
         self.assertEqual(posted(), 2)                    # in the very first
         self.ended("over")
         counts(2)
@@ -173,7 +168,6 @@ class TestPosting(PostCase):
         """Four posts after four jobs take no more than with an empty done-q, but for less than two listings."""
         def cost_of_four(names, had=0):
             monitor = self.started()
-            self.there("status", "status.json")
             until(lambda: self.posted()["queues"]["done_q"] == had, self.says)
             before = cpu_of(monitor.pid)
             for i in range(4):                               # each is seen in the next post
@@ -259,7 +253,7 @@ class TestPosting(PostCase):
         os.chmod(self.drop("running", uow("echo log-secret; sleep 100")), 0o640)
         self.started()
         self.ended("secret"), self.running("running")
-        until(lambda: os.path.exists(self.path("status", "index.html")) and "sec" in self.index() and self.posted()["running"], "posted")
+        until(lambda: self.posted()["running"] and "sec" in self.index(), "posted")
         texts = [self.read("status", name) for name in ("index.html", "status.json")] + [self.read("status", "uow", page) for page in self.pages()]
         self.assertEqual([text for text in texts if "log-secret" in text or "header-secret" in text], [])
         self.assertIn("Not everybody may read this UOW", self.page_of("secret", "done-q"))
@@ -298,7 +292,7 @@ class TestPosting(PostCase):
         self.started()
         self.drop("a", uow("true"))
         self.ended("a")
-        until(lambda: os.path.exists(self.path("status", "status.json")) and self.posted()["queues"]["done_q"] == 11, self.says, seconds=10)
+        until(lambda: self.posted()["queues"]["done_q"] == 11, self.says, seconds=10)
         seconds = {one["name"]: one["seconds"] for one in self.posted()["finished"]}
         read = {name: took for name, took in seconds.items() if name.startswith("by-hand") and took is not None}
         self.assertEqual(read, {"by-hand-7": 12, "by-hand-8": 999999999999999}, seconds)
@@ -310,7 +304,7 @@ class TestPosting(PostCase):
         self.drop("zeros", uow("z=$(printf %04000d 0); printf '\\033[38;2;%s;%smtold\\n' $z $z; sleep 600"))
         self.started()
         self.running("zeros")
-        until(lambda: os.path.exists(self.path("status", "status.json")) and self.posted()["running"]
+        until(lambda: self.posted()["running"]
               and "told" in self.page_of("zeros", "currently-executing").partition("<pre>")[2], "its page", seconds=10)
         self.message("KILL JOB")
         self.assertEqual(self.ended("zeros", seconds=10), "fail-q")
@@ -489,7 +483,7 @@ class TestInTheBrowser(PostCase):
             self.drop("later-%d" % i, uow("true"))
         self.started()
         self.running("now")
-        until(lambda: os.path.exists(self.path("status", "index.html")) and self.posted()["running"], "posted")
+        until(lambda: self.posted()["running"], "posted")
         url, browser = self.serve(), self.browser
         browser.view(360)
         browser.go(url)
