@@ -50,7 +50,8 @@ class Browser:
         self.profile, self.number, self.process = tempfile.mkdtemp(prefix="sjq-browser-"), 0, None
         try:
             self.process = subprocess.Popen([program, *FLAGS, "--user-data-dir=" + self.profile, "about:blank"], start_new_session=True,
-                                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                            env=dict(os.environ, TMPDIR=self.profile))       # killed, it leaves a socket there
             port = until(self.port, "Chromium listens", seconds=60, step=0.05)
             with urllib.request.urlopen("http://127.0.0.1:%s/json" % port, timeout=30) as answer:
                 targets = json.load(answer)

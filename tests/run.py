@@ -13,8 +13,10 @@ import concurrent.futures
 import glob
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -55,16 +57,37 @@ def run_here(name):
 
 
 def run(name):
-    """Run one file in a process of its own; return its name, what it wrote, its seconds, and its counts."""
-    began = time.monotonic()
-    done = subprocess.run([sys.executable, "-B", __file__, "--here", name], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    """Run one file in a process of its own; return its name, what it wrote, its seconds, and its counts.
+
+    What it leaves behind is a failure, too.
+    """
+    began, place = time.monotonic(), tempfile.mkdtemp(prefix="sjq-")
+    os.chmod(place, 0o755)                               # some tests are another user for a while
+    done = subprocess.run([sys.executable, "-B", __file__, "--here", name], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace", env=dict(os.environ, TMPDIR=place))
     output, _, last = done.stdout.rstrip("\n").rpartition("\n")
     try:
         counts = json.loads(last)
     except ValueError:
         output, counts = done.stdout, [0, [name], [], 0]    # it did not even come to its end
+    counts[1] += ["%s left behind: %s" % (name, what) for what in left_behind(place)]
+    shutil.rmtree(place, ignore_errors=True)
     return name, output, time.monotonic() - began, counts
+
+
+def left_behind(place):
+    """Return which files, mounts and processes there still are of tests that had this directory as TMPDIR."""
+    left = [os.path.join(place, name) for name in os.listdir(place)]
+    with open("/proc/self/mountinfo") as file:
+        left += ["mount " + line.split()[4] for line in file if line.split()[4].startswith(place + "/")]
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/environ" % pid, "rb") as environ, open("/proc/%s/cmdline" % pid, "rb") as words:
+                if os.fsencode("TMPDIR=" + place) in environ.read().split(b"\0"):
+                    left.append("process %s %s" % (pid, words.read().replace(b"\0", b" ").decode(errors="replace")[:100]))
+        except OSError:
+            pass                                         # it has ended, or is nobody of ours
+    return left
 
 
 def main(names):
