@@ -405,11 +405,11 @@ class TestSignalsAtAnyMoment(AdoptionCase):
     config = "settle_seconds :: 0\ndurable :: yes\n"
 
     def test_kill_9_loses_nothing_and_nothing_runs_twice(self):
-        names = ["job-%d" % step for step in range(16)]
+        names = ["job-%d" % step for step in range(10)]
         for step, name in enumerate(names):
             self.drop(name, uow("echo %s >> ledger; sleep 0.05; echo output" % name))
             monitor = self.started()
-            time.sleep(0.006 * step)                     # the moment of the kill
+            time.sleep(0.01 * step)                      # the moment of the kill
             self.kill9(monitor)
         self.run_until_empty()
         for name in names:

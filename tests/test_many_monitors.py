@@ -62,7 +62,7 @@ class ManyCase(QueueCase):
 
 class TestShared(ManyCase):
     def test_each_uow_is_run_by_exactly_one(self):
-        names = ["job%03d" % i for i in range(100)]
+        names = ["job%03d" % i for i in range(60)]
         monitors = self.start_all()
         meet = "until set -- .ran/*; [ $# -ge %d ]; do sleep 0.02; done" % self.workers       # so that each Monitor has one
         self.drop_many(names, uow(ONCE + "\n" + meet))
@@ -149,6 +149,7 @@ class TestUntilEmpty(ManyCase):
     workers = 2
     config = "durable :: yes\n"                           # to stamp takes longer than to look
 
+    @heavy
     def test_one_does_not_end_while_another_has_uows_aside_to_stamp_them(self):
         stamps = self.start_worker(1)
         self.write("reads-1", "PAUSE\n")
