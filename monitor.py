@@ -1764,12 +1764,25 @@ def adopt_by_its_log(m) -> None:
                     uow = NO_UOW
                 running = read_running(uow.status)
                 if not running or running.run != run:
+                    if is_filed(m, fd, uow, run):
+                        continue                     # what it left behind holds its output: nothing to wait for
                     running = Running(run, 0, "")
                 m.job = adopt(m, path, fd, uow, running._replace(at=find_run(fd, run, running.at)[0]))
         except OSError as problem:
             if problem.errno in (*SHORTAGES, errno.EIO, errno.ENOEXEC):      # tried again, before anything else
                 raise
             # else it has ended meanwhile
+
+
+def is_filed(m, fd: int, uow: Uow, run: str) -> bool:
+    """Tell whether a UOW whose STATUS is not of this run has been filed since, or put back to run again, by its log."""
+    inside = os.path.dirname(os.readlink("/proc/self/fd/%d" % fd)) == m.config.currently_executing
+    if not inside and row(uow.status, True) == "ended":
+        return True                                  # also where KILL had ended its keeper before END
+    if inside and not read_running(uow.status):
+        return False                                 # an editor may have saved over it
+    return output_of(["grep", "-qaE", "-e", "^==== JOB END [^ ]+ run %s exit" % run,
+                      "/proc/%d/fd/%d" % (os.getpid(), fd)])[0] == 0
 
 
 class Ended:

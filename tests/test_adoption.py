@@ -360,6 +360,24 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         self.assertEqual(self.where("own")[0], "done-q", self.output())
         self.assertEqual(self.log("own"), b"before\nafter\n")
 
+    def test_what_a_filed_run_left_behind_is_not_adopted_beside_the_next_of_its_name(self):
+        """A daemon holds the output of a run that is filed: its tee lives on, and names a UOW in currently-executing."""
+        monitor = self.started()
+        self.drop("one", uow("sleep 1000 & echo $! > daemon; echo first"))
+        self.assertEqual(self.ended("one"), "done-q")
+        self.drop("one", uow("until [ -e go ]; do sleep 0.02; done"), settled=True)
+        self.begun("one")
+        self.drop("third", uow("[ -e go ] && echo after >> ledger"))
+        self.stop(monitor)
+        monitor = self.started()
+        self.said("adopted one run")
+        self.cycles(2)
+        self.assertEqual((self.where("third"), os.listdir(self.path("trash"))), (["wait-q"], []))
+        self.write("go", "")
+        self.assertEqual(self.ended("third"), "done-q")
+        self.assertEqual(self.where("one.2"), ["done-q"])
+        os.kill(int(self.read("daemon")), signal.SIGKILL)
+
 
 @heavy
 class TestWhatAnAdoptionCosts(AdoptionCase):
