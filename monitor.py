@@ -2254,10 +2254,11 @@ def keep_inode(m, job: Job) -> None:
             if os.path.lexists(job.path):            # nothing is written or moved over it
                 raise OSError(errno.EEXIST, "another file has its name")
         where = os.readlink("/proc/self/fd/%d" % job.fd)
-        if ours.st_nlink and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
+        linked = (state_of(where) or (0, 0, 0))[2] == ours.st_ino            # a backup by `cp -al` counts for nothing
+        if linked and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
             flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
             mv(m, where, m.config.currently_executing, job.name)
-        elif ours.st_nlink:
+        elif linked:
             flag(m, job, "name", " was moved to %s while it ran: it is left there" % shown(where))
             return
         else:

@@ -378,6 +378,22 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         self.assertEqual(self.where("one.2"), ["done-q"])
         os.kill(int(self.read("daemon")), signal.SIGKILL)
 
+    def test_an_editor_that_replaces_a_uow_which_a_backup_links_to_costs_no_output(self):
+        """`cp -al` has made a second link, so the inode is not gone with its name."""
+        monitor = self.started()
+        for name, change in (("edited", "sed -i s/^COMMAND/COMMAND/ %s"), ("removed", "rm %s")):
+            with self.subTest(name):
+                self.drop(name, uow("echo begin; until [ -e go-%s ]; do sleep 0.02; done; echo important" % name))
+                self.begun(name)
+                running = self.path("currently-executing", name)
+                os.link(running, self.path(".backup-" + name))
+                subprocess.run(change % running, shell=True, check=True)
+                self.write("go-" + name, "")
+                self.said(name + ": done: exit 0 after ")
+                self.assertEqual(self.where(name), ["done-q"] if name == "removed" else ["done-q", "trash"], self.output())
+                self.assertEqual(self.log(name), b"begin\nimportant\n")
+        self.stop(monitor)
+
 
 @heavy
 class TestWhatAnAdoptionCosts(AdoptionCase):
