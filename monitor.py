@@ -122,8 +122,7 @@ TURN_PATIENCE = 5             # and until it is said that it does not
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels,
 WHOLE_SECONDS = 2             # and than this on file systems that keep no fraction of a second
-STRANGE_SECONDS = 2           # for so long a message file unlike ours is left alone: FUSE remembers our second link, or
-                              # it is another's, and no lease tells whether somebody still writes it
+FOREIGN_SECONDS = 2           # for so long a message file of another user keeps still: no lease tells who writes it
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command; a longer search for the patterns is said
 POST_SECONDS = 1              # at most one post in so many seconds,
@@ -134,6 +133,7 @@ LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its p
 WATCHED = 400                 # processes of a run that are held by a pidfd
 BLIND_SECONDS = 0.2           # until the next look at what no pidfd tells the end of (none to be had, Linux before 5.3)
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
+UNKNOWN = "not known"         # the run of a UOW that lost its STATUS; with a space in it, no END line is of it
 EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
 NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
 README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
@@ -244,11 +244,11 @@ class Process(NamedTuple):
 class Job:
     """The run in hand: what memory adds to its UOW. Times are seconds after boot."""
 
-    def __init__(self, m, path: str, fd: int, uow: Uow, running: Running, out: int, since: int):
+    def __init__(self, m, path: str, fd: int, uow: Uow, running: Running, since: int):
         self.name, self.path = os.path.basename(path), path
         self.fd = fd                             # its inode, whoever renames it
         self.uow, self.run = uow, running.run
-        self.start_at, self.out = running.at, out        # byte offsets of its START line and of its output
+        self.start_at = running.at               # byte offset of its START line
         self.since = since                       # microseconds since 1970
         mark = re.fullmatch(r"\w+-(\d+)", self.run)
         self.began = int(mark[1]) / 1e9 if mark else boot_seconds()
@@ -273,8 +273,7 @@ class Monitor:
         self.config, self.until_empty = config, until_empty
         self.uid, self.device, self.boot = os.geteuid(), os.stat(config.root).st_dev, boot_mark()
         self.turn = -1                           # the open file `.turn`; DOOR holds currently-executing, locked
-        self.turn_since = 0.0                    # since when the turn is waited for, 0 if it is not
-        self.turn_asked = False                  # it was asked for since the last launch
+        self.turn_refused = 0.0, 0.0             # since when it has been refused, and when it was last, seconds after boot
         self.turn_seen = 0                       # the mtime of `.turn` when the waiting queues were last looked at
         # From people: what messages and signals have set.
         self.paused = os.path.lexists(pause_mark(config))
@@ -320,7 +319,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
 TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
 BOM = b"\xef\xbb\xbf"
-START_LINE = re.compile(rb"==== JOB START (\S+) run (\S+)\n")
+START_LINE = re.compile(rb"^==== JOB START (\S+) run ([\w-]+)\n", re.M)
 # For all runs: one pattern for each would have to be compiled for each, which takes longer than the search. A job
 # prints what it likes: only what can be a mark is one.
 END_LINE = re.compile(rb"\n==== JOB END (\S*) run ([\w-]+) exit (\d{1,3})( killed)?(?=\n)")
@@ -557,37 +556,21 @@ def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: 
     return "%s: exit %d%s" % ("error" if end.exit else "done", end.exit, after)
 
 
-def row(status: str, started: bool) -> str:
+def row(status: str, padded: bool, grown: bool) -> str:
     """Return what a UOW found in currently-executing is: the table at the top of this file.
 
-    The rows of a run that has begun are one here, "adopt": who waits for nobody and looks for an
-    END line files the dead ones, too.
+    padded: whether the STATUS line is one that a Monitor wrote. grown: whether its log has what a run begins with.
+    The rows of a run that has begun are one here, "adopt": who waits for nobody and looks for an END line files
+    the dead ones, too.
     """
+    running = read_running(status)
     if status.partition(":")[0] in ("done", "error", "fail"):
         return "ended"
-    if status and not read_running(status):
+    if status and not running:
         return "strange"
-    return "adopt" if started else "next"
-
-
-def begun(running: Optional[Running], grown: bool, padded: bool, last: str, start_at: int,
-          log_at: int) -> Optional[Running]:
-    """Return the run that has begun of a UOW whose START is not where STATUS says, None if none has.
-
-    running: what STATUS says. grown: whether anything stands where its START was to be written. padded: whether the
-    STATUS line is one that a Monitor wrote. last: the run of the last END, without padding of a START behind that.
-    start_at: where the START of the one, or else of the other, was found, -1 for nowhere; then all of the log is the
-    run's output.
-    """
-    if running and start_at >= 0:
-        return running._replace(at=start_at)
     if running:                                      # in doubt it has begun: only a person starts it again
-        return running._replace(at=log_at) if grown or running.reason or last == running.run else None
-    # Without START, STATUS is gone as well, or it is what a job showed of another UOW: nobody knows, and no END counts:
-    # none is of a run with a space in its name. With START it is an earlier run, but where an editor took STATUS away.
-    if last and start_at < 0:
-        return Running("not known", log_at, "")
-    return Running(last, start_at, "") if last and not padded else None
+        return "adopt" if grown or running.reason else "next"
+    return "adopt" if grown and not padded else "next"
 
 
 def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float) -> str:
@@ -940,6 +923,21 @@ def ends(m, key: str) -> None:
         say(m, "over: " + text, 5)
 
 
+@contextlib.contextmanager
+def lasting(m, key: str, text: str, level: int = 4) -> Iterator[None]:
+    """Try what may fail for a while: said once, with the reason for WHY, and once more when it is over.
+
+    It is to be tried again soon; whether it went well this time: then `key` is not in m.conditions.
+    """
+    try:
+        yield
+        ends(m, key)
+    except OSError as problem:
+        where = shown(problem.filename or key.partition(" ")[2])
+        begins(m, key, text.replace("WHERE", where).replace("WHY", reason_of(problem)), level)
+        again(m)
+
+
 def wake_at(m, when: float) -> None:
     """Wake no later than at a time, in seconds after boot; 0 is at once."""
     m.due = min(m.due, when)
@@ -993,11 +991,6 @@ def is_still(state: Optional[Tuple[int, int, int, int]]) -> bool:
 def has_fraction(mtime_ns: int) -> bool:
     """Tell whether a file time has a fraction of a second; where all lack it, as with ext3, the next has the same."""
     return mtime_ns % 1_000_000_000 != 0
-
-
-def latest(mtime_ns: int) -> float:
-    """Return the latest that a change may have been that has this time: one without a fraction may have lost it."""
-    return mtime_ns / 1e9 + (not has_fraction(mtime_ns))
 
 
 def identity(path: str) -> Optional[Tuple[int, int]]:
@@ -1072,12 +1065,9 @@ def sync(m, *targets) -> None:
 
 def sync_moved(m, directory: str, source: str) -> None:
     """Make a move last. Where that fails it is made all the same, and what comes after it has to come."""
-    try:
+    with lasting(m, "sync " + directory, "what is moved to %s may be back in %s after a power cut: WHY"
+                 % (shown(directory), base(source))):
         sync(m, directory, source)
-        ends(m, "sync " + directory)
-    except OSError as problem:
-        begins(m, "sync " + directory, "what is moved to %s may be back in %s after a power cut: %s"
-               % (shown(directory), base(source), reason_of(problem)))
 
 
 def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
@@ -1119,13 +1109,19 @@ def reopen(fd: int, flags: int = os.O_RDWR) -> int:
         raise Busy() from None
 
 
-def read_uow(fd: int, required=()) -> Uow:
-    """Return the Uow in an open file that may be anybody's; BadUow says what is wrong."""
-    found = os.fstat(fd)
-    if not stat.S_ISREG(found.st_mode):
+def read_uow(fd: int, path: str, required=()) -> Uow:
+    """Return the Uow in an open file that may be anybody's; BadUow says what is wrong, OSError that it is there no more.
+
+    The name is looked at once more, for inode and links in one: of a link that was swapped in and taken away again
+    since, the file that it led to would have one link, and be read.
+    """
+    there, opened = os.lstat(path), os.fstat(fd)
+    if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
+        raise FileNotFoundError(errno.ENOENT, "it was moved or replaced meanwhile", path)
+    if not stat.S_ISREG(opened.st_mode):
         raise BadUow("not a regular file; expected a text file")
-    if found.st_nlink > 1:
-        raise BadUow("%d hard links; expected a file of its own (use cp)" % found.st_nlink)
+    if there.st_nlink > 1:
+        raise BadUow("%d hard links; expected a file of its own (use cp)" % there.st_nlink)
     return read_own(fd, required)
 
 
@@ -1318,6 +1314,9 @@ class Waiting:
         self.aside = TAKEN_PER_WAKE              # how many are in the private directory: at start-up as if it were full
         self.edit_at = 0.0                       # when putting those back is tried again
 
+    def start_over(self) -> None:
+        self.__init__(self.key, self.path)
+
     def to_take(self) -> List[str]:
         """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
         room = max(0, TAKEN_PER_WAKE - self.aside)
@@ -1377,16 +1376,14 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
             wake_at(m, queue.again_at)
         return
     if not is_usable(m, queue.path):
-        queue.__init__(queue.key, queue.path)
+        queue.start_over()
         return
-    began, key = boot_seconds(), "listing " + queue.path
-    try:
+    began, key, there = boot_seconds(), "listing " + queue.path, {}
+    with lasting(m, key, "%s cannot be listed: WHY; it rests until it can" % shown(queue.path), 3):
         with os.scandir(queue.path) as entries:
             there = {entry.name: entry.inode() for entry in entries if not NEVER_RUN.fullmatch(entry.name)}
-        ends(m, key)
-    except OSError as problem:                       # the job that runs, and the other queue, need not wait for it
-        begins(m, key, "%s cannot be listed: %s; it rests until it can" % (shown(queue.path), reason_of(problem)), 3)
-        queue.__init__(queue.key, queue.path)
+    if key in m.conditions:                          # the job that runs, and the other queue, need not wait for it
+        queue.start_over()
         queue.again_at = again(m)
         return
     queue.readmes = list(filter(README_NAME.fullmatch, there))
@@ -1482,11 +1479,11 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         if queue.seen.get(name, (None,))[0] != looks:
             queue.seen[name] = (looks, now)
         seen_for = now - queue.seen[name][1]
-        wait = settles_in(time.time(), seen_for, latest(found.st_mtime_ns), quiet)
+        wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
         with closing(open_still(path)) as fd:
-            uow = read_uow(fd, m.config.required_names)
+            uow = read_uow(fd, path, m.config.required_names)
         if is_stamped(uow) and is_ours(m, found):
             bisect.insort(queue.ready, (uow.enqueued, name))
             ends(m, key)
@@ -1500,7 +1497,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         return min(max(quiet, AGAIN_SECONDS, seen_for / 10), m.config.sleep_seconds)
     except BadUow:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
-        wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
+        wait = settles_in(time.time(), seen_for, found.st_ctime, quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
         queue.bad.append(name)
@@ -1510,7 +1507,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     return 0
 
 
-def let_rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file") -> float:
+def let_rest(m, queue: Waiting, name: str, problem: Exception, kind: str = "file") -> float:
     """Leave a file alone that cannot be handled now, say so once, and return in how many seconds to look again."""
     key = "%s %s" % (kind, os.path.join(queue.path, name))
     if key in m.conditions:                          # --until-empty waits for the second try, and no longer
@@ -1520,7 +1517,7 @@ def let_rest(m, queue: Waiting, name: str, problem: OSError, kind: str = "file")
     return queue.stuck.get(name, min(RETRY_SECONDS, m.config.sleep_seconds))
 
 
-def look_later(m, queue: Waiting, name: str, problem: OSError) -> None:
+def look_later(m, queue: Waiting, name: str, problem: Exception) -> None:
     """Let a file rest that is known and valid, but could not be taken."""
     heapq.heappush(queue.fresh, (boot_seconds() + let_rest(m, queue, name, problem, "take"), 0, name))
 
@@ -1531,18 +1528,14 @@ def survey_hand(m) -> None:
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
     known = {(filing.name, filing.inode): filing for filing in m.over}       # how it ended, whatever STATUS says
-    m.claimed, m.over, m.others, m.unclear, place = [], [], 0, False, m.config.currently_executing
+    m.claimed, m.over, m.others, m.unclear, place = [], [], 0, True, m.config.currently_executing
     if not is_usable(m, place) or not has_lock(m, place):
-        m.unclear = True
         return
-    try:
+    with lasting(m, "listing", "%s cannot be listed: WHY; nothing is started" % shown(place), 3):
         names = sorted(os.listdir(place))
-        ends(m, "listing")
-    except OSError as problem:
-        begins(m, "listing", "%s cannot be listed: %s; nothing is started" % (shown(place), reason_of(problem)), 3)
-        m.unclear = True
-        again(m)
+    if "listing" in m.conditions:
         return
+    m.unclear = False
     for name in names:
         path = os.path.join(place, name)
         if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
@@ -1572,14 +1565,11 @@ def look_at_hand(m, path: str, name: str) -> None:
     try:
         with closing(open_regular(path, os.O_RDWR)) as fd:
             uow = read_own(fd)
-            running = trace_of_run(fd, uow)
-            found = row(uow.status, bool(running))
-            if found == "next":                      # what has begun was judged then
-                uow = read_uow(fd, m.config.required_names)
-                if not is_stamped(uow._replace(status="")):
-                    new_head(uow._replace(enqueued=uow.enqueued or 0), os.fstat(fd))
+            running = read_running(uow.status)
+            grown = find_start(fd, running) or os.fstat(fd).st_size > running.at if running else has_start(fd, uow)
+            found = row(uow.status, uow.status_at >= 0, bool(grown))
             if found == "adopt" and not m.job:
-                m.job = adopt(m, path, fd, uow, running)
+                m.job = adopt(m, path, fd, uow, running or Running(UNKNOWN, uow.log_at, ""))
             elif found == "adopt":
                 m.others, m.unclear = m.others + 1, True
     except BadUow as problem:
@@ -1621,75 +1611,22 @@ def has_lock(m, path: str) -> bool:
     return True
 
 
-def trace_of_run(fd: int, uow: Uow) -> Optional[Running]:
-    """Return the run that has begun according to a UOW in hand, None if none has; OSError where that cannot be told.
+def find_start(fd: int, running: Running) -> Optional[Tuple[int, int, bytes]]:
+    """Return where a run's START stands, where its output begins, and its time; None where it is gone.
 
-    Its START line stands where STATUS says, as a rule. An editor that saved another header over a running UOW
-    has moved it, or has taken it away, maybe with STATUS: then START is searched for, and END tells, too.
+    It stands where STATUS says, or near there: who saved another header over a running UOW has moved it.
     """
-    running = read_running(uow.status)
-    if uow.status and not running:
-        return None
-    if running and starts_at(fd, running.at, running.run):
-        return running
-    (last, end_at), padded = last_run(fd), uow.status_at >= 0
-    if not running and not padded:
-        started, at = find_start(fd)
-        last = started if at > end_at else last
-    wanted = running.run if running else last
-    grown = running is not None and os.fstat(fd).st_size > running.at
-    return begun(running, grown, padded, last, find_start(fd, wanted)[1] if wanted else -1, uow.log_at)
+    for around in (0, HEAD_BYTES):
+        low = max(0, running.at - around)
+        for found in START_LINE.finditer(os.pread(fd, 200 + 2 * around, low)):
+            if found[2].decode() == running.run and (around or not found.start()):
+                return low + found.start(), low + found.end(), found[1]
+    return None
 
 
-def last_run(fd: int) -> Tuple[str, int]:
-    """Return the mark in the last JOB END line near the end of a UOW, and its byte offset; '' and -1 for none."""
-    low = max(0, os.fstat(fd).st_size - 4096)
-    ends_there = list(END_LINE.finditer(os.pread(fd, 4096, low)))
-    return (ends_there[-1][2].decode(), low + ends_there[-1].start()) if ends_there else ("", -1)
-
-
-def find_start(fd: int, run: str = "") -> Tuple[str, int]:
-    """Return mark and byte offset of the first START line of a run, or of the last one of any; '' and -1 for none.
-
-    OSError where that cannot be told.
-    """
-    first = ["-m", "1"] if run else []               # later ones may be what its job wrote
-    code, found = output_of(["grep", "-obaE", *first, "-e", "^==== JOB START [^ ]+ run %s$" % (run or "[^ ]+"),
-                             "/proc/%d/fd/%d" % (os.getpid(), fd)])
-    if code > 1 or code < 0:
-        raise OSError(errno.EIO, "grep exit %d: %s" % (code, complaint()))
-    starts = re.findall(rb"^(\d+):==== JOB START [^ \n]+ run ([\w-]+)\n", found, re.M)
-    return (starts[-1][1].decode(), int(starts[-1][0])) if starts else ("", -1)
-
-
-def find_run(fd: int, run: str, at: int) -> Tuple[int, int]:
-    """Return where a run's START stands, as a rule `at`, and where its output begins.
-
-    Where START is gone, both are where the log begins: all may be the run's output.
-    """
-    start = starts_at(fd, at, run)
-    if not start:
-        at = find_start(fd, run)[1]
-        start = starts_at(fd, at, run) if at >= 0 else None
-    if start:
-        return at, at + start.end()
-    try:
-        at = read_own(fd).log_at
-    except BadUow:
-        at = 0
-    return at, at
-
-
-def find_anew(job: Job) -> None:
-    """See where the run's START stands now: an editor that saved over a running UOW may have moved it."""
-    if not starts_at(job.fd, job.start_at, job.run):
-        (job.start_at, job.out), job.searched = find_run(job.fd, job.run, job.start_at), 0
-
-
-def starts_at(fd: int, at: int, run: str) -> Optional[re.Match]:
-    """Return the START line of a run where it stands there: its time is group 1."""
-    found = START_LINE.match(os.pread(fd, 200, at))
-    return found if found and found[2] == run.encode() else None
+def has_start(fd: int, uow: Uow) -> bool:
+    """Tell whether a log begins with a run: a claimed UOW without its padded STATUS has begun then, for all we know."""
+    return bool(uow.log_at and START_LINE.search(os.pread(fd, HEAD_BYTES, uow.log_at)))
 
 
 def end_on_disk(job: Job) -> Optional[End]:
@@ -1698,7 +1635,7 @@ def end_on_disk(job: Job) -> Optional[End]:
     What was searched in vain is not searched again, but for its end: a run may be waited for that has a long log.
     """
     high, kept = os.fstat(job.fd).st_size, b""
-    first, job.searched = max(job.out, min(job.searched, high) - 200), high
+    first, job.searched = max(0, job.start_at - HEAD_BYTES, min(job.searched, high) - 200), high
     while high > first:
         low = max(first, high - HEAD_BYTES)
         piece = os.pread(job.fd, high - low, low) + kept
@@ -1710,14 +1647,26 @@ def end_on_disk(job: Job) -> Optional[End]:
     return None
 
 
+def output_at(job: Job, end: End) -> int:
+    """Return where a run's output begins; all of the log may be, where START is gone."""
+    start = find_start(job.fd, Running(job.run, job.start_at, ""))
+    return min(start[1] if start else job.uow.log_at, end.at)
+
+
+def last_run(fd: int) -> str:
+    """Return the mark in the last JOB END line of a UOW, '' where it has none."""
+    found = END_LINE.findall(os.pread(fd, 4096, max(0, os.fstat(fd).st_size - 4096)))
+    return found[-1][1].decode() if found else ""
+
+
 def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     """Take up a run that another Monitor started: its processes are found by the run's mark."""
-    start = starts_at(fd, running.at, running.run)
+    at, _, began = find_start(fd, running) or (running.at, 0, b"")
     try:
-        since = read_time(start[1].decode())
-    except (TypeError, ValueError):                  # somebody has edited the START line, or taken it away
+        since = read_time(began.decode())
+    except ValueError:                               # somebody has edited the START line, or taken it away
         since = wall_microseconds()
-    job = Job(m, path, os.dup(fd), uow, running, running.at + (start.end() if start else 0), since)
+    job = Job(m, path, os.dup(fd), uow, running._replace(at=at), since)
     try:
         for process in hold(job):
             if process.role:
@@ -1764,25 +1713,14 @@ def adopt_by_its_log(m) -> None:
                     uow = NO_UOW
                 running = read_running(uow.status)
                 if not running or running.run != run:
-                    if is_filed(m, fd, uow, run):
-                        continue                     # what it left behind holds its output: nothing to wait for
-                    running = Running(run, 0, "")
-                m.job = adopt(m, path, fd, uow, running._replace(at=find_run(fd, run, running.at)[0]))
+                    if not any(process.role == "shell" for process in processes_of(run, {})):
+                        continue                     # it is filed, and a daemon holds its output: nothing to wait for
+                    running = Running(run, uow.log_at, "")
+                m.job = adopt(m, path, fd, uow, running)
         except OSError as problem:
             if problem.errno in (*SHORTAGES, errno.EIO, errno.ENOEXEC):      # tried again, before anything else
                 raise
             # else it has ended meanwhile
-
-
-def is_filed(m, fd: int, uow: Uow, run: str) -> bool:
-    """Tell whether a UOW whose STATUS is not of this run has been filed since, or put back to run again, by its log."""
-    inside = os.path.dirname(os.readlink("/proc/self/fd/%d" % fd)) == m.config.currently_executing
-    if not inside and row(uow.status, True) == "ended":
-        return True                                  # also where KILL had ended its keeper before END
-    if inside and not read_running(uow.status):
-        return False                                 # an editor may have saved over it
-    return output_of(["grep", "-qaE", "-e", "^==== JOB END [^ ]+ run %s exit" % run,
-                      "/proc/%d/fd/%d" % (os.getpid(), fd)])[0] == 0
 
 
 class Ended:
@@ -1854,6 +1792,8 @@ def survey_conditions(m) -> None:
                 ends(m, key)
         elif nobody and kind == "ready":
             ends(m, key)
+        elif kind == "turn" and take_turn(m):
+            end_turn(m)
         elif kind == "pause":
             mark_pause(m)
         elif kind == "clock":
@@ -2076,7 +2016,6 @@ def look_at_job(m, job: Job) -> None:
             wake_at(m, now + BLIND_SECONDS)
         if what:
             return
-    find_anew(job)
     end = end_on_disk(job)
     if search_patterns(m, job, end):
         finish(m, job, end)
@@ -2084,8 +2023,6 @@ def look_at_job(m, job: Job) -> None:
 
 def has_ended(job: Job) -> bool:
     """Tell whether a run is over though it is not filed yet: how it ended is settled."""
-    with contextlib.suppress(OSError):               # in doubt it has not, and is killed
-        find_anew(job)
     return bool(job.hit is not None or not is_alive(job, "shell") and not is_alive(job, "tee") and end_on_disk(job))
 
 
@@ -2099,8 +2036,6 @@ def under_way(m, job: Job, now: float) -> str:
         tee = is_alive(job, "tee")
     if job.over_at is None and job.keepers:
         job.over_at = now
-        with contextlib.suppress(OSError):           # it is tried again before the run is judged
-            find_anew(job)
     over_for = now - (job.over_at or now)
     clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
@@ -2171,7 +2106,8 @@ def search_patterns(m, job: Job, end: Optional[End]) -> bool:
             return False
         job.hit = SEARCH_CODES[code]
     elif end and job.hit is None and not job.reason and (m.config.fail_pattern or m.config.error_pattern):
-        job.search = Hook(["bash", "-pc", SEARCH, "search", str(job.out + 1), str(end.at - job.out),
+        out = output_at(job, end)
+        job.search = Hook(["bash", "-pc", SEARCH, "search", str(out + 1), str(end.at - out),
                            "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
         return False
     ends(m, "search")                                # also where RELOAD has taken the patterns away
@@ -2180,7 +2116,8 @@ def search_patterns(m, job: Job, end: Optional[End]) -> bool:
 
 def finish(m, job: Job, end: Optional[End]) -> None:
     """Write the STATUS of a run that is over; `move` then moves its UOW to the queue that the STATUS names."""
-    last = os.pread(job.fd, min(4096, end.at - job.out), max(job.out, end.at - 4096)) if end else b""
+    at = max(output_at(job, end), end.at - 4096) if end else 0
+    last = os.pread(job.fd, end.at - at, at) if end else b""
     if job.over_at is None and end and end.time:
         seconds = max(0, end.time - job.since) / 1e6
     else:
@@ -2190,19 +2127,17 @@ def finish(m, job: Job, end: Optional[End]) -> None:
     status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hit=job.hit,
                      fail_exit_codes=m.config.fail_exit_codes)
     key = "finish " + job.name
-    try:
-        keep_inode(m, job)
-        if end:
-            append_used(job, end.at)
-        sync(m, job.fd)                              # all of the log, before a STATUS that says so
-        write_outcome(m, job, status)
-    except BadUow as problem:                        # flagged already: its header was changed
-        say(m, "%s: STATUS cannot be written (%s); it is filed all the same" % (shown(job.name), problem), 4)
-    except OSError as problem:                       # read-only, an I/O error: the END line keeps the outcome meanwhile
-        begins(m, key, "%s: STATUS cannot be written (%s); tried again" % (shown(job.name), reason_of(problem)), 3)
-        again(m)
+    with lasting(m, key, "%s: STATUS cannot be written (WHY); tried again" % shown(job.name), 3):
+        try:                                         # read-only, an I/O error: the END line keeps the outcome meanwhile
+            keep_inode(m, job)
+            if end:
+                append_used(job, end.at)
+            sync(m, job.fd)                          # all of the log, before a STATUS that says so
+            write_outcome(m, job, status)
+        except BadUow as problem:                    # flagged already: its header was changed
+            say(m, "%s: STATUS cannot be written (%s); it is filed all the same" % (shown(job.name), problem), 4)
+    if key in m.conditions:
         return
-    ends(m, key)
     m.job = None
     if job.child:
         m.children += [pid for role, pid in job.keepers.items() if role not in job.codes]
@@ -2287,19 +2222,17 @@ def file_uow(m, name: str, uow: Uow, run: str) -> bool:
     if not is_usable(m, target):                     # a look costs less than hundreds of `mv` that fail
         m.move_at = again(m)
         return False
-    try:
-        if m.config.after_command and not run:
-            with closing(open_regular(path)) as fd:
-                run, _ = last_run(fd)
-        # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
-        filed = mv(m, path, target, lasting=bool(m.config.after_command))
-    except FileNotFoundError:
-        filed = None
-    except (OSError, BadUow) as problem:
-        begins(m, key, "%s stays in currently-executing: %s; tried again" % (shown(name), reason_of(problem)))
+    filed = None
+    with lasting(m, key, "%s stays in currently-executing: WHY; tried again" % shown(name)):
+        with contextlib.suppress(FileNotFoundError):
+            if m.config.after_command and not run:
+                with closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
+                    run = last_run(fd)
+            # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
+            filed = mv(m, path, target, lasting=bool(m.config.after_command))
+    if key in m.conditions:
         m.move_at = again(m)
         return False
-    ends(m, key)
     say_outcome(m, name, uow.status, bool(filed))
     if not filed:
         return True
@@ -2353,16 +2286,12 @@ def edit(m) -> None:
             continue
         if not take_turn(m):
             return
-        try:
+        with lasting(m, key, "what is new in %s cannot be stamped: WHERE: WHY; tried again" % base(queue.path), 3):
             take_aside(m, queue)
             put_back(m, queue)
-            ends(m, key)
-        except OSError as problem:
-            begins(m, key, "what is new in %s cannot be stamped: %s: %s; tried again"
-                   % (base(queue.path), shown(problem.filename or queue.path), reason_of(problem)), 3)
+        if key in m.conditions:
             queue.aside, queue.edit_at = max(1, queue.aside), again(m)
-        finally:
-            end_turn(m, stamped=True)
+        end_turn(m, stamped=True)
         if queue.to_take():
             wake_at(m, 0)
 
@@ -2377,33 +2306,31 @@ def open_turn(config) -> int:
 
 
 def take_turn(m) -> bool:
-    """Take the turn among the Monitors of this root; False while another has it.
+    """Take the turn among the Monitors of this root; False while another process keeps it.
 
     Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while
     another Monitor has it aside for its stamp. What others have stamped since the last turn is looked at first.
     """
-    m.turn_asked = True
     there = state_of(turn_file(m.config))
-    if not there or there[2] != os.fstat(m.turn).st_ino:         # removed, or a backup was restored over the root
-        try:
+    with lasting(m, "turn file", "%s cannot be opened (WHY): nothing is stamped or started until it can"
+                 % shown(turn_file(m.config))):
+        if not there or there[2] != os.fstat(m.turn).st_ino:     # removed, or a backup was restored over the root
             mine, m.turn = m.turn, open_turn(m.config)
             os.close(mine)
-        except OSError as problem:
-            begins(m, "turn", "%s cannot be opened (%s): nothing is stamped or started until it can"
-                   % (shown(turn_file(m.config)), reason_of(problem)))
-            again(m)
-            return False
+    if "turn file" in m.conditions:
+        return False
+    now = boot_seconds()
     try:
         fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        m.turn_since = m.turn_since or boot_seconds()
-        waited = boot_seconds() - m.turn_since
-        if waited > TURN_PATIENCE:
+        since, last = m.turn_refused
+        since = since if now - last < TURN_PATIENCE else now     # a refusal of long ago was another matter
+        m.turn_refused = since, now
+        if now - since > TURN_PATIENCE:
             begins(m, "turn", "another process has the turn among the Monitors, a lock on .turn: nothing is stamped or "
                    "started until it leaves it. `fuser -v .turn` names it")
-        wake_at(m, boot_seconds() + min(1, max(TURN_SECONDS, waited / 10)))
+        wake_at(m, now + min(1, max(TURN_SECONDS, (now - since) / 10)))
         return False
-    m.turn_since = 0.0
     ends(m, "turn")
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
     for queue in m.waiting if last != m.turn_seen or not has_fraction(last) else ():
@@ -2533,7 +2460,7 @@ def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
     else is written anew beside it and renamed over it, with the log copied by `cat`.
     """
     with closing(open_still(path)) as fd:
-        uow, found = read_uow(fd, m.config.required_names), os.fstat(fd)
+        uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
         waiting = uow._replace(status="", enqueued=uow.enqueued if uow.enqueued is not None else
                                found.st_ctime_ns // 1000 if arrived is None else arrived)
         if is_stamped(uow._replace(status="")) and is_ours(m, found):
@@ -2566,10 +2493,6 @@ def launch(m) -> None:
             start_next(m)
         finally:
             end_turn(m)
-    if not m.turn_asked:                             # nor by `edit`: it is not waited for any longer
-        m.turn_since = 0.0
-        ends(m, "turn")
-    m.turn_asked = False
 
 
 def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
@@ -2638,43 +2561,25 @@ def start_next(m) -> None:
         return                                       # the last look brought others, that come first and are not ready
     queue, name = chosen or (m.waiting[-1], m.claimed[0])    # a claimed one goes back to wait-q
     path = os.path.join(m.config.currently_executing, name)
-    if chosen and not is_still_ready(m, queue, name):
-        queue.ready.pop(0)
-        heapq.heappush(queue.fresh, (0.0, 0, name))
-        wake_at(m, 0)
-        return
-    if chosen:
-        try:
+    try:
+        if chosen:
             path = claim(m, queue, name)
-        except OSError as problem:
-            look_later(m, queue, name, problem)
-            return
-        if path is None:
-            wake_at(m, 0)                            # somebody else took it
-            return
+    except OSError as problem:
+        look_later(m, queue, name, problem)
+        return
+    if path is None:
+        wake_at(m, 0)                                # somebody else took it
+        return
     try:
         start(m, path)
         m.ready_passed = False
-    except BadUow as problem:
-        trash(m, path, str(problem))
-        wake_at(m, 0)
-        if os.path.lexists(path):                    # trash is away: it would be claimed again at once
-            m.launch_at = again(m)
-    except OSError as problem:
-        if isinstance(problem, (Busy, PermissionError)) and give_back(m, queue, path, problem):
-            wake_at(m, 0)                            # this file alone: the others need not wait for it
+    except (BadUow, OSError) as problem:
+        # This file alone, not the others: somebody has it open, or has saved over it since it was judged.
+        if isinstance(problem, (BadUow, Busy, PermissionError)) and give_back(m, queue, path, problem):
+            wake_at(m, 0)
             return
         begins(m, "launch", "%s cannot be started now (%s); tried again" % (base(path), reason_of(problem)), 3)
         m.launch_at = again(m, 5)
-
-
-def is_still_ready(m, queue: Waiting, name: str) -> bool:
-    """Tell whether a UOW is what was judged: somebody may have saved over it since, in place."""
-    try:
-        with closing(open_still(os.path.join(queue.path, name))) as fd:
-            return is_stamped(read_uow(fd, m.config.required_names))
-    except (OSError, BadUow):
-        return False                                 # why is for `look_at_file` to say
 
 
 def claim(m, queue: Waiting, name: str) -> Optional[str]:
@@ -2686,8 +2591,8 @@ def claim(m, queue: Waiting, name: str) -> Optional[str]:
     return path
 
 
-def give_back(m, queue: Waiting, path: str, problem: OSError) -> bool:
-    """Put a claimed UOW that cannot be opened back where it waits; False where that fails, too."""
+def give_back(m, queue: Waiting, path: str, problem: Exception) -> bool:
+    """Put a claimed UOW that is not as it was judged back where it waits; False where that fails, too."""
     try:
         target = mv(m, path, queue.path)
     except OSError:
@@ -2705,16 +2610,14 @@ def start(m, path: str) -> None:
     BadUow, Busy, or OSError: then nothing was started and the UOW says so.
     """
     with closing(open_still(path)) as fd:
-        uow = read_uow(fd, m.config.required_names)
-        writer = reopen(fd) if is_stamped(uow) and is_ours(m, os.fstat(fd)) else -1      # what was judged
-    if writer < 0:
-        stamp(m, path)                               # a person put it here, or it was claimed and then changed
-        with closing(open_still(path)) as fd:
-            uow, writer = read_uow(fd, m.config.required_names), reopen(fd)
+        uow = read_uow(fd, path, m.config.required_names)
+        if not is_stamped(uow._replace(status="")) or not is_ours(m, os.fstat(fd)):
+            raise BadUow("it was changed when it was to be started")
+        writer = reopen(fd)                          # what was judged
     since, size = wall_microseconds(), os.fstat(writer).st_size
     gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
     running = Running("%s-%d" % (m.boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME)), size + len(gap), "")
-    job = Job(m, path, writer, uow, running, running.at + len(start_line(since, running.run)), since)
+    job = Job(m, path, writer, uow, running, since)
     try:
         write_all(writer, status_line(running_status(running)), uow.status_at)
         write_all(writer, gap + start_line(since, job.run), size)
@@ -3199,7 +3102,7 @@ def peek(path: str, most: int = 0) -> SimpleNamespace:
         with closing(open_regular(path)) as fd:
             found = os.fstat(fd)
             try:
-                seen.uow = read_uow(fd)
+                seen.uow = read_uow(fd, path)
             except BadUow:
                 pass
             if not found.st_mode & stat.S_IROTH:
@@ -3328,7 +3231,8 @@ def resume(m) -> None:
 def mark_pause(m) -> None:
     """Have the disk say whether the Monitor is paused, for the next start; tried again until it does."""
     mark = pause_mark(m.config)
-    try:
+    with lasting(m, "pause", "%s cannot be written or removed (WHY): the next start would not know of this; tried again"
+                 % shown(mark)):
         if not is_usable(m, m.config.currently_executing) or not has_lock(m, m.config.currently_executing):
             raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
         there = os.path.lexists(mark)                # whatever it is
@@ -3337,11 +3241,6 @@ def mark_pause(m) -> None:
         elif there and not m.paused:
             os.unlink(mark)
         sync(m, m.config.currently_executing)
-        ends(m, "pause")
-    except OSError as problem:
-        begins(m, "pause", "%s cannot be written or removed (%s): the next start would not know of this; tried again"
-               % (shown(mark), reason_of(problem)))
-        again(m)
 
 
 def finish_then_exit(m) -> None:
@@ -3395,7 +3294,7 @@ def reload(m) -> None:
         m.ready_hook = None
     m.config, m.launch_at, m.ready_passed = config, 0, False
     for queue in m.waiting:
-        queue.__init__(queue.key, queue.path)        # what is valid may have changed
+        queue.start_over()        # what is valid may have changed
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
 
 
@@ -3494,10 +3393,6 @@ def usable_messages(m, reads: str) -> bool:
     except FileNotFoundError:
         return False
     regular = stat.S_ISREG(found.st_mode)
-    if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
-        m.reads_state = None                         # of our own making, in a file system that remembers it for a while
-        again(m)
-        return False
     regular = regular and found.st_nlink == 1
     if regular and found.st_size <= READS_BYTES:
         m.reads_like = found                         # the fresh one has its owner, group and mode
@@ -3528,7 +3423,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
             return False, still, partial             # nothing to tidy: it waits for its newline
         found = os.fstat(fd)
         if not is_ours(m, found):                    # a copy is ours, once its writers have had time to close it
-            if not 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
+            if not 0 <= time.time() - found.st_ctime < FOREIGN_SECONDS:
                 write_whole(m, path, data)
             return True, False, partial
         with closing(reopen(fd)) as writer:
@@ -3598,7 +3493,7 @@ def work(m) -> int:
                 sys.excepthook(*sys.exc_info())
             begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
             for queue in m.waiting:
-                queue.__init__(queue.key, queue.path)
+                queue.start_over()
             m.due, over = again(m), m.stopping
         if over:
             break
@@ -3793,7 +3688,7 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
     """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, a STATUS that its directory contradicts."""
     try:
         with closing(open_regular(path)) as fd:
-            uow = read_uow(fd, config.required_names if key in WAITING else ())
+            uow = read_uow(fd, path, config.required_names if key in WAITING else ())
     except BadUow as problem:
         return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
     except FileNotFoundError:
@@ -3804,7 +3699,7 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
     if key in FINISHED and word + "_q" != key:
         has = "the STATUS " + shown(word) if word else "no STATUS"
         return uow.line_1, ["%s has %s; expected %s there" % (shown(path), has, key[:-2])]
-    if key == "currently_executing" and row(uow.status, False) == "strange":
+    if key == "currently_executing" and row(uow.status, False, False) == "strange":
         status = shown(uow.status[:STATUS_WIDTH])
         return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), status)]
     return uow.line_1, []

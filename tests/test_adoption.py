@@ -321,14 +321,6 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         self.check_own_file('rm "$SJQ_FILE"')
 
     @heavy
-    def test_the_same_where_the_first_command_of_the_next_monitor_cannot_be_run(self):
-        need("strace")
-        # Where START does not stand where STATUS says, a command searches for it.
-        edit = "sed 's/ at [0-9]/ at 9/' \"$SJQ_FILE\" | dd of=\"$SJQ_FILE\" conv=notrunc 2>/dev/null; rm \"$SJQ_FILE\""
-        self.check_own_file(edit, prefix=("strace", "-qq", "-o", "/dev/null", "-e", "inject=memfd_create:error=EMFILE:when=1"))
-        self.assertIn("the cycle was cut short: Too many open files", self.says())
-
-    @heavy
     def test_an_orphan_whose_processes_cannot_be_looked_at_for_a_while_is_waited_for(self):
         os.mkfifo(self.path("fifo"))
         self.orphan("first", "touch ready; read line <fifo; echo first >> ledger")

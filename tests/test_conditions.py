@@ -423,46 +423,6 @@ class TestWithdrawn(ConditionCase):
         turn.close()
         self.ends("another process has the turn")
 
-    @heavy
-    def test_a_turn_that_was_wanted_long_ago_is_not_counted_in(self):
-        """Another Monitor had the turn and took the only UOW; when they meet again much later, that is the first moment."""
-        turn = self.held_turn("1")
-        path = self.drop("one", RUNS)
-        time.sleep(0.2)                                  # in which the Monitor has asked for the turn in vain
-        os.unlink(path)
-        fcntl.flock(turn, fcntl.LOCK_UN)
-        time.sleep(1)                                    # as long as its patience
-        self.assertNotIn("has the turn", self.says())
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        self.drop("two", uow("true"))
-        time.sleep(0.15)
-        turn.close()
-        self.assertEqual(self.ended("two"), "done-q")
-        self.assertNotIn("has the turn", self.says())
-
-    @heavy
-    def test_a_turn_that_was_wanted_before_a_pause_is_not_counted_in(self):
-        turn = self.held_turn("1")
-        self.drop("one", stamped_uow(RUNS))              # it needs no turn but to be started
-        time.sleep(0.2)                                  # in which the Monitor has asked for the turn in vain
-        self.message("PAUSE")
-        self.said("paused: ")
-        time.sleep(1)                                    # as long as its patience
-        self.message("RESUME")
-        self.said("resumed")
-        time.sleep(0.3)                                  # some tries more
-        self.assertNotIn("has the turn", self.says())
-        turn.close()
-        self.ran_once("one")
-
-    @heavy
-    def test_a_turn_that_a_paused_monitor_does_not_want_any_more(self):
-        self.held_turn()
-        self.drop("one", stamped_uow(RUNS))
-        self.said("another process has the turn")
-        self.message("PAUSE")
-        self.ends("another process has the turn")
-
     def gone(self, text, reload=False, opened=True):
         """See what is said of a file that cannot be opened or taken end, when somebody takes it away before the next try."""
         monitor = self.started()
@@ -535,27 +495,6 @@ class TestTrashIsBack(ConditionCase):
 
     def test_an_older_readme_of_done_q_goes_there(self):
         self.readme("done-q")
-
-    def odd_in_hand(self, text):
-        """Put what is no UOW into currently-executing while trash is away. Until it goes there, the others start."""
-        monitor = self.started()
-        os.rename(self.path("trash"), self.path(".away"))
-        path = self.drop("odd", text, "currently-executing")
-        self.said("%s is no UOW (" % path)
-        before = cpu_of(monitor.pid, children=True)
-        time.sleep(1)                                    # the time in which nothing may happen
-        self.assertLess(cpu_of(monitor.pid, children=True) - before, 0.3)
-        self.drop("good", uow("true"))
-        self.assertEqual(self.ended("good"), "done-q")
-        self.lasts("%s is no UOW (" % path, lambda: os.rename(self.path(".away"), self.path("trash")))
-        self.assertEqual(self.where("odd"), ["trash"])
-
-    def test_what_lacks_a_required_name_in_currently_executing_goes_there(self):
-        self.odd_in_hand("==== UNIT OF WORK\nTICKET :: 1\n")
-
-    def test_what_is_too_long_once_it_is_stamped_in_currently_executing_goes_there(self):
-        text = uow("true") + "A :: %s\n" % ("x" * 60000)
-        self.odd_in_hand(text + "B :: %s\n" % ("y" * (HEAD_BYTES - len(text) - 30)))
 
     def test_an_older_readme_stays_where_the_newer_one_was_removed_meanwhile(self):
         self.readmes("wait-q", lambda: os.unlink(self.path("wait-q/README.md")))

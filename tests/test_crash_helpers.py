@@ -42,7 +42,7 @@ class TestCommandsGoWrong(crash.SweepCase):
 
     def test_a_launch_that_is_filed_only_where_the_monitor_waits_for_it_is_found(self):
         """Negative control: what began is forgotten by a Monitor that does not look for its mark."""
-        monitor = self.copy((r'return "adopt" if started else "next"', 'return "next"'))
+        monitor = self.copy((r'return "adopt" if grown or running.reason else "next"', 'return "next"'))
         self.assertRegex(crash.try_tool(("plain", "date.1", "kill-then-do"), monitor).wrong, "ran 2 times|ended in")
 
     def test_a_mv_that_the_next_monitor_does_not_wait_for_is_found(self):

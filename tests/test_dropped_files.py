@@ -1,4 +1,5 @@
 """What people drop into wait-q, careless or hostile: each harms only itself."""
+import glob
 import os
 import re
 import signal
@@ -54,6 +55,19 @@ class TestDroppedFiles(QueueCase):
         self.assert_trashed("linked", "2 hard links; expected a file of its own (use cp)")
         self.assert_untouched(canary, links=2)
         os.unlink(self.path("trash", "linked"))
+
+    def test_a_hard_link_that_is_taken_away_when_it_has_been_opened_is_not_read(self):
+        """The file that it led to has one link again then, as a UOW has."""
+        canary = self.write("canary", "not for everybody\n")
+        os.utime(canary, (1, 2))
+        monitor = self.started()
+        path = self.path("wait-q", "link")
+        self.traced(monitor, "-P", path, "-e", "trace=openat", "-e", "inject=openat:delay_exit=500000")
+        os.link(canary, path)
+        until(lambda: path in map(os.path.realpath, glob.glob("/proc/%d/fd/*" % monitor.pid)), self.output)
+        os.unlink(path)
+        self.cycles(1)
+        self.assertEqual(os.stat(canary).st_atime, 1)
 
     def test_a_hard_link_to_a_stamped_uow_is_not_run(self):
         self.drop("first", uow("echo once >> count"))

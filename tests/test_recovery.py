@@ -104,38 +104,6 @@ class TestTwoFilesInHand(AdoptionCase):
         self.assertEqual((self.ledger(), os.path.lexists(half), os.path.lexists(whole)), (["ran"], False, True))
 
 
-class TestAnEndOfAnother(AdoptionCase):
-    """A UOW in hand without STATUS, in whose log the last END is of a run without a START there: nobody knows whether it began."""
-
-    def test_it_is_filed_as_interrupted_and_does_not_run(self):
-        for run in ("00000000-2", "unknown"):            # whatever the run is called
-            with self.subTest(run):
-                log = ("==== JOB START 2026-11-24T02:30:07Z run 00000000-1\nit ended so:\n\n"
-                       "==== JOB END 2026-11-23T02:30:19Z run %s exit 0\n" % run)
-                self.drop("one", stamped_uow(uow("echo ran >> ledger"), log=log), "currently-executing")
-                self.run_until_empty()
-                self.assertEqual((self.status("one"), self.where("one"), self.ledger()), ("fail: interrupted", ["fail-q"], []))
-                os.unlink(self.path("fail-q", "one"))
-
-    def test_a_job_had_shown_it_was_interrupted_and_put_back_and_cannot_be_started_at_once(self):
-        self.drop("other", uow("true"))
-        self.run_until_empty()
-        monitor = self.started()
-        self.drop("one", uow("echo ran >> ledger; tail -n 2 done-q/other; sleep 600"))
-        self.begun("one")
-        self.end_on_disk("one")
-        self.kill9(monitor)
-        self.crash("one")
-        self.run_until_empty()
-        self.assertEqual((self.where("one"), self.status("one")), (["fail-q"], "fail: interrupted"))
-        self.configure("durable :: yes\n")
-        self.traced(self.started(), "-P", self.path("currently-executing", "one"), "-e", "inject=fdatasync:error=EIO:when=1")
-        os.rename(self.path("fail-q", "one"), self.path("wait-q", "one"))
-        self.said("one cannot be started now (Input/output error); tried again")
-        self.assertEqual((self.ended("one"), self.status("one")), ("fail-q", "fail: interrupted"))
-        self.assertEqual(self.ledger(), ["ran"])
-
-
 class TestRequiredNamesThatCameLater(AdoptionCase):
     """They are asked of what has not begun. What has begun, or has ended, is adopted and filed as before."""
 
@@ -160,7 +128,7 @@ class TestRequiredNamesThatCameLater(AdoptionCase):
         self.configure("required_names :: COMMAND TICKET\n")
         self.run_until_empty()
         self.assertEqual((self.where("claimed"), self.where("other"), self.ledger()), (["trash"], ["done-q"], ["other"]))
-        self.assertIn("claimed in currently-executing goes to trash: line ", self.says())
+        self.assertIn("claimed in wait-q goes to trash: line ", self.says())
         self.assertIn("the header ends without TICKET; expected `TICKET :: ...`", self.says())
 
 
