@@ -34,9 +34,9 @@ So a UOW in currently-executing is one of these rows, and recovery is this
 table (`row`), at start-up and for any UOW found there later:
 
   STATUS    START  END   alive  what it is             what is done
-  none      no     yes   -      nobody knows           fail-q: `fail: interrupted`
-  no line   yes    -     -      STATUS taken away      as `running` with that START
-  none      -      -     -      claimed, not begun     else it is the next to start
+  blank     -      -     -      claimed, not begun     it is the next to start
+  gone      no     -     -      not begun              it is the next to start
+  gone      yes    -     -      nobody knows           fail-q: `fail: interrupted`
   running   no     -     -      claimed, not begun     it is the next to start
   running   yes    -     yes    under way              adopt: wait, time out, file
   running   yes    yes   no     ended                  file by its END line
@@ -44,14 +44,13 @@ table (`row`), at start-up and for any UOW found there later:
   outcome   -      -     -      ended, not yet moved   move to the queue it names
 
 "alive" means a process with this run's mark; after a reboot there is none.
-START is looked for at N. An editor that saved an older text over a running UOW
-has moved it, or taken it away, maybe with STATUS: then START is searched for,
-and anything else behind N, the END of a run that has no START, or a STATUS that
-says why it is killed, tells that one began; without STATUS that END may be of
-another UOW that the job showed, so its exit code does not count (`trace_of_run`).
-A claimed UOW has its padded STATUS, if a blank one: where that line is gone, the
-last START is of the run. A tee that lives at start-up is adopted with the file
-that it writes, whatever has become of its name and text.
+START is looked for at N and near it: who saves another header over a running UOW
+moves it. Anything else behind N tells, too, that a run began, and so does a STATUS
+that says why it is killed. A claimed UOW has its padded STATUS, if a blank one:
+where that line is "gone", an editor has taken it away, and START is any at all. A
+tee that lives at start-up is adopted with the file that it writes, whatever has
+become of its name and text. What is next to start and is not as it was judged,
+since somebody has saved over it, goes back to its queue and is judged anew.
 Where several are under way, each is waited for in turn, and nothing new starts.
 Every other STATUS there is reported and left alone, never guessed; what is no
 UOW goes to trash. A UOW in a waiting queue with `running` in STATUS was not
