@@ -1290,6 +1290,18 @@ def remove_cgroups() -> None:
 
 # ---- Survey: what is there ---------------------------------------------------
 
+class File:
+    """What is known of one file in a waiting queue."""
+
+    __slots__ = ("inode", "arrived", "looks", "since")       # there may be a hundred thousand
+
+    def __init__(self, inode: int, arrived: int):
+        self.inode = inode                       # 0 where another listing is to tell
+        self.arrived = arrived                   # its ctime when first seen, microseconds since 1970
+        self.looks: Optional[tuple] = None       # size and mtime,
+        self.since = 0.0                         # and since when they were seen so, seconds after boot
+
+
 class Waiting:
     """What is known of one waiting directory. All of it can be read again from disk. Times are seconds after boot.
 
@@ -1302,10 +1314,8 @@ class Waiting:
         self.again_at = 0.0                      # when the next listing may be made
         self.racy_seconds = TICK_SECONDS         # until the next listing, after one in the clock tick of a change
         self.readmes: List[str] = []
-        self.known: Dict[str, int] = {}          # name -> inode
+        self.files: Dict[str, File] = {}
         self.fresh: List[tuple] = []             # heap of (look at, changed, name): not judged yet
-        self.seen: Dict[str, tuple] = {}         # name -> ((size, mtime), when first seen so)
-        self.arrived: Dict[str, int] = {}        # name -> ctime when first seen, microseconds since 1970
         self.stuck: Dict[str, float] = {}        # name -> seconds until the next try
         self.ready: List[Tuple[int, str]] = []   # (enqueued, name), in starting order
         self.take: List[str] = []                # to be stamped
@@ -1327,8 +1337,12 @@ class Waiting:
         del self.take[:valid], self.bad[:len(names) - valid]
 
     def forget(self, name: str) -> None:
-        for memory in (self.known, self.seen, self.arrived, self.stuck):
-            memory.pop(name, None)
+        self.files.pop(name, None)
+        self.stuck.pop(name, None)
+
+    def note(self, name: str, state: Tuple[int, int, int, int]) -> None:
+        """Note that a file is in the queue again, with this state_of."""
+        self.files.setdefault(name, File(0, state[3] // 1000)).inode = state[2]
 
     def drop(self, names: Set[str]) -> None:
         """Forget files that are gone, wherever they stood."""
@@ -1404,11 +1418,11 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
 
     Return whether all could be looked at; where not, the directory is to be listed again.
     """
-    gone, back = {name for name, inode in queue.known.items() if there.get(name) != inode}, clock_set_back(m)
+    gone, back = {name for name, file in queue.files.items() if there.get(name) != file.inode}, clock_set_back(m)
     all_seen = True
     if gone:
         queue.drop(gone)
-    for name in there.keys() - queue.known.keys():
+    for name in there.keys() - queue.files.keys():
         try:
             found = os.lstat(os.path.join(queue.path, name))
         except FileNotFoundError:
@@ -1418,8 +1432,8 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
                    % (shown(name), base(queue.path), reason_of(problem)))
             all_seen = False
             continue
-        queue.known[name] = there[name]
-        queue.arrived.setdefault(name, found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0))
+        arrived = found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0)
+        queue.files[name] = File(there[name], arrived)
         changed = 0 if stamped else found.st_ctime_ns            # what another Monitor stamped may be the next to start
         heapq.heappush(queue.fresh, (0.0, changed, name))
     if all_seen:
@@ -1460,7 +1474,7 @@ def look_at_fresh(m, queue: Waiting, now: float) -> None:
     until = now + LOOK_SECONDS
     while queue.fresh and queue.fresh[0][0] <= now and boot_seconds() < until:
         _, changed, name = heapq.heappop(queue.fresh)
-        if name in queue.known:
+        if name in queue.files:
             later = look_at_file(m, queue, name, now)
             if later:
                 heapq.heappush(queue.fresh, (now + later, changed, name))
@@ -1470,14 +1484,14 @@ def look_at_fresh(m, queue: Waiting, now: float) -> None:
 
 def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
     """Judge one file; return in how many seconds to look again, 0 when that is settled."""
-    path, quiet = os.path.join(queue.path, name), m.config.settle_seconds
+    path, file, quiet = os.path.join(queue.path, name), queue.files[name], m.config.settle_seconds
     key = "file " + path
     try:
         found = os.lstat(path)
         looks = (found.st_size, found.st_mtime_ns)
-        if queue.seen.get(name, (None,))[0] != looks:
-            queue.seen[name] = (looks, now)
-        seen_for = now - queue.seen[name][1]
+        if file.looks != looks:
+            file.looks, file.since = looks, now
+        seen_for = now - file.since
         wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
@@ -2375,7 +2389,8 @@ def put_back(m, queue: Waiting) -> None:
     queue.aside, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
     stamped, bad = stamp_all(m, queue, place)
     for name in stamped:
-        queue.known.pop(name, None)                  # should anything fail from here on, it is listed as new
+        if name in queue.files:
+            queue.files[name].inode = 0              # should anything fail from here on, it is listed as new
     sync(m, place)
     mv_all(m, place, list(stamped), queue.path)
     mv_all(m, place, [name for name in bad if not os.path.lexists(os.path.join(m.config.trash, name))], m.config.trash)
@@ -2408,13 +2423,12 @@ def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Opt
     state = state_of(path) if path else None
     if not state or os.path.basename(path) != name:
         return
-    queue.known[name] = state[2]
+    queue.note(name, state)
     if enqueued is None:
         rest = min(RETRY_SECONDS, m.config.sleep_seconds) if "file " + path in m.conditions else AGAIN_SECONDS
         later = queue.stuck.get(name, max(rest, m.config.settle_seconds))
         heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
     else:
-        queue.seen.pop(name, None)
         bisect.insort(queue.ready, (enqueued, name))
 
 
@@ -2429,7 +2443,7 @@ def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], 
                 os.unlink(path)                              # stamped again in this very loop
             continue
         try:
-            stamped[name] = stamp(m, path, queue.arrived.get(name)).enqueued
+            stamped[name] = stamp(m, path, queue.files[name].arrived if name in queue.files else None).enqueued
         except BadUow as problem:
             bad[name] = str(problem)
         except OSError as problem:
@@ -2598,7 +2612,7 @@ def give_back(m, queue: Waiting, path: str, problem: Exception) -> bool:
         return False
     state = state_of(target) if target else None
     if state:
-        queue.known[os.path.basename(target)] = state[2]
+        queue.note(os.path.basename(target), state)
         look_later(m, queue, os.path.basename(target), problem)
     return True
 
@@ -3012,7 +3026,7 @@ def metrics_prom(s: Snapshot) -> str:
 
 def counts(m) -> Dict[str, int]:
     """Return how many UOWs each directory holds, as of the last listing."""
-    known = {queue.key: len(queue.known) for queue in m.waiting}
+    known = {queue.key: len(queue.files) for queue in m.waiting}
     known["currently_executing"] = len(m.claimed) + len(m.over) + m.others + bool(m.job)
     return {key: known[key] if key in known else m.ended[key].count for key in DIRECTORIES}
 
@@ -3076,7 +3090,7 @@ def take_snapshot(m) -> Snapshot:
     return Snapshot(
         written=now, state=state[0], reason=state[1], since=m.state_since, paused=m.paused, root=m.config.root,
         every=FOLLOW_SECONDS if job else max(POST_SECONDS, min(m.config.sleep_seconds, IDLE_SECONDS)), running=running,
-        waiting=[Entry(queue.key, name, "%d.html" % queue.known.get(name, 0), enqueued / 1e6)
+        waiting=[Entry(queue.key, name, "%d.html" % queue.files[name].inode, enqueued / 1e6)
                  for queue, enqueued, name in ready[:WAITING_SHOWN]],
         recent=[e for e in m.finished.values() if os.path.lexists(os.path.join(getattr(m.config, e.queue), e.name))],
         queues=counts(m), totals=m.totals, last_finish=newest[0][0] if newest else 0,
@@ -3140,7 +3154,7 @@ def status_text(m) -> str:
     if m.job:
         state, why = "running %s since %s" % (shown(m.job.name), utc(m.job.since)[11:19]), m.job.reason
     parts = [state + (" (%s)" % why if why else "")]
-    parts.append("%d waiting" % (len(m.claimed) + sum(len(queue.known) for queue in m.waiting)))
+    parts.append("%d waiting" % (len(m.claimed) + sum(len(queue.files) for queue in m.waiting)))
     parts += [text for text in list(m.conditions.values())[-1:] if text.replace("waiting: ", "because ") != why]
     return "; ".join(parts)[:400]
 
