@@ -8,7 +8,7 @@ import os
 import re
 import time
 
-from tests.helpers import HOLD, QueueCase, compiled, sleeps_of, until, uow
+from tests.helpers import HOLD, QueueCase, compiled, heavy, sleeps_of, until, uow
 
 SHIFT = """
 import os, runpy, sys, time
@@ -42,7 +42,7 @@ os.stat = lambda *a, **k: Found(_stat(*a, **k))
 os.fstat = lambda *a, **k: Found(_fstat(*a, **k))
 runpy.run_path({monitor!r}, run_name="__main__")
 """
-HOUR = 3600
+HOUR, YEAR = 3600, 365 * 86400
 
 
 class TestTheClockJumps(QueueCase):
@@ -78,6 +78,10 @@ class TestTheClockJumps(QueueCase):
 
     def test_back_is_no_endless_wait(self):
         self.check_a_job_in_hand(-HOUR)
+
+    @heavy
+    def test_back_by_a_year_is_no_endless_wait(self):
+        self.check_a_job_in_hand(-YEAR)
 
     def test_forward_is_no_longer_run_on_the_status_page(self):
         self.configure(self.config.replace("30", "1") + "status_dir :: status\n")
@@ -140,6 +144,10 @@ class TestTheClockJumps(QueueCase):
 
     def test_order_over_a_jump_back(self):
         self.check_order(-HOUR)
+
+    @heavy
+    def test_order_over_a_jump_back_by_a_year(self):
+        self.check_order(-YEAR)
 
     def test_that_it_was_set_back_is_said_once_and_again_when_it_is_right(self):
         self.started(program=self.shifted)

@@ -6,7 +6,7 @@ import re
 import signal
 import time
 
-from tests.helpers import FINISHED, QueueCase, heavy, ran, until, uow
+from tests.helpers import FINISHED, QueueCase, heavy, ran, sleeps_of, until, uow
 
 # Each job appends a line, in one write, to a file of its own name: two lines are two runs.
 ONCE = 'echo "$SJQ_RUN" >>".ran/$SJQ_NAME"'
@@ -143,6 +143,30 @@ class TestShared(ManyCase):
         until(lambda: "adopted long " in self.read("says-%d" % holder), self.output)
         self.write(".go", "")
         self.all_finished(21)
+
+
+@heavy
+class TestFifty(ManyCase):
+    workers, config = 50, "sleep_seconds :: 60\n"
+
+    def test_fifty_monitors_on_one_queue_run_each_uow_once_then_sleep_and_stop(self):
+        """A job of the first submits two hundred more, some of them no UOWs."""
+        names = ["job%03d" % i for i in range(200)]
+        submit = ("for i in $(seq -w 0 199); do printf '==== UNIT OF WORK\\nCOMMAND :: echo $SJQ_RUN >> .ran/$SJQ_NAME\\n' > wait-q/.job$i\n"
+                  "mv wait-q/.job$i wait-q/job$i; done; for i in 1 2 3; do echo nonsense > wait-q/bad$i; done")
+        monitors = self.start_all()
+        pids = [monitor.pid for monitor in monitors.values()]
+        self.drop("first", uow(submit))
+        self.all_finished(201)
+        until(lambda: len(os.listdir(self.path("trash"))) == 3, self.output)
+        self.assertEqual(sorted(os.listdir(self.path("done-q"))), ["first"] + names)
+        self.assertEqual([name for name in names if len(self.runs_of(name)) != 1], [])
+        sleeps = [list(map(sleeps_of, pids))]
+        until(lambda: sleeps.append(list(map(sleeps_of, pids))) or sleeps[-1] == sleeps[-2], "all of them sleep", step=0.5)
+        for monitor in monitors.values():
+            monitor.send_signal(signal.SIGTERM)
+        self.assertEqual([self.stop(monitor) for monitor in monitors.values()], [0] * self.workers)
+        self.assertNotIn("Traceback", self.output())
 
 
 class TestUntilEmpty(ManyCase):

@@ -123,6 +123,22 @@ class TestFilesKept(QueueCase):
                 found = os.lstat(os.path.join(place, name))
                 self.assertFalse(found.st_mode & 0o022, "%s has the mode %o" % (os.path.join(place, name), found.st_mode))
 
+    def test_with_umask_077_messages_jobs_and_pages_work(self):
+        self.configure("status_dir :: status\n")
+        for directory in ("done-q", "trash"):
+            os.rmdir(self.path(directory))
+        self.drop("job", uow("umask; touch made"))
+        self.drop("bad", "nonsense\n")
+        monitor = self.started(prefix=["bash", "-c", "umask 077; exec \"$@\"", "bash"])
+        self.message("STATUS")
+        self.said("counts: ")
+        self.assertEqual(self.ended("job"), "done-q")
+        self.assertEqual((self.log("job"), stat.S_IMODE(os.stat(self.path("made")).st_mode)), (b"0077\n", 0o600))
+        until(lambda: self.where("bad") == ["trash"], self.output)
+        until(lambda: self.posted()["queues"]["done_q"] == 1, self.output)
+        self.assertEqual(self.stop(monitor), 0)
+        self.assertEqual(ran(self.path("config.txt"), "--check")[:2], (0, "all is well\n"))
+
 
 class RestsCase(QueueCase):
     """One bad file harms only itself."""
