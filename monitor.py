@@ -35,8 +35,9 @@ table (`row`), at start-up and for any UOW found there later:
 
   STATUS    START  END   alive  what it is             what is done
   blank     -      -     -      claimed, not begun     it is the next to start
-  gone      no     -     -      not begun              it is the next to start
-  gone      yes    -     -      nobody knows           fail-q: `fail: interrupted`
+  gone      no     -     -      not begun              back to wait-q, and judged
+  gone      yes    -     yes    under way              adopt, where its keepers live
+  gone      yes    -     no     nobody knows           fail-q: `fail: interrupted`
   running   no     -     -      claimed, not begun     it is the next to start
   running   yes    -     yes    under way              adopt: wait, time out, file
   running   yes    yes   no     ended                  file by its END line
@@ -895,6 +896,15 @@ def say(m, text: str, level: int = 6) -> None:
                % (shown(m.config.monitor_says), reason_of(problem)))
     else:
         ends(m, "says")
+
+
+def write_out(fd: int, line: str) -> None:
+    """Write a line to standard output or error. Where that fails, the exit code tells it, too.
+
+    `print` would keep what it cannot write, and fail again at the exit, with an exit code of Python's own.
+    """
+    with contextlib.suppress(OSError):
+        write_all(fd, (line + "\n").encode(sys.getfilesystemencoding(), "backslashreplace"))
 
 
 def in_journal() -> bool:
@@ -2625,7 +2635,7 @@ def start(m, path: str) -> None:
     with closing(open_still(path)) as fd:
         uow = read_uow(fd, path, m.config.required_names)
         if not is_stamped(uow._replace(status="")) or not is_ours(m, os.fstat(fd)):
-            raise BadUow("it was changed when it was to be started")
+            raise BadUow("it has no stamp, or not any more")
         writer = reopen(fd)                          # what was judged
     since, size = wall_microseconds(), os.fstat(writer).st_size
     gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
@@ -3669,7 +3679,7 @@ def check(configs) -> int:
         still = [base(os.path.dirname(path)) for path in paths if os.path.lexists(path)]
         findings += ["%s is in %s" % (shown(name), " and in ".join(still))] if len(still) > 1 else []
     for line in dict.fromkeys(findings) or ["all is well"]:
-        print(line)
+        write_out(1, line)
     return 1 if findings else 0
 
 
@@ -3888,8 +3898,8 @@ def lock(config, seconds: float = 0) -> int:
                     os.close(fd)
                     raise
                 until = boot_seconds() + 60
-                print("monitor.py: waiting for a command that a Monitor which died had begun in %s"
-                      % shown(config.root), file=sys.stderr, flush=True)
+                write_out(2, "monitor.py: waiting for a command that a Monitor which died had begun in %s"
+                          % shown(config.root))
             time.sleep(0.02)
 
 
@@ -3958,10 +3968,7 @@ def start_up(config, until_empty: bool) -> Monitor:
 
 def refuse(problem: str, code: int) -> int:
     """Say why there is no start, on stderr and in the line that `systemctl status` shows; return the exit code."""
-    try:
-        print("%smonitor.py: %s" % ("<3>" if in_journal() else "", problem), file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass                                         # the exit code tells it, too
+    write_out(2, "%smonitor.py: %s" % ("<3>" if in_journal() else "", problem))
     notify("STATUS=" + problem)
     return code
 

@@ -99,6 +99,7 @@ def main(names):
     sys.path.insert(0, os.path.dirname(HERE))
     from tests.helpers import compiled
     os.environ["SJQ_COMPILED"] = compiled()
+    os.environ.pop("PYTHONUNBUFFERED", None)             # few who run the Monitor have it
     cpus = os.cpu_count() or 1
     side_by_side = cpus + 2 if os.environ.get("SJQ_CI") else 5 * cpus      # each of the heavy ones keeps several busy
     with concurrent.futures.ThreadPoolExecutor(side_by_side) as workers:

@@ -158,6 +158,9 @@ class TestErrors(QueueCase):
         for closed in (">&-", "2>&-", ">&- 2>&-", "2>/dev/full"):
             answer = subprocess.run(["bash", "-c", '"$0" -B "$1" --what ' + closed, sys.executable, MONITOR], capture_output=True)
             self.assertEqual(answer.returncode, 2, closed)
+        os.rmdir(self.path("trash"))                     # a finding
+        check = subprocess.run(["bash", "-c", '"$0" -B "$1" --check "$2" >/dev/full', sys.executable, MONITOR, self.path("config.txt")], capture_output=True)
+        self.assertEqual((check.returncode, check.stderr), (1, b""))
 
     def test_arguments(self):
         for arguments in (["--what"], ["a", "b"], ["--check", "--until-emtpy"]):

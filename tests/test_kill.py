@@ -134,6 +134,7 @@ class TestKillingReachesEverything(KillCase):
 
     def check_it_is_the_jobs_own(self, word):
         """Check what leads a session, as a keeper does, and says of itself that it is something of the kind."""
+        need("ps")
         self.check_gone("SJQ_KEEPER=%s setsid bash -c 'echo STATUS >> monitor_reads; touch ready; %s' & wait" % (word, self.sleeper(1)), 1)
         self.said("counts: ")
         self.assertIn("sleeper-1", self.says())
