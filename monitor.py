@@ -46,12 +46,12 @@ table (`row`), at start-up and for any UOW found there later:
 
 "alive" means a process with this run's mark; after a reboot there is none.
 START is looked for at N and near it: who saves another header over a running UOW
-moves it. Anything else behind N tells, too, that a run began, and so does a STATUS
-that says why it is killed. A claimed UOW has its padded STATUS, if a blank one:
-where that line is "gone", an editor has taken it away, and START is any at all. A
-tee that lives at start-up is adopted with the file that it writes, whatever has
-become of its name and text. What is next to start and is not as it was judged,
-since somebody has saved over it, goes back to its queue and is judged anew.
+moves it. Any byte behind N, too, tells that a run began, and so does a STATUS that
+says why it is killed. A claimed UOW has a padded STATUS line, blank or not: where it
+is "gone", an editor has taken it away, and any START in the log counts. A tee that
+lives at start-up is adopted with the file that it writes, whatever has become of
+that file's name and text. What is next to start, but was saved over since it was
+judged, goes back to wait (what an earlier Monitor claimed: in wait-q), and is judged anew.
 Where several are under way, each is waited for in turn, and nothing new starts.
 Every other STATUS there is reported and left alone, never guessed; what is no
 UOW goes to trash. A UOW in a waiting queue with `running` in STATUS was not
@@ -80,7 +80,6 @@ and currently-executing, which start-up checks.
 """
 import bisect
 import collections
-import contextlib
 import errno
 import fcntl
 import grp
@@ -97,6 +96,7 @@ import socket
 import stat
 import sys
 import time
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from types import SimpleNamespace
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
@@ -104,7 +104,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tu
 # ---- Defaults; those that people set are in CONFIG below ---------------------
 
 HEAD_BYTES = 64 * 1024        # a UOW's header ends within this
-READS_BYTES = 1024 * 1024     # a longer monitor_reads is no message file, a longer config.txt no configuration
+SMALL_BYTES = 1024 * 1024     # a longer monitor_reads is no message file, a longer config.txt no configuration
 COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
 STATUS_WIDTH = 78             # STATUS is padded to this, so that it is changed in place
 MESSAGE_SHOWN = 80            # characters of something wrong that are repeated
@@ -117,12 +117,12 @@ LISTING_SHARE = 20            # listing a waiting queue may take a twentieth of 
 ENDED_SHARE = 500             # listing what has ended may take a five-hundredth
 NOTICES_A_SECOND = 2          # wakes by a directory that changes without end, such as one with a growing log
 NOTICES_AT_ONCE = 4           # so many may come at once before that counts; each job that starts is one more
-TURN_SECONDS = 0.002          # until another look whether another Monitor has ended its turn, at first,
-TURN_PATIENCE = 5             # and until it is said that it does not
+TURN_SECONDS = 0.002          # the first wait for a turn that another Monitor has; the next ones are longer
+TURN_PATIENCE = 5             # after so long it is said that it does not end
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels,
 WHOLE_SECONDS = 2             # and than this on file systems that keep no fraction of a second
-FOREIGN_SECONDS = 2           # for so long a message file of another user keeps still: no lease tells who writes it
+FOREIGN_SECONDS = 2           # a message file of another user has to keep still so long: no lease tells who writes it
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command; a longer search for the patterns is said
 POST_SECONDS = 1              # at most one post in so many seconds,
@@ -130,7 +130,7 @@ FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in so many while a job r
 POST_SHARE = 40               # and, as far as FOLLOW_SECONDS allows, for a fortieth of the time at most
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12       # UOWs, and lines of monitor_says, on the page
 LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
-WATCHED = 400                 # processes of a run that are held by a pidfd
+WATCHED = 400                 # processes of a run that are held by a pidfd, at most
 BLIND_SECONDS = 0.2           # until the next look at what no pidfd tells the end of (none to be had, Linux before 5.3)
 MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
 UNKNOWN = "not known"         # the run of a UOW that lost its STATUS; with a space in it, no END line is of it
@@ -231,13 +231,20 @@ class End(NamedTuple):          # what an END line says
 class Filing(NamedTuple):       # a UOW that has ended, and is to be moved to its queue
     name: str
     uow: Uow                    # its STATUS names the queue
-    run: str                    # '' where the log is to tell
+    run: str                    # '' where the log does not tell
     inode: int                  # of what this Monitor ran; 0 where STATUS says it all
+
+
+class State(NamedTuple):        # of a file or directory: one of these changes when anything of it does
+    mtime: int                  # nanoseconds since 1970
+    size: int
+    inode: int
+    ctime: int                  # as mtime
 
 
 class Process(NamedTuple):
     pid: int
-    role: str                   # 'shell' or 'tee' for the keepers, '' for the job's own
+    role: str                   # 'bash' or 'tee' for the keepers, '' for the job's own
     name: str
 
 
@@ -255,11 +262,11 @@ class Job:
         self.limit = m.config.timeout_seconds if uow.timeout is None else uow.timeout
         self.reason = running.reason             # why it is being killed, '' if it is not
         self.kill_at: Optional[float] = None     # when TERM becomes KILL
-        self.keepers: Dict[str, int] = {}        # 'shell' and 'tee' -> pid
+        self.keepers: Dict[str, int] = {}        # 'bash' and 'tee' -> pid
         self.codes: Dict[str, int] = {}          # the same -> exit code, -N for signal N, of our own children only
-        self.child = False                       # whether they are
+        self.child = False                       # whether the keepers are children of this Monitor
         self.watched: Dict[int, int] = {}        # pid -> pidfd
-        self.over_at: Optional[float] = None     # when the command ended
+        self.over_at: Optional[float] = None     # when the command was first seen to have ended
         self.searched = 0                        # how many bytes of its UOW are known to be without its END line
         self.told: Set[str] = set()              # what was said of it and is not said again
         self.search: Optional[Hook] = None       # the search for the patterns in its log
@@ -267,16 +274,16 @@ class Job:
 
 
 class Monitor:
-    """What memory holds. What is lost with it, and what is on disk as well: the top of this file."""
+    """What memory holds. The top of this file tells what of it is lost with the Monitor."""
 
     def __init__(self, config, until_empty: bool = False):
         self.config, self.until_empty = config, until_empty
-        self.uid, self.device, self.boot = os.geteuid(), os.stat(config.root).st_dev, boot_mark()
+        self.device = os.stat(config.root).st_dev
         self.turn = -1                           # the open file `.turn`; DOOR holds currently-executing, locked
-        self.turn_refused = 0.0, 0.0             # since when it has been refused, and when it was last, seconds after boot
+        self.turn_refused = 0.0, 0.0             # since when it is refused, and when it last was, seconds after boot
         self.turn_seen = 0                       # the mtime of `.turn` when the waiting queues were last looked at
         # From people: what messages and signals have set.
-        self.paused = os.path.lexists(pause_mark(config))
+        self.paused = os.path.lexists(pause_file(config))
         self.finishing = self.stopping = False
         self.reads_state = None                  # state_of(monitor_reads) when it was last read to its end
         self.reads_like = None                   # whose owner and mode a fresh one gets
@@ -284,7 +291,7 @@ class Monitor:
         self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
         self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}
         self.claimed: List[str] = []             # and not begun: the next to start
-        self.over: List[Filing] = []             # ended, not yet moved
+        self.filings: List[Filing] = []          # ended, not yet moved
         self.others = 0                          # how many in currently-executing are none of these, nor the job
         self.unclear = False                     # something in currently-executing may be under way besides the job
         self.job: Optional[Job] = None
@@ -309,7 +316,7 @@ class Monitor:
         # For sleeping.
         self.due = 0.0                           # when the next wake is wanted at the latest, seconds after boot
         self.wakeup = -1                         # the pipe that signals are read from
-        self.notified: Dict[str, Tuple[int, int]] = {}   # directory -> (fd, inode) that F_NOTIFY was asked for
+        self.armed: Dict[str, Tuple[int, int]] = {}      # directory -> (fd, inode) that F_NOTIFY was asked for
         self.notices, self.notices_at = float(NOTICES_AT_ONCE), 0.0        # how many more may wake, as of when
 
 
@@ -319,7 +326,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
 TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
 BOM = b"\xef\xbb\xbf"
-START_LINE = re.compile(rb"^==== JOB START (\S+) run ([\w-]+)\n", re.M)
+START_LINE = re.compile(rb"\n==== JOB START (\S+) run ([\w-]+)(?=\n)")
 # For all runs: one pattern for each would have to be compiled for each, which takes longer than the search. A job
 # prints what it likes: only what can be a mark is one.
 END_LINE = re.compile(rb"\n==== JOB END (\S*) run ([\w-]+) exit (\d{1,3})( killed)?(?=\n)")
@@ -461,8 +468,8 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
 
 
 def is_stamped(uow: Uow) -> bool:
-    """Tell whether a waiting UOW needs no edit: it has its time, its titles and a blank STATUS."""
-    return uow.enqueued is not None and uow.log_at > 0 and uow.status_at >= 0 and not uow.status
+    """Tell whether a UOW has its time, its titles and a padded STATUS; while it waits that is to be blank, too."""
+    return uow.enqueued is not None and uow.log_at > 0 and uow.status_at >= 0
 
 
 def status_line(text: str) -> bytes:
@@ -742,26 +749,28 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
         with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Unusable("%s: no regular file; expected a configuration" % shown(path))
-            data = file.read(READS_BYTES + 1)
-        if len(data) > READS_BYTES:
-            raise Unusable("%s: more than %d bytes; expected a configuration" % (shown(path), READS_BYTES))
+            data = file.read(SMALL_BYTES + 1)
+        if len(data) > SMALL_BYTES:
+            raise Unusable("%s: more than %d bytes; expected a configuration" % (shown(path), SMALL_BYTES))
     except FileNotFoundError:
         if not optional:
             raise Unusable("%s: no such file; expected a configuration (an empty one will do)" % shown(path)) from None
         data = b""
     except OSError as problem:
-        raise Unusable("%s: %s; expected a readable file" % (shown(path), problem.strerror)) from None
+        raise Unusable("%s: %s; expected a readable file" % (shown(path), reason_of(problem))) from None
     return parse_config(os.fsdecode(data), path)
 
 
 # ---- Effects: the one door to the shell, files, moves, says ------------------
 
-# A place for what tools complain, what they inherit so that they hold the Monitor's lock, the delegated cgroup,
-# and the environment: os.environ would encode it anew for each command.
-DOOR = SimpleNamespace(note=-1, lock=[], cgroup="", environment=dict(os.environ))
+DOOR = SimpleNamespace(
+    note=-1,                        # the open file that takes what tools complain of
+    lock=[],                        # currently-executing, open and locked: what `run` starts inherits it
+    cgroup="",                      # the one that systemd delegated
+    environment=dict(os.environ))   # for every command; os.environ itself would be decoded anew for each
 
 
-@contextlib.contextmanager
+@contextmanager
 def closing(fd: int) -> Iterator[int]:
     """Close an open file at the end of a `with`, also when it ends in an error."""
     try:
@@ -810,7 +819,7 @@ def complaint() -> str:
 def output_of(argv: List[str]) -> Tuple[int, bytes]:
     """Run a command and return its exit code and the first mebibyte of what it wrote."""
     with closing(os.memfd_create("output")) as fd:
-        return run(argv, stdout=fd), os.pread(fd, READS_BYTES, 0)
+        return run(argv, stdout=fd), os.pread(fd, SMALL_BYTES, 0)
 
 
 class Hook:
@@ -876,14 +885,12 @@ def say(m, text: str, level: int = 6) -> None:
     encoding = sys.getfilesystemencoding()
     text = text.encode(encoding, "backslashreplace").decode(encoding)      # what the locale has no sign for
     line = utc(wall_microseconds()) + " " + text
-    try:
+    with suppress(OSError):                          # the journal is away; the file still has it
         journal = "<%d>%s" % (level, text) if in_journal() else line
         rest = os.fsencode(journal + "\n")
         while rest and select.select([], [1], [], 0)[1]:     # a pager that is not read, a terminal that was stopped
             rest = rest[os.write(1, rest[:select.PIPE_BUF]):]
-    except OSError:
-        pass                                         # the journal is away; the file still has it
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         with closing(os.open(m.config.monitor_says, flags, 0o644)) as fd:
             found = os.fstat(fd)
@@ -903,7 +910,7 @@ def write_out(fd: int, line: str) -> None:
 
     `print` would keep what it cannot write, and fail again at the exit, with an exit code of Python's own.
     """
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         write_all(fd, (line + "\n").encode(sys.getfilesystemencoding(), "backslashreplace"))
 
 
@@ -932,11 +939,11 @@ def ends(m, key: str) -> None:
         say(m, "over: " + text, 5)
 
 
-@contextlib.contextmanager
+@contextmanager
 def lasting(m, key: str, text: str, level: int = 4) -> Iterator[None]:
-    """Try what may fail for a while: said once, with the reason for WHY, and once more when it is over.
+    """Try what may fail for a while, and wake for another try. It failed if `key` is in m.conditions afterwards.
 
-    It is to be tried again soon; whether it went well this time: then `key` is not in m.conditions.
+    That is said once, with its reason in place of WHY and its file in place of WHERE, and once more when it is over.
     """
     try:
         yield
@@ -969,7 +976,7 @@ def is_usable(m, path: str) -> bool:
                 ends(m, "directory " + path)
                 return True
             what = ("is on a file system that is read-only: it rests until it can be written" if is_read_only(path) else
-                    "cannot be read and written by %s: it rests until it can" % owner_name(m.uid))
+                    "cannot be read and written by %s: it rests until it can" % owner_name(os.geteuid()))
     except FileNotFoundError:
         pass
     except OSError as problem:
@@ -981,25 +988,35 @@ def is_usable(m, path: str) -> bool:
     return False
 
 
-def state_of(path: str) -> Optional[Tuple[int, int, int, int]]:
-    """Return mtime, size, inode and ctime, one of which changes when anything of a file does; None if it is gone."""
+def is_read_only(path: str) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def state_of(path: str) -> Optional[State]:
+    """Return the state of a file, without following a link; None if it is gone."""
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
+    return State(found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
 
 
-def is_still(state: Optional[Tuple[int, int, int, int]]) -> bool:
+def inode_of(path: str) -> int:
+    """Return a file's inode, 0 if it is gone."""
+    state = state_of(path)
+    return state.inode if state else 0
+
+
+def would_show(state: Optional[State]) -> bool:
     """Tell whether a later change would show in a directory's time: one in the same clock tick would not."""
     if state is None:
         return False
-    return abs(time.time() - state[0] / 1e9) >= (TICK_SECONDS if has_fraction(state[0]) else WHOLE_SECONDS)
+    return abs(time.time() - state.mtime / 1e9) >= (TICK_SECONDS if has_fraction(state.mtime) else WHOLE_SECONDS)
 
 
-def has_fraction(mtime_ns: int) -> bool:
-    """Tell whether a file time has a fraction of a second; where all lack it, as with ext3, the next has the same."""
-    return mtime_ns % 1_000_000_000 != 0
+def has_fraction(mtime: int) -> bool:
+    """Tell whether a file time has a fraction of a second; on ext3 none has, and all times of a second are the same."""
+    return mtime % 1_000_000_000 != 0
 
 
 def identity(path: str) -> Optional[Tuple[int, int]]:
@@ -1011,12 +1028,12 @@ def identity(path: str) -> Optional[Tuple[int, int]]:
     return found.st_dev, found.st_ino
 
 
-def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool = True) -> Optional[str]:
+def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool = True) -> Optional[str]:
     """Move a file, never over another: under the next free name where the name is taken.
 
     Return the path it has then, or None when somebody else took the source away. OSError when it
     could not be moved. By version, `mv -n` exits 0 or 1 when it declines, and it may be killed
-    before or after its work: only a look tells where the file is. lasting: as for `write_whole`.
+    before or after its work: only a look tells where the file is. durable: as for `write_whole`.
     """
     name = name or os.path.basename(source)
     was = identity(source)
@@ -1031,7 +1048,7 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, lasting: bool
         code = run(["mv", "-nT", "--", source, target])
         now, left = identity(target), identity(source)
         if now == was and left != was:               # there and no longer here: a hard link may be there already
-            if lasting:
+            if durable:
                 sync_moved(m, directory, os.path.dirname(source))
             if number > 1:
                 say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), base(directory), base(target)), 5)
@@ -1051,7 +1068,7 @@ def mv_all(m, source: str, names: List[str], directory: str) -> None:
 
 
 def trash(m, path: str, why: str, place: str = "", moved: bool = False) -> None:
-    """Move what is no UOW to trash, and say why; place: where people know it from; moved: it is there already."""
+    """Move what is no UOW to trash, and say why; place: where people had it; moved: it is in trash already."""
     try:
         if moved or mv(m, path, m.config.trash):
             ends(m, "trash " + path)
@@ -1068,7 +1085,7 @@ def sync(m, *targets) -> None:
             if isinstance(target, int):
                 os.fdatasync(target)                 # content and size: a new mtime is worth no write of the journal
             else:
-                with closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+                with closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY)) as fd:
                     os.fsync(fd)
 
 
@@ -1079,18 +1096,19 @@ def sync_moved(m, directory: str, source: str) -> None:
         sync(m, directory, source)
 
 
-def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
-    """Open a file without following or waiting; Busy, OSError, or BadUow where it is no regular file."""
-    if not stat.S_ISREG(os.lstat(path).st_mode):      # a device is not even opened
-        raise BadUow("not a regular file; expected a text file")
+def open_at_once(path: str, flags: int) -> int:
+    """Open a file; Busy while somebody has a lease, which an open would wait for, or OSError."""
     try:
-        return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
     except BlockingIOError:
         raise Busy() from None
-    except OSError as problem:
-        if problem.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-            raise BadUow("not a regular file; expected a text file") from None     # swapped since the look
-        raise
+
+
+def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
+    """Open a file without following or waiting; Busy, OSError, or BadUow where it is no regular file."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):     # a device is not even opened
+        raise BadUow("not a regular file; expected a text file")
+    return open_at_once(path, flags | os.O_NOFOLLOW)
 
 
 def open_still(path: str) -> int:
@@ -1111,15 +1129,12 @@ def open_still(path: str) -> int:
 
 
 def reopen(fd: int, flags: int = os.O_RDWR) -> int:
-    """Open the very inode of an open file again; Busy while somebody has a lease, which an open would wait for."""
-    try:
-        return os.open("/proc/self/fd/%d" % fd, flags | os.O_NONBLOCK | os.O_CLOEXEC)
-    except BlockingIOError:
-        raise Busy() from None
+    """Open the very inode of an open file again; Busy or OSError."""
+    return open_at_once("/proc/self/fd/%d" % fd, flags)
 
 
 def read_uow(fd: int, path: str, required=()) -> Uow:
-    """Return the Uow in an open file that may be anybody's; BadUow says what is wrong, OSError that it is there no more.
+    """Return the Uow in an open file that may be anybody's; BadUow says what is wrong, OSError that it is gone.
 
     The name is looked at once more, for inode and links in one: of a link that was swapped in and taken away again
     since, the file that it led to would have one link, and be read.
@@ -1146,18 +1161,18 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
         data, at = data[done:], at if at is None else at + done
 
 
-def write_whole(m, path: str, data: bytes, like=None, rest=None, lasting=True, over=None) -> None:
+def write_whole(m, path: str, data: bytes, like=None, rest=None, durable=True, replaces=None) -> None:
     """Replace a file so that at any moment the old or the new one is there whole.
 
     like: the stat of the file whose owner, group and mode it gets, 0644 where there is none. rest: an fd whose
-    remaining content follows the data. lasting: whether a power cut must not take it. over: the only inode that
-    may be replaced, 0 for none at all: to copy a long log takes seconds, and people move files meanwhile.
+    remaining content follows the data. durable: whether a power cut must not take it. replaces: the only inode
+    that may be replaced, 0 for none at all: to copy a long log takes seconds, and people move files meanwhile.
     """
     # Named after its target, not after the Monitor: what a crash left of one try, the next try replaces.
     new = os.path.join(os.path.dirname(path), os.fsdecode(b".new." + os.fsencode(os.path.basename(path))[:240]))
     if os.path.lexists(new):
         os.unlink(new)                               # never written into: it may be a link that somebody planted
-    with closing(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)) as fd:
+    with closing(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
         try:
             write_all(fd, data)
             if rest is not None and run(["cat"], stdin=rest, stdout=fd):
@@ -1172,9 +1187,9 @@ def write_whole(m, path: str, data: bytes, like=None, rest=None, lasting=True, o
                         pass
                 mode = stat.S_IMODE(like.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
             os.fchmod(fd, mode)
-            if lasting:
+            if durable:
                 sync(m, fd)
-            if over is not None and (identity(path) or (0, 0))[1] != over:
+            if replaces is not None and (identity(path) or (0, 0))[1] != replaces:
                 raise OSError(errno.EAGAIN, "it was moved or replaced meanwhile")
             os.replace(new, path)
         except BaseException:
@@ -1194,9 +1209,9 @@ def set_status(m, fd: int, text: str) -> None:
     sync(m, fd)
 
 
-def is_ours(m, found: os.stat_result) -> bool:
+def is_ours(found: os.stat_result) -> bool:
     """Tell whether the Monitor may write to a file in place; any other UOW becomes one by being written anew."""
-    return m.uid == 0 or found.st_uid == m.uid and bool(found.st_mode & stat.S_IWUSR)
+    return os.geteuid() == 0 or found.st_uid == os.geteuid() and bool(found.st_mode & stat.S_IWUSR)
 
 
 def owner_name(uid: int) -> str:
@@ -1212,12 +1227,9 @@ def notify(text: str) -> None:
     """Tell systemd about the Monitor, READY=1 say; nothing happens where no systemd listens."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if path:
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
-                there.settimeout(1)                  # a systemd that does not read must not stop the cycle
-                there.sendto(text.encode("utf-8", "replace"), "\0" + path[1:] if path.startswith("@") else path)
-        except OSError:
-            pass
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
+            there.settimeout(1)                      # a systemd that does not read must not stop the cycle
+            there.sendto(text.encode("utf-8", "replace"), "\0" + path[1:] if path.startswith("@") else path)
 
 
 def divide_cgroup() -> None:
@@ -1228,25 +1240,23 @@ def divide_cgroup() -> None:
     """
     if str(os.getpid()) not in (os.environ.get("SYSTEMD_EXEC_PID"), os.environ.get("WATCHDOG_PID")):
         return
-    try:
+    with suppress(OSError, StopIteration):           # no cgroup v2, not ours, or no memory controller in it
         with open("/proc/self/cgroup") as file:
             unit = "/sys/fs/cgroup" + next(line[3:-1] for line in file if line.startswith("0::/"))
         os.makedirs(unit + "/monitor", exist_ok=True)
         write_cgroup(unit + "/monitor/cgroup.procs", "0")
         DOOR.cgroup = unit
         write_cgroup(unit + "/cgroup.subtree_control", "+memory")    # for memory.peak; ExecStopPost takes it back
-    except (OSError, StopIteration):
-        pass                                         # no cgroup v2, not ours, or no memory controller in it
 
 
 def write_cgroup(path: str, text: str) -> None:
     """Write to a file that the kernel offers; OSError where it does not, and no file is made."""
-    with closing(os.open(path, os.O_WRONLY | os.O_CLOEXEC)) as fd:
+    with closing(os.open(path, os.O_WRONLY)) as fd:
         os.write(fd, text.encode())
 
 
 def cgroup_of(run: str) -> str:
-    """Return a run's cgroup, where no cgroup is delegated a path that does not exist."""
+    """Return a run's cgroup; where none is delegated, a path that does not exist."""
     return "%s/run-%s" % (DOOR.cgroup or "/sys/fs/cgroup/none", run)
 
 
@@ -1263,18 +1273,15 @@ def pids_in_cgroup(run: str) -> Set[int]:
     """Return what is in a run's cgroup and in those that the job made in it: nothing escapes by dropping the mark."""
     pids: Set[int] = set()
     for place, _, _ in os.walk(cgroup_of(run)):
-        try:
-            with open(place + "/cgroup.procs") as file:
-                pids.update(map(int, file))
-        except OSError:
-            pass                                     # removed meanwhile
+        with suppress(OSError), open(place + "/cgroup.procs") as file:       # removed meanwhile
+            pids.update(map(int, file))
     return pids
 
 
 def append_used(job: Job, end_at: int) -> None:
     """Write what a run used as a line of its own behind its END line, once; it informs, so a failure is no matter."""
     place = cgroup_of(job.run)
-    try:
+    with suppress(OSError):
         with open(place + "/cpu.stat") as file:
             text = "==== JOB USED cpu %.1f s" % (int(file.read().split()[1]) / 1e6)
         # From Linux 5.19, and where the memory controller is on; a restart of the Monitor would begin the peak anew.
@@ -1284,18 +1291,14 @@ def append_used(job: Job, end_at: int) -> None:
         if b"\n==== JOB USED cpu " not in os.pread(job.fd, HEAD_BYTES, end_at):
             with closing(reopen(job.fd, os.O_WRONLY | os.O_APPEND)) as log:      # appends: tee may still write, too
                 os.write(log, (text + "\n").encode())
-    except OSError:
-        pass
 
 
 def remove_cgroups() -> None:
     """Remove the cgroups of runs that are over; one where a daemon was left running stays until that has ended."""
     for place, _, _ in os.walk(DOOR.cgroup, topdown=False):
         if place.startswith(DOOR.cgroup + "/run-"):
-            try:
+            with suppress(OSError):
                 os.rmdir(place)
-            except OSError:
-                pass
 
 
 # ---- Survey: what is there ---------------------------------------------------
@@ -1315,7 +1318,8 @@ class File:
 class Waiting:
     """What is known of one waiting directory. All of it can be read again from disk. Times are seconds after boot.
 
-    A file's way: known and fresh, then ready; or take (bad: no UOW), aside, and ready (trash).
+    A file's way: `fresh`, `ready`. Or `fresh`, `take`, the private directory, `ready`. Or, as no UOW, `fresh`, `bad`,
+    the private directory, trash.
     """
 
     def __init__(self, key: str, path: str):
@@ -1350,9 +1354,9 @@ class Waiting:
         self.files.pop(name, None)
         self.stuck.pop(name, None)
 
-    def note(self, name: str, state: Tuple[int, int, int, int]) -> None:
-        """Note that a file is in the queue again, with this state_of."""
-        self.files.setdefault(name, File(0, state[3] // 1000)).inode = state[2]
+    def note(self, name: str, state: State) -> None:
+        """Note that a file is in the queue again."""
+        self.files.setdefault(name, File(0, state.ctime // 1000)).inode = state.inode
 
     def drop(self, names: Set[str]) -> None:
         """Forget files that are gone, wherever they stood."""
@@ -1374,26 +1378,25 @@ def survey(m) -> None:
 
     But for what other Monitors stamp meanwhile: `take_turn` looks at that.
     """
-    now = boot_seconds()
     for queue in m.waiting:
-        list_waiting(m, queue, now)
-        look_at_fresh(m, queue, now)
+        list_waiting(m, queue)
+        look_at_fresh(m, queue)
         one_readme(m, queue.path, queue.readmes)
     survey_hand(m)
     survey_ended(m)
     survey_conditions(m)
 
 
-def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
+def list_waiting(m, queue: Waiting, stamped: bool = False) -> None:
     """Bring the names up to date, if the directory has changed and a listing is due.
 
     stamped: another Monitor has stamped some, so at once. A kept listing is what makes the cost per job
-    flat. LISTING_SHARE holds however fast names come and go; in a directory of some hundred files that is at once.
+    flat. However fast names come and go, LISTING_SHARE holds; a directory of some hundred files is listed at once.
     """
     state = state_of(queue.path)
     if state is not None and state == queue.listed:
         return
-    if now < queue.again_at and not stamped:
+    if boot_seconds() < queue.again_at and not stamped:
         if not queue.ready:                          # else the next listing is soon enough
             queue.listed = None                      # not to be woken again for what is known
             wake_at(m, queue.again_at)
@@ -1415,7 +1418,7 @@ def list_waiting(m, queue: Waiting, now: float, stamped: bool = False) -> None:
     all_seen = note_changes(m, queue, there, stamped)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
-    if is_still(state) and all_seen:
+    if would_show(state) and all_seen:
         queue.listed, queue.racy_seconds = state, TICK_SECONDS
     else:                                            # where names come and go without end, less and less often
         queue.listed = None
@@ -1467,22 +1470,10 @@ def clock_set_back(m) -> int:
     return int(back * 1e6)
 
 
-def one_readme(m, path: str, names: List[str]) -> None:
-    """Keep the newest README of a directory; the others go to trash, as soon as that is there."""
-    if not names:
-        return
-    *older, newest = sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
-    ends(m, "trash " + os.path.join(path, newest))   # it may have been an older one
-    if not older or not is_usable(m, path):
-        return
-    for name in older:
-        trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
-
-
-def look_at_fresh(m, queue: Waiting, now: float) -> None:
+def look_at_fresh(m, queue: Waiting) -> None:
     """Judge files that are new and have kept still: ready to run, to be taken aside, or not yet."""
-    until = now + LOOK_SECONDS
-    while queue.fresh and queue.fresh[0][0] <= now and boot_seconds() < until:
+    now = boot_seconds()
+    while queue.fresh and queue.fresh[0][0] <= now and boot_seconds() < now + LOOK_SECONDS:
         _, changed, name = heapq.heappop(queue.fresh)
         if name in queue.files:
             later = look_at_file(m, queue, name, now)
@@ -1507,7 +1498,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             return max(wait, AGAIN_SECONDS)
         with closing(open_still(path)) as fd:
             uow = read_uow(fd, path, m.config.required_names)
-        if is_stamped(uow) and is_ours(m, found):
+        if is_stamped(uow) and not uow.status and is_ours(found):
             bisect.insort(queue.ready, (uow.enqueued, name))
             ends(m, key)
         else:
@@ -1516,7 +1507,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         queue.forget(name)
     except Busy as problem:                          # the longer it is held, the less often it is looked at
         if seen_for > 5 + 5 * quiet:
-            begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), problem.strerror))
+            begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), reason_of(problem)))
         return min(max(quiet, AGAIN_SECONDS, seen_for / 10), m.config.sleep_seconds)
     except BadUow:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
@@ -1545,14 +1536,26 @@ def look_later(m, queue: Waiting, name: str, problem: Exception) -> None:
     heapq.heappush(queue.fresh, (boot_seconds() + let_rest(m, queue, name, problem, "take"), 0, name))
 
 
+def one_readme(m, path: str, names: List[str]) -> None:
+    """Keep the newest README of a directory; the others go to trash, as soon as that is there."""
+    if not names:
+        return
+    *older, newest = sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
+    ends(m, "trash " + os.path.join(path, newest))   # it may have been an older one
+    if not older or not is_usable(m, path):
+        return
+    for name in older:
+        trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
+
+
 def survey_hand(m) -> None:
     """Find the row of each UOW in currently-executing that is not the job known: the table at the top.
 
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
-    known = {(filing.name, filing.inode): filing for filing in m.over}       # how it ended, whatever STATUS says
-    m.claimed, m.over, m.others, m.unclear, place = [], [], 0, True, m.config.currently_executing
-    if not is_usable(m, place) or not has_lock(m, place):
+    known = {(filing.name, filing.inode): filing for filing in m.filings}       # how it ended, whatever STATUS says
+    m.claimed, m.filings, m.others, m.unclear, place = [], [], 0, True, m.config.currently_executing
+    if not has_lock(m):
         return
     with lasting(m, "listing", "%s cannot be listed: WHY; nothing is started" % shown(place), 3):
         names = sorted(os.listdir(place))
@@ -1562,13 +1565,13 @@ def survey_hand(m) -> None:
     for name in names:
         path = os.path.join(place, name)
         if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(path)
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
-        state = state_of(path)
-        if state and (name, state[2]) in known:
-            m.over.append(known[name, state[2]])
+        filing = known.get((name, inode_of(path)))
+        if filing:
+            m.filings.append(filing)
             continue
         try:
             look_at_hand(m, path, name)
@@ -1583,41 +1586,12 @@ def survey_hand(m) -> None:
                 again(m)
 
 
-def look_at_hand(m, path: str, name: str) -> None:
-    """Find the row of one UOW in currently-executing; OSError when that cannot be told now."""
-    try:
-        with closing(open_regular(path, os.O_RDWR)) as fd:
-            uow = read_own(fd)
-            running = read_running(uow.status)
-            grown = find_start(fd, running) or os.fstat(fd).st_size > running.at if running else has_start(fd, uow)
-            found = row(uow.status, uow.status_at >= 0, bool(grown))
-            if found == "adopt" and not m.job:
-                m.job = adopt(m, path, fd, uow, running or Running(UNKNOWN, uow.log_at, ""))
-            elif found == "adopt":
-                m.others, m.unclear = m.others + 1, True
-    except BadUow as problem:
-        state, quiet = state_of(path), m.config.settle_seconds
-        if state and 0 <= time.time() - state[0] / 1e9 < quiet:
-            wake_at(m, boot_seconds() + quiet)       # a job's `sed -i` makes its copy here, too
-        else:
-            trash(m, path, str(problem))
-        found = ""
-    if found == "next":
-        m.claimed.append(name)
-    elif found == "ended":
-        m.over.append(Filing(name, uow, "", 0))
-    elif found == "strange":
-        m.others += 1
-        begins(m, "hand " + path, "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
-               "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
-        return
-    ends(m, "hand " + path)
-
-
-def has_lock(m, path: str) -> bool:
-    """Tell whether currently-executing is this Monitor's; where another directory has taken its place, lock that."""
-    there = state_of(path)
-    if there and there[2] == os.fstat(DOOR.lock[0]).st_ino:
+def has_lock(m) -> bool:
+    """Tell whether currently-executing is usable and this Monitor's; another that has taken its place is locked."""
+    path = m.config.currently_executing
+    if not is_usable(m, path):
+        return False
+    if inode_of(path) == os.fstat(DOOR.lock[0]).st_ino:
         ends(m, "lock")
         return True
     try:
@@ -1630,32 +1604,60 @@ def has_lock(m, path: str) -> bool:
     DOOR.lock = [fresh]
     ends(m, "lock")
     say(m, "%s is another directory than before: locked anew" % shown(path), 4)
-    mark_pause(m)                                    # it may be without the mark, or have brought an old one
+    keep_pause(m)                                    # it may be without `.paused`, or have brought an old one
     return True
 
 
-def find_start(fd: int, running: Running) -> Optional[Tuple[int, int, bytes]]:
+def look_at_hand(m, path: str, name: str) -> None:
+    """Find the row of one UOW in currently-executing; OSError when that cannot be told now."""
+    try:
+        with closing(open_regular(path, os.O_RDWR)) as fd:
+            uow = read_own(fd)
+            running = read_running(uow.status)
+            if running:
+                grown = os.fstat(fd).st_size > running.at or bool(find_start(fd, running.run, running.at))
+            else:                                    # its STATUS was taken away: any run in its log may be this one
+                grown = bool(uow.log_at and START_LINE.search(os.pread(fd, HEAD_BYTES, uow.log_at - 1)))
+            found = row(uow.status, uow.status_at >= 0, grown)
+            if found == "adopt" and not m.job:
+                m.job = adopt(m, path, fd, uow, running or Running(UNKNOWN, uow.log_at, ""))
+            elif found == "adopt":
+                m.others, m.unclear = m.others + 1, True
+            elif found == "ended":
+                m.filings.append(Filing(name, uow, last_run(fd), 0))
+    except BadUow as problem:
+        state, quiet = state_of(path), m.config.settle_seconds
+        if state and 0 <= time.time() - state.mtime / 1e9 < quiet:
+            wake_at(m, boot_seconds() + quiet)       # a job's `sed -i` makes its copy here, too
+        else:
+            trash(m, path, str(problem))
+        found = ""
+    if found == "next":
+        m.claimed.append(name)
+    elif found == "strange":
+        m.others += 1
+        begins(m, "hand " + path, "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
+               "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
+        return
+    ends(m, "hand " + path)
+
+
+def find_start(fd: int, run: str, at: int) -> Optional[Tuple[int, int, bytes]]:
     """Return where a run's START stands, where its output begins, and its time; None where it is gone.
 
     It stands where STATUS says, or near there: who saved another header over a running UOW has moved it.
     """
-    for around in (0, HEAD_BYTES):
-        low = max(0, running.at - around)
-        for found in START_LINE.finditer(os.pread(fd, 200 + 2 * around, low)):
-            if found[2].decode() == running.run and (around or not found.start()):
-                return low + found.start(), low + found.end(), found[1]
+    low = max(0, at - HEAD_BYTES)
+    for found in START_LINE.finditer(os.pread(fd, 2 * HEAD_BYTES, low)):
+        if found[2].decode() == run:
+            return low + found.start() + 1, low + found.end() + 1, found[1]
     return None
-
-
-def has_start(fd: int, uow: Uow) -> bool:
-    """Tell whether a log begins with a run: a claimed UOW without its padded STATUS has begun then, for all we know."""
-    return bool(uow.log_at and START_LINE.search(os.pread(fd, HEAD_BYTES, uow.log_at)))
 
 
 def end_on_disk(job: Job) -> Optional[End]:
     """Return this run's END line, searched from the end of the log, or None.
 
-    What was searched in vain is not searched again, but for its end: a run may be waited for that has a long log.
+    What was searched in vain is not searched again, but for its last bytes: a run with a long log may be waited for.
     """
     high, kept = os.fstat(job.fd).st_size, b""
     first, job.searched = max(0, job.start_at - HEAD_BYTES, min(job.searched, high) - 200), high
@@ -1672,7 +1674,7 @@ def end_on_disk(job: Job) -> Optional[End]:
 
 def output_at(job: Job, end: End) -> int:
     """Return where a run's output begins; all of the log may be, where START is gone."""
-    start = find_start(job.fd, Running(job.run, job.start_at, ""))
+    start = find_start(job.fd, job.run, job.start_at)
     return min(start[1] if start else job.uow.log_at, end.at)
 
 
@@ -1684,7 +1686,7 @@ def last_run(fd: int) -> str:
 
 def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
     """Take up a run that another Monitor started: its processes are found by the run's mark."""
-    at, _, began = find_start(fd, running) or (running.at, 0, b"")
+    at, _, began = find_start(fd, running.run, running.at) or (running.at, 0, b"")
     try:
         since = read_time(began.decode())
     except ValueError:                               # somebody has edited the START line, or taken it away
@@ -1708,13 +1710,11 @@ def tees(m) -> Iterator[Tuple[int, str, str]]:
         facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
         path, run = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
         if (facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing
-                or not re.fullmatch(r"[\w-]{1,40}", run, re.A) or not run.startswith(m.boot + "-")):
+                or not re.fullmatch(r"[\w-]{1,40}", run, re.A) or not run.startswith(boot_mark() + "-")):
             continue                                 # a job may set what it likes
-        try:
-            if os.stat("/proc/%d" % pid).st_uid == m.uid:
-                yield pid, path, run                 # nobody else's process offers us a file
-        except OSError:
-            pass                                     # it has ended meanwhile
+        with suppress(OSError):                      # it has ended meanwhile
+            if os.stat("/proc/%d" % pid).st_uid == os.geteuid():        # nobody else's process offers us a file
+                yield pid, path, run
 
 
 def adopt_by_its_log(m) -> None:
@@ -1729,14 +1729,14 @@ def adopt_by_its_log(m) -> None:
         try:
             if not os.access(log, os.R_OK | os.W_OK, effective_ids=True):      # a `chmod -R a-w` reached it, too
                 os.chmod(log, stat.S_IMODE(os.stat(log).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
-            with closing(os.open(log, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)) as fd:
+            with closing(os.open(log, os.O_RDWR | os.O_NONBLOCK)) as fd:
                 try:
                     uow = read_own(fd)
                 except BadUow:
                     uow = NO_UOW
                 running = read_running(uow.status)
                 if not running or running.run != run:
-                    if not any(process.role == "shell" for process in processes_of(run, {})):
+                    if not any(process.role == "bash" for process in processes_of(run, {})):
                         continue                     # it is filed, and a daemon holds its output: nothing to wait for
                     running = Running(run, uow.log_at, "")
                 m.job = adopt(m, path, fd, uow, running)
@@ -1759,12 +1759,12 @@ class Ended:
 
     def note(self, path: str) -> None:
         """Count a UOW that has ended here."""
-        found = state_of(path)
-        if found:
+        state = state_of(path)
+        if state:
             self.count += 1
-            self.hours[found[0] // 3_600_000_000_000] += 1
+            self.hours[state.mtime // 3_600_000_000_000] += 1
             push = heapq.heappush if len(self.newest) < RECENT_SHOWN else heapq.heappushpop
-            push(self.newest, (found[0] / 1e9, os.path.basename(path), found[2]))
+            push(self.newest, (state.mtime / 1e9, os.path.basename(path), state.inode))
 
 
 def survey_ended(m) -> None:
@@ -1783,17 +1783,17 @@ def survey_ended(m) -> None:
 def list_ended(ended: Ended, key: str, path: str) -> None:
     """Read anew what is known of a directory that only people empty."""
     state, began, names = state_of(path), boot_seconds(), []
-    try:
+    with suppress(OSError):                                # gone between two looks; the next one tells
         names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
-    except OSError:
-        pass                                               # gone between two looks; the next one tells
     ended.__init__()
     ended.readmes = list(filter(README_NAME.fullmatch, names))
     uows = set(names).difference(ended.readmes)
-    ended.count = 0 if key in FINISHED else len(uows)
-    for name in uows if key in FINISHED else ():
-        ended.note(os.path.join(path, name))
-    ended.listed = state if is_still(state) else None
+    if key in FINISHED:
+        for name in uows:
+            ended.note(os.path.join(path, name))
+    else:
+        ended.count = len(uows)                            # of these nothing is told but how many they are
+    ended.listed = state if would_show(state) else None
     ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
 
 
@@ -1818,7 +1818,7 @@ def survey_conditions(m) -> None:
         elif kind == "turn" and take_turn(m):
             end_turn(m)
         elif kind == "pause":
-            mark_pause(m)
+            keep_pause(m)
         elif kind == "clock":
             clock_set_back(m)
         elif kind == "launch" and not m.claimed and not m.unclear:
@@ -1844,10 +1844,10 @@ def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
             found[pid] = Process(pid, "", name)
         elif mark_of(run) in environment:
             # A keeper leads its session; a fork of it that is not yet `bash` or `date` still has its environment.
-            role = next((role for role in ("shell", "tee") if session == pid
+            role = next((role for role in ("bash", "tee") if session == pid
                          and KEEPER_MARK + b"=" + role.encode() in environment), "")
             found[pid] = Process(pid, role, name)
-            if role == "shell":
+            if role == "bash":
                 sessions.add(session)                # its session lives as long as it, so the number is not used again
         else:
             others.append((parent, session, Process(pid, "", name)))
@@ -1890,14 +1890,12 @@ def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
         return [], [], ""
     environment, fields, places = b"", after.split(), [place]
     if fields[0] == b"Z" and not is_dead(fields):    # its first thread has ended, the others have what it had
-        with contextlib.suppress(*gone):
+        with suppress(*gone):
             places = [place + "/task/" + thread for thread in sorted(os.listdir(place + "/task"), key=int)]
     for place in places:
-        try:
+        with suppress(*gone, PermissionError):       # what the job runs through sudo is its own all the same
             with open(place + "/environ", "rb") as file:
                 environment = environment or file.read()
-        except (*gone, PermissionError):
-            pass                                     # what the job runs through sudo is its own all the same
     return environment.split(b"\0"), fields, os.fsdecode(before.partition(b"(")[2])
 
 
@@ -1913,7 +1911,7 @@ def mark_of(run: str) -> bytes:
 def hold(job: Job) -> List[Process]:
     """Return the processes of a run, each held by a pidfd from now on: one that loses its parent is not lost.
 
-    They are looked at again behind the pidfds: a number that has passed to somebody else's process
+    They are looked at again when the pidfds are there: a number that has passed to somebody else's process
     meanwhile is not held, and never signalled.
     """
     before = dict(job.watched)
@@ -1933,10 +1931,8 @@ def watch(job: Job, pids) -> None:
     """Hold a pidfd of each process, none of which is held yet, so that the sleep ends when it does."""
     room = min(WATCHED, os.sysconf("SC_OPEN_MAX") // 2) - len(job.watched)       # a look at /proc takes some files, too
     for pid in list(pids)[:max(0, room)]:
-        try:
+        with suppress(OSError):                      # gone already, or none to be had: then the sleep is short
             job.watched[pid] = os.pidfd_open(pid)
-        except OSError:
-            pass                                     # gone already, or none to be had: then the sleep is short
 
 
 def let_go(job: Job) -> None:
@@ -1949,25 +1945,21 @@ def send(job: Job, number: int, roles=("",)) -> List[Process]:
     """Signal every process of a run, found afresh, and return which there were."""
     there = [process for process in hold(job) if process.role in roles]
     if number == signal.SIGKILL:
-        try:                                         # at one stroke, faster than it forks; before Linux 5.14 one by one
+        with suppress(OSError):                      # at one stroke, faster than it forks; before Linux 5.14 one by one
             write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
-        except OSError:
-            pass
     for pid, _, _ in there:
-        try:
+        with suppress(OSError):                      # it has ended by itself
             if pid in job.watched:
                 signal.pidfd_send_signal(job.watched[pid], number)
             elif mark_of(job.run) in proc_facts(pid)[0]:
                 os.kill(pid, number)                 # no pidfd to be had, or one of very many
-        except OSError:
-            pass                                     # it has ended by itself
     return there
 
 
 def is_held(job: Job) -> bool:
     """Tell whether anybody can still write into the pipe to tee: where nobody can, tee ends by itself."""
     try:
-        with closing(os.open("/proc/%d/fd/0" % job.keepers["tee"], os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
+        with closing(os.open("/proc/%d/fd/0" % job.keepers["tee"], os.O_RDONLY | os.O_NONBLOCK)) as fd:
             poll = select.poll()
             poll.register(fd, 0)
             return not poll.poll(0)                  # POLLHUP: the last writer has gone
@@ -2005,6 +1997,11 @@ def is_alive(job: Job, role: str) -> bool:
     return not ended
 
 
+def has_ended(job: Job) -> bool:
+    """Tell whether a run is over though it is not filed yet: how it ended is settled."""
+    return bool(job.hit is not None or not is_alive(job, "bash") and not is_alive(job, "tee") and end_on_disk(job))
+
+
 # ---- Move: what has ended goes to its queue ----------------------------------
 
 def move(m) -> None:
@@ -2012,10 +2009,10 @@ def move(m) -> None:
     m.children = [pid for pid in m.children if not os.waitpid(pid, os.WNOHANG)[0]]
     if m.job:
         look_at_job(m, m.job)
-    if m.over and boot_seconds() < m.move_at:
+    if m.filings and boot_seconds() < m.move_at:
         wake_at(m, m.move_at)
     else:
-        m.over = [filing for filing in m.over if not file_uow(m, filing.name, filing.uow, filing.run)]
+        m.filings = [filing for filing in m.filings if not file_uow(m, filing)]
     after_commands(m)
 
 
@@ -2044,14 +2041,9 @@ def look_at_job(m, job: Job) -> None:
         finish(m, job, end)
 
 
-def has_ended(job: Job) -> bool:
-    """Tell whether a run is over though it is not filed yet: how it ended is settled."""
-    return bool(job.hit is not None or not is_alive(job, "shell") and not is_alive(job, "tee") and end_on_disk(job))
-
-
 def under_way(m, job: Job, now: float) -> str:
     """Find out what of the run goes on, and say who holds its output (`goes_on`)."""
-    if is_alive(job, "shell"):
+    if is_alive(job, "bash"):
         return "job"
     tee, grace = is_alive(job, "tee"), m.config.kill_grace_seconds
     if tee and job.over_at is None and job.keepers["tee"] in job.watched:
@@ -2060,7 +2052,7 @@ def under_way(m, job: Job, now: float) -> str:
     if job.over_at is None and job.keepers:
         job.over_at = now
     over_for = now - (job.over_at or now)
-    clean = job.codes["shell"] >= 0 if "shell" in job.codes else end_on_disk(job) is not None
+    clean = job.codes["bash"] >= 0 if "bash" in job.codes else end_on_disk(job) is not None
     remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
     if remains and not job.reason and (over_for >= 1 or not job.keepers):
         flag(m, job, "remains", ": its shell has ended without a word of how; waiting for what is left of it")
@@ -2077,6 +2069,13 @@ def under_way(m, job: Job, now: float) -> str:
     elif tee and not remains:
         flag(m, job, "held", ": output is still held; not waited for any longer")
     return what
+
+
+def flag(m, job: Job, what: str, text: str) -> None:
+    """Say something of a run once; what: that which is not said again."""
+    if what not in job.told:
+        job.told.add(what)
+        say(m, "%s%s" % (shown(job.name), text), 4)
 
 
 def kill(m, job: Job, reason: str) -> None:
@@ -2106,7 +2105,7 @@ def keep_killing(m, job: Job, now: float) -> None:
         flag(m, job, "kill", ": it is waited for, KILL has not ended %s"
              % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
     elif late:
-        send(job, signal.SIGKILL, roles=("shell", "tee"))                # a keeper that was stopped
+        send(job, signal.SIGKILL, roles=("bash", "tee"))                # a keeper that was stopped
     wake_at(m, now + (1 if late else 0.05))
 
 
@@ -2139,14 +2138,16 @@ def search_patterns(m, job: Job, end: Optional[End]) -> bool:
 
 def finish(m, job: Job, end: Optional[End]) -> None:
     """Write the STATUS of a run that is over; `move` then moves its UOW to the queue that the STATUS names."""
-    at = max(output_at(job, end), end.at - 4096) if end else 0
-    last = os.pread(job.fd, end.at - at, at) if end else b""
+    code = job.codes.get("bash")
+    if end:
+        at = max(output_at(job, end), end.at - 4096)
+        killed_by = died_by_signal(end, os.pread(job.fd, end.at - at, at))
+    else:
+        killed_by = max(0, -(code or 0))             # the keeper itself
     if job.over_at is None and end and end.time:
         seconds = max(0, end.time - job.since) / 1e6
     else:
         seconds = max(0, (job.over_at or boot_seconds()) - job.began)        # it may be of another boot
-    code = job.codes.get("shell")
-    killed_by = died_by_signal(end, last) if end else max(0, -(code or 0))
     status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hit=job.hit,
                      fail_exit_codes=m.config.fail_exit_codes)
     key = "finish " + job.name
@@ -2166,13 +2167,36 @@ def finish(m, job: Job, end: Optional[End]) -> None:
         m.children += [pid for role, pid in job.keepers.items() if role not in job.codes]
     remove_cgroups()
     let_go(job)
-    state = state_of(job.path)
-    if state:
-        m.over.append(Filing(job.name, job.uow._replace(status=status), job.run, state[2]))
-    else:
-        say_outcome(m, job.name, status, False)
+    m.filings.append(Filing(job.name, job.uow._replace(status=status), job.run, inode_of(job.path)))
     if m.unclear:
         wake_at(m, 0)                                # a second one under way comes before any new one
+
+
+def keep_inode(m, job: Job) -> None:
+    """See that what is filed is the file that was run: a job or an editor may have edited, moved or deleted it."""
+    ours, there = os.fstat(job.fd), inode_of(job.path)
+    if there != ours.st_ino:
+        if there:
+            flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
+            trash(m, job.path, "not the file that was run")
+            if os.path.lexists(job.path):            # nothing is written or moved over it
+                raise OSError(errno.EEXIST, "another file has its name")
+        where = os.readlink("/proc/self/fd/%d" % job.fd)
+        linked = inode_of(where) == ours.st_ino      # other links to it, by `cp -al` say, do not count
+        if linked and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
+            flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
+            mv(m, where, m.config.currently_executing, job.name)
+        elif linked:
+            flag(m, job, "name", " was moved to %s while it ran: it is left there" % shown(where))
+            return
+        else:
+            flag(m, job, "name", " was deleted while it ran: written again with all its output")
+            with closing(reopen(job.fd, os.O_RDONLY)) as rest:
+                write_whole(m, job.path, b"", like=ours, rest=rest, replaces=0)
+            with closing(open_regular(job.path, os.O_RDWR)) as fd:
+                os.dup2(fd, job.fd, inheritable=False)
+    if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
+        flag(m, job, "header", ": its header was changed while it ran")
 
 
 def write_outcome(m, job: Job, status: str) -> None:
@@ -2183,8 +2207,8 @@ def write_outcome(m, job: Job, status: str) -> None:
     try:
         set_status(m, job.fd, status)
     except BadUow:
-        uow, found, there = read_own(job.fd), os.fstat(job.fd), state_of(job.path)
-        if (not uow.log_at or found.st_size - uow.log_at > COPY_BYTES or not there or there[2] != found.st_ino
+        uow, found = read_own(job.fd), os.fstat(job.fd)
+        if (not uow.log_at or found.st_size - uow.log_at > COPY_BYTES or inode_of(job.path) != found.st_ino
                 or is_alive(job, "tee")):
             raise
         if uow.enqueued is None:
@@ -2192,78 +2216,33 @@ def write_outcome(m, job: Job, status: str) -> None:
         with closing(reopen(job.fd, os.O_RDONLY)) as rest:
             os.lseek(rest, uow.log_at, os.SEEK_SET)
             head = stamped_head(uow, owner_name(found.st_uid), status)
-            write_whole(m, job.path, head, like=found, rest=rest, over=found.st_ino)
+            write_whole(m, job.path, head, like=found, rest=rest, replaces=found.st_ino)
 
 
-def flag(m, job: Job, what: str, text: str) -> None:
-    """Say something of a run once; what: that which is not said again."""
-    if what not in job.told:
-        job.told.add(what)
-        say(m, "%s%s" % (shown(job.name), text), 4)
-
-
-def keep_inode(m, job: Job) -> None:
-    """See that what is filed is the file that was run: a job or an editor may have edited, moved or deleted it."""
-    ours, there = os.fstat(job.fd), state_of(job.path)
-    if there is None or there[2] != ours.st_ino:
-        if there is not None:
-            flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
-            trash(m, job.path, "not the file that was run")
-            if os.path.lexists(job.path):            # nothing is written or moved over it
-                raise OSError(errno.EEXIST, "another file has its name")
-        where = os.readlink("/proc/self/fd/%d" % job.fd)
-        linked = (state_of(where) or (0, 0, 0))[2] == ours.st_ino            # a backup by `cp -al` counts for nothing
-        if linked and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
-            flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
-            mv(m, where, m.config.currently_executing, job.name)
-        elif linked:
-            flag(m, job, "name", " was moved to %s while it ran: it is left there" % shown(where))
-            return
-        else:
-            flag(m, job, "name", " was deleted while it ran: written again with all its output")
-            with closing(reopen(job.fd, os.O_RDONLY)) as rest:
-                write_whole(m, job.path, b"", like=ours, rest=rest, over=0)
-            with closing(open_regular(job.path, os.O_RDWR)) as fd:
-                os.dup2(fd, job.fd, inheritable=False)
-    if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
-        flag(m, job, "header", ": its header was changed while it ran")
-
-
-def say_outcome(m, name: str, status: str, filed: bool) -> None:
-    """Say how a run ended, and where its UOW went; one that was taken away gets its outcome all the same."""
-    word = status.partition(":")[0]
-    where = " -> " + base(getattr(m.config, word + "_q"))
-    say(m, "%s: %s%s" % (shown(name), status, where if filed else "; somebody took it away from currently-executing"),
-        6 if word == "done" else 4)
-
-
-def file_uow(m, name: str, uow: Uow, run: str) -> bool:
+def file_uow(m, filing: Filing) -> bool:
     """Move a UOW whose STATUS is final to its queue, and have after_command run; False when it is to be tried again."""
+    name, uow, run, _ = filing
     word = uow.status.partition(":")[0]
     path, target = os.path.join(m.config.currently_executing, name), getattr(m.config, word + "_q")
     key = "move " + path
-    if not is_usable(m, target):                     # a look costs less than hundreds of `mv` that fail
+    if os.path.lexists(path) and not is_usable(m, target):       # a look costs less than hundreds of `mv` that fail
         m.move_at = again(m)
         return False
     filed = None
     with lasting(m, key, "%s stays in currently-executing: WHY; tried again" % shown(name)):
-        with contextlib.suppress(FileNotFoundError):
-            if m.config.after_command and not run:
-                with closing(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)) as fd:
-                    run = last_run(fd)
-            # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
-            filed = mv(m, path, target, lasting=bool(m.config.after_command))
+        # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
+        filed = mv(m, path, target, durable=bool(m.config.after_command))
     if key in m.conditions:
         m.move_at = again(m)
         return False
-    say_outcome(m, name, uow.status, bool(filed))
+    where = " -> " + base(target) if filed else "; somebody took it away from currently-executing"
+    say(m, "%s: %s%s" % (shown(name), uow.status, where), 6 if word == "done" else 4)
     if not filed:
         return True
     m.totals[word + "_q"] += 1
     m.ended[word + "_q"].note(filed)
     if m.config.after_command:
-        environment = job_environment(uow, os.path.basename(filed), filed, run)
-        m.after.append((name, dict(environment, SJQ_STATUS=uow.status)))
+        m.after.append((name, dict(job_environment(uow, filed, run), SJQ_STATUS=uow.status)))
     return True
 
 
@@ -2325,7 +2304,7 @@ def turn_file(config) -> str:
 
 def open_turn(config) -> int:
     """Open what the Monitors of this root lock in turn; OSError."""
-    return os.open(turn_file(config), os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.open(turn_file(config), os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
 
 
 def take_turn(m) -> bool:
@@ -2334,10 +2313,9 @@ def take_turn(m) -> bool:
     Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while
     another Monitor has it aside for its stamp. What others have stamped since the last turn is looked at first.
     """
-    there = state_of(turn_file(m.config))
-    with lasting(m, "turn file", "%s cannot be opened (WHY): nothing is stamped or started until it can"
-                 % shown(turn_file(m.config))):
-        if not there or there[2] != os.fstat(m.turn).st_ino:     # removed, or a backup was restored over the root
+    path = turn_file(m.config)
+    with lasting(m, "turn file", "%s cannot be opened (WHY): nothing is stamped or started until it can" % shown(path)):
+        if inode_of(path) != os.fstat(m.turn).st_ino:            # removed, or a backup was restored over the root
             mine, m.turn = m.turn, open_turn(m.config)
             os.close(mine)
     if "turn file" in m.conditions:
@@ -2357,8 +2335,8 @@ def take_turn(m) -> bool:
     ends(m, "turn")
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
     for queue in m.waiting if last != m.turn_seen or not has_fraction(last) else ():
-        list_waiting(m, queue, boot_seconds(), stamped=True)
-        look_at_fresh(m, queue, boot_seconds())
+        list_waiting(m, queue, stamped=True)
+        look_at_fresh(m, queue)
     return True
 
 
@@ -2366,10 +2344,8 @@ def end_turn(m, stamped: bool = False) -> None:
     """Leave the turn to the other Monitors; stamped: tell them to look again."""
     if stamped:
         now = time.time_ns()                         # finer than the kernel's own times
-        try:
+        with suppress(OSError):                      # read-only: nothing was stamped either
             os.utime(m.turn, ns=(now, now))
-        except OSError:
-            pass                                     # read-only: nothing was stamped either
         m.turn_seen = os.fstat(m.turn).st_mtime_ns
     fcntl.flock(m.turn, fcntl.LOCK_UN)
 
@@ -2425,23 +2401,6 @@ def put_back(m, queue: Waiting) -> None:
         waits_again(m, queue, name, target, enqueued)
 
 
-def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Optional[int]) -> None:
-    """Note what is back in its queue: ready, or, enqueued None, to be looked at later.
-
-    What is gone, or has got another name there, is for the next listing to find.
-    """
-    state = state_of(path) if path else None
-    if not state or os.path.basename(path) != name:
-        return
-    queue.note(name, state)
-    if enqueued is None:
-        rest = min(RETRY_SECONDS, m.config.sleep_seconds) if "file " + path in m.conditions else AGAIN_SECONDS
-        later = queue.stuck.get(name, max(rest, m.config.settle_seconds))
-        heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
-    else:
-        bisect.insort(queue.ready, (enqueued, name))
-
-
 def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], Dict[str, str]]:
     """Stamp what lies in a private directory: name -> when enqueued, None if it rests; name -> why it is no UOW."""
     stamped: Dict[str, Optional[int]] = {}
@@ -2449,7 +2408,7 @@ def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], 
     for name in os.listdir(place):
         path = os.path.join(place, name)
         if name.startswith(".new."):
-            with contextlib.suppress(FileNotFoundError):     # half a stamp: the whole UOW beside it may have been
+            with suppress(FileNotFoundError):                # half a stamp: the whole UOW beside it may have been
                 os.unlink(path)                              # stamped again in this very loop
             continue
         try:
@@ -2465,6 +2424,29 @@ def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], 
     return stamped, bad
 
 
+def stamp(m, path: str, arrived: Optional[int]) -> Uow:
+    """Give a UOW that nobody else can reach its time, titles and blank STATUS; BadUow, Busy or OSError.
+
+    Where only a STATUS is to be blanked, that is done in place, however long the log. Anything
+    else is written anew beside it and renamed over it, with the log copied by `cat`.
+    """
+    with closing(open_still(path)) as fd:
+        uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
+        waiting = uow._replace(status="", enqueued=uow.enqueued if uow.enqueued is not None else
+                               found.st_ctime_ns // 1000 if arrived is None else arrived)
+        if is_stamped(uow) and is_ours(found):
+            if not uow.status:
+                return uow
+            with closing(reopen(fd)) as writer:
+                set_status(m, writer, "")
+        else:
+            data = new_head(waiting, found)
+            os.lseek(fd, uow.log_at, os.SEEK_SET)
+            write_whole(m, path, data, like=found, rest=fd if 0 < uow.log_at < found.st_size else None)
+        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
+        return waiting
+
+
 def new_head(uow: Uow, found: os.stat_result) -> bytes:
     """Return what a UOW gets before its log by a stamp; BadUow where that is too long, or the log too long to copy."""
     data = stamped_head(uow, owner_name(found.st_uid))
@@ -2476,27 +2458,21 @@ def new_head(uow: Uow, found: os.stat_result) -> bytes:
     return data
 
 
-def stamp(m, path: str, arrived: Optional[int] = None) -> Uow:
-    """Give a UOW that nobody else can reach its time, titles and blank STATUS; BadUow, Busy or OSError.
+def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Optional[int]) -> None:
+    """Note what is back in its queue: ready, or, enqueued None, to be looked at later.
 
-    Where only a STATUS is to be blanked, that is done in place, however long the log. Anything
-    else is written anew beside it and renamed over it, with the log copied by `cat`.
+    What is gone, or has got another name there, is for the next listing to find.
     """
-    with closing(open_still(path)) as fd:
-        uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
-        waiting = uow._replace(status="", enqueued=uow.enqueued if uow.enqueued is not None else
-                               found.st_ctime_ns // 1000 if arrived is None else arrived)
-        if is_stamped(uow._replace(status="")) and is_ours(m, found):
-            if not uow.status:
-                return uow
-            with closing(reopen(fd)) as writer:
-                set_status(m, writer, "")
-        else:
-            data = new_head(waiting, found)
-            os.lseek(fd, uow.log_at, os.SEEK_SET)
-            write_whole(m, path, data, like=found, rest=fd if 0 < uow.log_at < found.st_size else None)
-        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
-        return waiting
+    state = state_of(path) if path else None
+    if not state or os.path.basename(path) != name:
+        return
+    queue.note(name, state)
+    if enqueued is None:
+        rest = min(RETRY_SECONDS, m.config.sleep_seconds) if "file " + path in m.conditions else AGAIN_SECONDS
+        later = queue.stuck.get(name, max(rest, m.config.settle_seconds))
+        heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
+    else:
+        bisect.insort(queue.ready, (enqueued, name))
 
 
 # ---- Launch ------------------------------------------------------------------
@@ -2546,18 +2522,17 @@ def is_ready(m) -> bool:
         why = who_runs(m.config.job_process) if m.config.job_process else ""
         if why:
             return refuses(m, "process", why)
-        ends(m, "ready process")                # also where the configuration has none any more
+        ends(m, "ready process")                     # also where the configuration has none any more
         if m.config.ready_command and not m.ready_passed:
             m.ready_hook = Hook(bounded(m.config.ready_command))
-            ends(m, "ready start")
-            return False
     except OSError as problem:
         begins(m, "ready start", "waiting: job_process or ready_command cannot be asked: " + reason_of(problem))
         m.launch_at = again(m)
         return False
     ends(m, "ready start")
-    ends(m, "ready command")
-    return True
+    if not m.ready_hook:
+        ends(m, "ready command")
+    return not m.ready_hook
 
 
 def refuses(m, kind: str, why: str) -> bool:
@@ -2579,20 +2554,14 @@ def who_runs(name: str) -> str:
 
 def start_next(m) -> None:
     """Claim and start the next UOW, having the turn."""
-    chosen = None if m.claimed else next_waiting(m.waiting)
-    if not (m.claimed or chosen):
-        return                                       # the last look brought others, that come first and are not ready
-    queue, name = chosen or (m.waiting[-1], m.claimed[0])    # a claimed one goes back to wait-q
-    path = os.path.join(m.config.currently_executing, name)
-    try:
-        if chosen:
-            path = claim(m, queue, name)
-    except OSError as problem:
-        look_later(m, queue, name, problem)
-        return
-    if path is None:
-        wake_at(m, 0)                                # somebody else took it
-        return
+    if m.claimed:                                    # by a Monitor that died; where it has to go back, it is to wait-q
+        queue, path = m.waiting[-1], os.path.join(m.config.currently_executing, m.claimed[0])
+    else:
+        chosen = next_waiting(m.waiting)             # None: the turn brought others, that come first and are not ready
+        path = claim(m, *chosen) if chosen else None
+        if path is None:
+            return
+        queue = chosen[0]
     try:
         start(m, path)
         m.ready_passed = False
@@ -2606,11 +2575,17 @@ def start_next(m) -> None:
 
 
 def claim(m, queue: Waiting, name: str) -> Optional[str]:
-    """Move a waiting UOW into currently-executing, where nobody else can reach it, and forget it as waiting."""
+    """Move a waiting UOW into currently-executing, where nobody else can reach it; None where it is not to be had."""
     queue.ready.pop(0)
     queue.racy_seconds = TICK_SECONDS                # it is this `mv` that changes the directory
-    path = mv(m, os.path.join(queue.path, name), m.config.currently_executing, lasting=False)     # `start` sees to that
+    try:                                             # `start` makes it durable
+        path = mv(m, os.path.join(queue.path, name), m.config.currently_executing, durable=False)
+    except OSError as problem:
+        look_later(m, queue, name, problem)
+        return None
     queue.forget(name)
+    if path is None:
+        wake_at(m, 0)                                # somebody else took it
     return path
 
 
@@ -2634,12 +2609,12 @@ def start(m, path: str) -> None:
     """
     with closing(open_still(path)) as fd:
         uow = read_uow(fd, path, m.config.required_names)
-        if not is_stamped(uow._replace(status="")) or not is_ours(m, os.fstat(fd)):
+        if not is_stamped(uow) or not is_ours(os.fstat(fd)):
             raise BadUow("it has no stamp, or not any more")
         writer = reopen(fd)                          # what was judged
     since, size = wall_microseconds(), os.fstat(writer).st_size
     gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
-    running = Running("%s-%d" % (m.boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME)), size + len(gap), "")
+    running = Running("%s-%d" % (boot_mark(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)), size + len(gap), "")
     job = Job(m, path, writer, uow, running, since)
     try:
         write_all(writer, status_line(running_status(running)), uow.status_at)
@@ -2660,6 +2635,40 @@ def start(m, path: str) -> None:
     say(m, "started %s run %s" % (shown(job.name), job.run))
 
 
+def start_processes(m, job: Job) -> None:
+    """Start `bash KEEPER | tee -a uow`; OSError when neither runs.
+
+    tee first, and on the inode through /dev/fd, so that a job which renames its own file at once
+    loses no output. Both outlive the Monitor: tee's own output is /dev/null.
+    """
+    environment = job_environment(job.uow, job.path, job.run)
+    pipes: List[int] = []
+    try:
+        pipes += os.pipe()
+        pipes += os.pipe()
+        read, write, note_read, note_write = pipes
+        job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
+                                   env=dict(environment, SJQ_KEEPER="tee"), session=True)
+        keeper = ["bash", "-pc", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)]
+        job.keepers["bash"] = spawn(keeper, stdout=write, extra=[note_read, note_write],
+                                     env=dict(environment, SJQ_KEEPER="bash"), session=True)
+    finally:
+        for fd in pipes:
+            os.close(fd)
+        if "tee" in job.keepers and "bash" not in job.keepers:
+            os.waitpid(job.keepers["tee"], 0)        # it ends at once, with the pipe
+    job.child = True
+    watch(job, job.keepers.values())
+
+
+def job_environment(uow: Uow, path: str, run: str) -> Dict[str, str]:
+    """Return a job's environment: the Monitor's own but for what is meant for it alone, the header, three facts."""
+    environment = {key: value for key, value in DOOR.environment.items()
+                   if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
+    environment.update(uow.names, SJQ_NAME=os.path.basename(path), SJQ_FILE=path, SJQ_RUN=run)
+    return environment
+
+
 def undo_start(m, job: Job, size: int, problem: OSError) -> None:
     """Nothing was started: take START and STATUS back and let it be tried again, or file what can never start."""
     passing = problem.errno in PASSING
@@ -2672,42 +2681,8 @@ def undo_start(m, job: Job, size: int, problem: OSError) -> None:
         os.close(job.fd)
     if passing:
         raise problem
-    m.over.append(Filing(job.name, job.uow._replace(status=status), job.run, inode))
+    m.filings.append(Filing(job.name, job.uow._replace(status=status), job.run, inode))
     wake_at(m, 0)
-
-
-def job_environment(uow: Uow, name: str, path: str, run: str) -> Dict[str, str]:
-    """Return a job's environment: the Monitor's own but for what is meant for it alone, the header, three facts."""
-    environment = {key: value for key, value in DOOR.environment.items()
-                   if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
-    environment.update(uow.names, SJQ_NAME=name, SJQ_FILE=path, SJQ_RUN=run)
-    return environment
-
-
-def start_processes(m, job: Job) -> None:
-    """Start `bash KEEPER | tee -a uow`; OSError when neither runs.
-
-    tee first, and on the inode through /dev/fd, so that a job which renames its own file at once
-    loses no output. Both outlive the Monitor: tee's own output is /dev/null.
-    """
-    environment = job_environment(job.uow, job.name, job.path, job.run)
-    pipes: List[int] = []
-    try:
-        pipes += os.pipe()
-        pipes += os.pipe()
-        read, write, note_read, note_write = pipes
-        job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
-                                   env=dict(environment, SJQ_KEEPER="tee"), session=True)
-        keeper = ["bash", "-pc", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)]
-        job.keepers["shell"] = spawn(keeper, stdout=write, extra=[note_read, note_write],
-                                     env=dict(environment, SJQ_KEEPER="shell"), session=True)
-    finally:
-        for fd in pipes:
-            os.close(fd)
-        if "tee" in job.keepers and "shell" not in job.keepers:
-            os.waitpid(job.keepers["tee"], 0)        # it ends at once, with the pipe
-    job.child = True
-    watch(job, job.keepers.values())
 
 
 # ---- Post: pages and numbers, pure -------------------------------------------
@@ -3037,8 +3012,9 @@ def metrics_prom(s: Snapshot) -> str:
 def counts(m) -> Dict[str, int]:
     """Return how many UOWs each directory holds, as of the last listing."""
     known = {queue.key: len(queue.files) for queue in m.waiting}
-    known["currently_executing"] = len(m.claimed) + len(m.over) + m.others + bool(m.job)
-    return {key: known[key] if key in known else m.ended[key].count for key in DIRECTORIES}
+    known["currently_executing"] = len(m.claimed) + len(m.filings) + m.others + bool(m.job)
+    known.update({key: ended.count for key, ended in m.ended.items()})
+    return {key: known[key] for key in DIRECTORIES}
 
 
 def post(m) -> None:
@@ -3073,9 +3049,9 @@ def post_pages(m, s: Snapshot, place: str) -> None:
         if entry is s.running or entry.page not in there or before.get(target) != m.pages[target]:
             seen = peek(path, LOG_SHOWN)
             page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
-            write_whole(m, target, page.encode(), lasting=False)
+            write_whole(m, target, page.encode(), durable=False)
     for name, text in (("index.html", page_index), ("status.json", status_json), ("metrics.prom", metrics_prom)):
-        write_whole(m, os.path.join(place, name), text(s).encode(), lasting=False)
+        write_whole(m, os.path.join(place, name), text(s).encode(), durable=False)
     for name in there:
         if os.path.join(uow, name) not in m.pages and re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):
             os.unlink(os.path.join(uow, name))             # our own, named no longer
@@ -3121,13 +3097,11 @@ def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
 def peek(path: str, most: int = 0) -> SimpleNamespace:
     """Return header, Uow and both ends of the log, for everybody to see; of what is no UOW all is log."""
     seen = SimpleNamespace(header="", uow=NO_UOW, head=b"", tail=b"", left_out=0)
-    try:
+    with suppress(OSError, BadUow):                        # gone, or no regular file
         with closing(open_regular(path)) as fd:
             found = os.fstat(fd)
-            try:
+            with suppress(BadUow):
                 seen.uow = read_uow(fd, path)
-            except BadUow:
-                pass
             if not found.st_mode & stat.S_IROTH:
                 seen.uow = seen.uow._replace(names={})
                 seen.header = "Not everybody may read this UOW, so it is not shown here."
@@ -3138,8 +3112,6 @@ def peek(path: str, most: int = 0) -> SimpleNamespace:
                 end = seen.uow.log_at + len(seen.head)
                 seen.left_out = max(0, found.st_size - most - end)
                 seen.tail = os.pread(fd, most, end + seen.left_out)
-    except (OSError, BadUow):
-        pass                                               # gone, or no regular file
     return seen
 
 
@@ -3232,7 +3204,7 @@ def tell_config(m) -> None:
         say(m, "%s :: %s" % (key, " ".join(map(str, value)) if isinstance(value, list) else value))
 
 
-def pause_mark(config) -> str:
+def pause_file(config) -> str:
     """Return the path of the file that says that the queue is paused: a pause outlives a restart."""
     return os.path.join(config.currently_executing, ".paused")
 
@@ -3241,28 +3213,28 @@ def pause(m) -> None:
     if not m.paused:
         say(m, "paused: no more jobs are started until RESUME", 5)
     m.paused = True
-    mark_pause(m)
+    keep_pause(m)
 
 
 def resume(m) -> None:
     if m.paused:
         say(m, "resumed", 5)
     m.paused = False
-    mark_pause(m)
+    keep_pause(m)
 
 
-def mark_pause(m) -> None:
+def keep_pause(m) -> None:
     """Have the disk say whether the Monitor is paused, for the next start; tried again until it does."""
-    mark = pause_mark(m.config)
+    path = pause_file(m.config)
     with lasting(m, "pause", "%s cannot be written or removed (WHY): the next start would not know of this; tried again"
-                 % shown(mark)):
-        if not is_usable(m, m.config.currently_executing) or not has_lock(m, m.config.currently_executing):
+                 % shown(path)):
+        if not has_lock(m):
             raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
-        there = os.path.lexists(mark)                # whatever it is
+        there = os.path.lexists(path)                # whatever it is
         if m.paused and not there:
-            os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         elif there and not m.paused:
-            os.unlink(mark)
+            os.unlink(path)
         sync(m, m.config.currently_executing)
 
 
@@ -3304,7 +3276,7 @@ def reload(m) -> None:
         say(m, m.conditions["config"], 3)
         return
     m.conditions.pop("config", None)
-    # Where one of these changes later, no other path may take now the place that it has until then.
+    # Where one of these waits for the next start, the others do, too: one might take a place that is still in use.
     fixed = DIRECTORIES + ["monitor_reads"]
     later = any(getattr(config, key) != getattr(m.config, key) for key in fixed)
     for key in fixed + PATHS * later:
@@ -3380,15 +3352,15 @@ def read_messages(m) -> None:
         finished = finish_taken(m, taken, reads)
         if usable_messages(m, reads):
             # Only what is the Monitor's own can be marked: another's file is renamed first, then read from a copy.
-            if is_ours(m, m.reads_like):
-                acted, still, partial = act_on_lines(m, reads)
+            if is_ours(m.reads_like):
+                untidy, still, partial = act_on_lines(m, reads)
             else:
                 os.close(open_regular(reads))        # what cannot be read stays where people see it
-                acted, still, partial = True, True, b""
-            if acted and still and not partial and finished:
+                untidy, still, partial = True, True, b""
+            if untidy and still and not partial and finished:
                 fresh_messages(m, reads, taken)
                 finished = finish_taken(m, taken, reads)
-            elif acted and not still:
+            elif untidy and not still:
                 m.reads_state = None                 # somebody has it open: the fresh file can wait
                 again(m, held_for(reads))
         if not os.path.lexists(reads):
@@ -3406,7 +3378,7 @@ def read_messages(m) -> None:
 def held_for(path: str) -> float:
     """Return in how many seconds to look again whether a file's writer has closed it: the longer silent, the more."""
     state = state_of(path)
-    return max(AGAIN_SECONDS, (time.time() - state[0] / 1e9) / 10 if state else 0)
+    return max(AGAIN_SECONDS, (time.time() - state.mtime / 1e9) / 10 if state else 0)
 
 
 def usable_messages(m, reads: str) -> bool:
@@ -3415,13 +3387,12 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
-    regular = stat.S_ISREG(found.st_mode)
-    regular = regular and found.st_nlink == 1
-    if regular and found.st_size <= READS_BYTES:
+    regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    if regular and found.st_size <= SMALL_BYTES:
         m.reads_like = found                         # the fresh one has its owner, group and mode
         ends(m, "trash " + reads)
         return True
-    trash(m, reads, "more than %d bytes; expected a few messages" % READS_BYTES if regular else
+    trash(m, reads, "more than %d bytes; expected a few messages" % SMALL_BYTES if regular else
           "not a regular file of its own; expected the message file")
     m.reads_state = None                             # where it could not be moved, that is tried again
     if os.path.lexists(reads):
@@ -3440,12 +3411,12 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
     except Busy:
         fd, still = open_regular(path), False
     with closing(fd):
-        data = os.pread(fd, 2 * READS_BYTES, 0)      # no more, or who appends faster keeps it here for ever
+        data = os.pread(fd, 2 * SMALL_BYTES, 0)      # no more, or who appends faster keeps it here for ever
         complete, _, partial = data.rpartition(b"\n")
         if data == howto() + partial:
             return False, still, partial             # nothing to tidy: it waits for its newline
         found = os.fstat(fd)
-        if not is_ours(m, found):                    # a copy is ours, once its writers have had time to close it
+        if not is_ours(found):                       # a copy is ours, once its writers have had time to close it
             if not 0 <= time.time() - found.st_ctime < FOREIGN_SECONDS:
                 write_whole(m, path, data)
             return True, False, partial
@@ -3489,10 +3460,8 @@ def fresh_messages(m, reads: str, taken: str = "") -> None:
     write_whole(m, fresh, howto(), like=m.reads_like)
     if taken:
         os.rename(reads, taken)
-    try:
+    with suppress(FileExistsError):
         os.link(fresh, reads)                        # link, unlike rename, never replaces
-    except FileExistsError:
-        pass
     os.unlink(fresh)
     sync(m, os.path.dirname(reads))
 
@@ -3552,7 +3521,7 @@ def may_exit(m) -> bool:
 def is_empty(m) -> bool:
     """Tell whether nothing waits, as of a listing that nothing has changed since."""
     seen = all(queue.listed and queue.listed == state_of(queue.path) for queue in m.waiting)
-    return bool(seen and not (m.over or anything_waits(m)))
+    return bool(seen and not (m.filings or anything_waits(m)))
 
 
 def no_other_stamps(m) -> bool:
@@ -3568,14 +3537,14 @@ def sleep(m) -> None:
     """Sleep until something is due, a queue or the message file changes, the job ends, or a signal comes."""
     wake_at(m, boot_seconds() + min(m.config.sleep_seconds, 86400))      # poll counts milliseconds in an int
     timeout = max(0, m.due - boot_seconds())
-    ends_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
+    pid_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
     hooks = [hook for hook in (m.after_hook, m.ready_hook, m.job and m.job.search) if hook]
     if any(hook.pidfd < 0 for hook in hooks):
         timeout = min(timeout, BLIND_SECONDS)
-    woken, signals = wait(m, [*ends_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
+    woken, signals = wait(m, [*pid_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
     for fd in woken:
-        if fd in ends_of:
-            os.close(m.job.watched.pop(ends_of[fd]))
+        if fd in pid_of:
+            os.close(m.job.watched.pop(pid_of[fd]))
     if signals & {signal.SIGTERM, signal.SIGINT}:
         shut_down(m)
     if signal.SIGHUP in signals:
@@ -3599,7 +3568,7 @@ def wait(m, fds: List[int], timeout: float) -> Tuple[List[int], Set[int]]:
         if not woken and timeout > deaf:
             arm(m)
             if not changed(m):
-                # What came before this was armed into a queue with work ready: soon is enough, as nothing starts.
+                # A queue with work ready may have changed before arm(). Nothing can start now, so soon is enough.
                 limit = min(timeout - deaf, 1 if changed(m, ready=True) else timeout)
                 woken = poll.poll(round(limit * 1000 + 0.5))
                 new = caught(m)
@@ -3630,16 +3599,14 @@ def arm(m) -> None:
     wanted = dict.fromkeys([queue.path for queue in m.waiting] + [m.config.currently_executing], names)
     wanted[os.path.dirname(m.config.monitor_reads)] = names | fcntl.DN_MODIFY
     for path, events in wanted.items():
-        try:
+        with suppress(OSError):                      # away, or it notifies nobody: sleep_seconds is the fallback
             inode = os.stat(path).st_ino
-            if path in m.notified and m.notified[path][1] != inode:
-                os.close(m.notified.pop(path)[0])
-            if path not in m.notified:
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-                m.notified[path] = os.open(path, flags), inode
-            fcntl.fcntl(m.notified[path][0], fcntl.F_NOTIFY, events)
-        except OSError:
-            pass                                     # away, or it notifies nobody: sleep_seconds is the fallback
+            if path in m.armed and m.armed[path][1] != inode:
+                os.close(m.armed.pop(path)[0])
+            if path not in m.armed:
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                m.armed[path] = os.open(path, flags), inode
+            fcntl.fcntl(m.armed[path][0], fcntl.F_NOTIFY, events)
 
 
 def changed(m, ready: bool = False) -> bool:
@@ -3656,8 +3623,9 @@ def check(configs) -> int:
     findings, places, looked = lacking(), {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        proofs = (make_directories, misled, open_to_others)
-        for proof in proofs + (trial, check_aside) * os.path.isdir(config.currently_executing):
+        proofs = [make_directories, misled, open_to_others]
+        proofs += [trial, check_aside] if os.path.isdir(config.currently_executing) else []
+        for proof in proofs:
             try:
                 findings += proof(config)
             except Unusable as problem:
@@ -3666,7 +3634,7 @@ def check(configs) -> int:
                 findings.append("%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
         for key in WAITING + ["currently_executing"] + FINISHED:
             directory = getattr(config, key)
-            listed = os.access(directory, os.R_OK | os.X_OK) and directory not in looked     # else it is named already
+            listed = os.access(directory, os.R_OK | os.X_OK) and directory not in looked     # else a finding already
             for name in sorted(os.listdir(directory)) if listed and os.path.isdir(directory) else []:
                 if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
                     path = os.path.join(directory, name)
@@ -3692,40 +3660,6 @@ def check_pair(config, other) -> List[str]:
     shared = [key for key in WAITING if config.root != other.root and getattr(config, key) == getattr(other, key)]
     return findings + ["%s shares %s with %s from another directory; the order of starting is kept between "
                        "configurations in one" % (shown(config.path), key, shown(other.path)) for key in shared[:1]]
-
-
-def check_aside(config) -> List[str]:
-    """Return what a Monitor that is no more had taken aside: only a start with its configuration brings it back."""
-    try:
-        os.close(lock(config))
-    except BlockingIOError:
-        return []                                    # it is at work
-    places = [private(config, key) for key in WAITING]
-    return ["%s lies in %s, and no Monitor has it in hand; start one with %s"
-            % (shown(name), shown(place), shown(config.path))
-            for place in places if os.path.isdir(place)
-            for name in sorted(os.listdir(place)) if not name.startswith(".new.")]
-
-
-def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
-    """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, a STATUS that its directory contradicts."""
-    try:
-        with closing(open_regular(path)) as fd:
-            uow = read_uow(fd, path, config.required_names if key in WAITING else ())
-    except BadUow as problem:
-        return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
-    except FileNotFoundError:
-        return b"", []                               # moved on meanwhile
-    except OSError as problem:
-        return b"", ["%s: %s" % (shown(path), reason_of(problem))]
-    word = uow.status.partition(":")[0]
-    if key in FINISHED and word + "_q" != key:
-        has = "the STATUS " + shown(word) if word else "no STATUS"
-        return uow.line_1, ["%s has %s; expected %s there" % (shown(path), has, key[:-2])]
-    if key == "currently_executing" and row(uow.status, False, False) == "strange":
-        status = shown(uow.status[:STATUS_WIDTH])
-        return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), status)]
-    return uow.line_1, []
 
 
 def trial(config) -> List[str]:
@@ -3763,6 +3697,40 @@ def trial(config) -> List[str]:
     return findings
 
 
+def check_aside(config) -> List[str]:
+    """Return what a Monitor that is no more had taken aside: only a start with its configuration brings it back."""
+    try:
+        os.close(lock(config))
+    except BlockingIOError:
+        return []                                    # it is at work
+    places = [private(config, key) for key in WAITING]
+    return ["%s lies in %s, and no Monitor has it in hand; start one with %s"
+            % (shown(name), shown(place), shown(config.path))
+            for place in places if os.path.isdir(place)
+            for name in sorted(os.listdir(place)) if not name.startswith(".new.")]
+
+
+def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
+    """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, a STATUS that its directory contradicts."""
+    try:
+        with closing(open_regular(path)) as fd:
+            uow = read_uow(fd, path, config.required_names if key in WAITING else ())
+    except BadUow as problem:
+        return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
+    except FileNotFoundError:
+        return b"", []                               # moved on meanwhile
+    except OSError as problem:
+        return b"", ["%s: %s" % (shown(path), reason_of(problem))]
+    word = uow.status.partition(":")[0]
+    if key in FINISHED and word + "_q" != key:
+        has = "the STATUS " + shown(word) if word else "no STATUS"
+        return uow.line_1, ["%s has %s; expected %s there" % (shown(path), has, key[:-2])]
+    if key == "currently_executing" and row(uow.status, False, False) == "strange":
+        status = shown(uow.status[:STATUS_WIDTH])
+        return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), status)]
+    return uow.line_1, []
+
+
 # ---- Start-up ----------------------------------------------------------------
 
 def make_directories(config, make: bool = False) -> List[str]:
@@ -3770,7 +3738,7 @@ def make_directories(config, make: bool = False) -> List[str]:
     made, wrong = [], []
     for key in DIRECTORIES:
         try:
-            made += make_directory(config, key, getattr(config, key), make)
+            made += make_directory(config, key, make)
         except Unusable as problem:
             if make:
                 raise                                # a start needs one sentence, `--check` tells all
@@ -3780,25 +3748,10 @@ def make_directories(config, make: bool = False) -> List[str]:
     return made
 
 
-def misled(config) -> List[str]:
-    """Return what is wrong with where the paths lead to by way of links, and with what is there."""
-    if os.path.lexists(config.monitor_reads):
-        mode = os.lstat(config.monitor_reads).st_mode
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):             # `/dev/null` is everybody's, and this file is moved
-            return ["monitor_reads %s is a device; expected a path for the message file" % shown(config.monitor_reads)]
-    paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
-    places = [(key, os.path.realpath(path) if key == "status_dir" else      # the only one that may be a link itself
-               os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
-    for key, place in places:
-        what = misplaced(key, place, places)
-        if what:                                                 # the second of two would say the same
-            return ["%s, by way of a link: %s; expected a place of its own" % (what, shown(place))]
-    return []
-
-
-def make_directory(config, key: str, path: str, make: bool) -> List[str]:
+def make_directory(config, key: str, make: bool) -> List[str]:
     """Make one directory if it is missing and may be made; Unusable when it is none, or on another file system."""
-    named, made = "%s %s " % (key, shown(path)), []
+    path, made = getattr(config, key), []
+    named = "%s %s " % (key, shown(path))
     if not os.path.lexists(path):
         if not make:
             raise Unusable(named + "is missing; a start of the Monitor makes it")
@@ -3823,16 +3776,6 @@ def make_directory(config, key: str, path: str, make: bool) -> List[str]:
     return made
 
 
-def is_read_only(path: str) -> bool:
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-
-
-def lacking() -> List[str]:
-    """Return which commands are missing that every job needs."""
-    missing = [name for name in ("bash", "cat", "grep", "mv", "tee", "timeout") if not shutil.which(name)]
-    return ["no command %s in PATH; expected bash, coreutils and grep" % ", ".join(missing)] if missing else []
-
-
 def is_elsewhere(root: str, path: str) -> bool:
     """Tell whether `mv` between two directories is a copy, by a rename of what is not there; also for a bind mount."""
     try:
@@ -3840,6 +3783,22 @@ def is_elsewhere(root: str, path: str) -> bool:
     except OSError as problem:
         return problem.errno == errno.EXDEV
     return False
+
+
+def misled(config) -> List[str]:
+    """Return what is wrong with where the paths lead to by way of links, and with what is there."""
+    if os.path.lexists(config.monitor_reads):
+        mode = os.lstat(config.monitor_reads).st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):             # `/dev/null` is everybody's, and this file is moved
+            return ["monitor_reads %s is a device; expected a path for the message file" % shown(config.monitor_reads)]
+    paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
+    places = [(key, os.path.realpath(path) if key == "status_dir" else      # the only one that may be a link itself
+               os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
+    for key, place in places:
+        what = misplaced(key, place, places)
+        if what:                                                 # the second of two would say the same
+            return ["%s, by way of a link: %s; expected a place of its own" % (what, shown(place))]
+    return []
 
 
 def open_to_others(config) -> List[str]:
@@ -3863,13 +3822,6 @@ def open_to_others(config) -> List[str]:
     return findings
 
 
-def refuse_unsafe(config) -> None:
-    """Raise Unusable where others may write what the Monitor acts on, or a path leads to where another one does."""
-    findings = misled(config) + open_to_others(config)
-    if findings:
-        raise Unusable(*findings)
-
-
 def is_own_group(gid: int, uid: int) -> bool:
     """Tell whether a group has nobody in it but this user and root (a user's private group)."""
     try:
@@ -3880,13 +3832,26 @@ def is_own_group(gid: int, uid: int) -> bool:
                                                         if entry.pw_gid == gid)
 
 
+def refuse_unsafe(config) -> None:
+    """Raise Unusable where others may write what the Monitor acts on, or a path leads to where another one does."""
+    findings = misled(config) + open_to_others(config)
+    if findings:
+        raise Unusable(*findings)
+
+
+def lacking() -> List[str]:
+    """Return which commands are missing that every job needs."""
+    missing = [name for name in ("bash", "cat", "grep", "mv", "tee", "timeout") if not shutil.which(name)]
+    return ["no command %s in PATH; expected bash, coreutils and grep" % ", ".join(missing)] if missing else []
+
+
 def lock(config, seconds: float = 0) -> int:
     """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than `seconds`.
 
-    At start-up, where there are some, a `mv` that a dead Monitor had begun is waited for, however long: beside it
-    nothing may be moved.
+    Where there are some, as at start-up, a `mv` that a dead Monitor had begun is waited for, however long: nothing may
+    be moved beside it.
     """
-    fd = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY)
     until = boot_seconds() + seconds
     while True:
         try:
@@ -3915,7 +3880,7 @@ def who_locked_lives(fd: int) -> bool:
 
 
 def start_afresh() -> None:
-    """Mend what whoever started the Monitor has left to it: signals, and standard files that are closed."""
+    """Mend what the Monitor may have inherited: signals ignored or blocked, and standard files that are closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)    # ignored, the exit code of a command would be lost
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     fd = 0
@@ -3953,10 +3918,8 @@ def start_up(config, until_empty: bool) -> Monitor:
     except OSError as problem:
         raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user"
                        % (shown(turn_file(config)), reason_of(problem))) from None
-    try:
+    with suppress(locale.Error):
         locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells: a signal has the same name here and there
-    except locale.Error:
-        pass
     divide_cgroup()
     os.chdir(config.root)
     listen(m)

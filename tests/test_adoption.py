@@ -301,9 +301,9 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         self.running("first")
         until(lambda: "first" in self.ledger(), "the job itself")
         self.kill9(monitor)
-        for role in (b"shell", b"tee"):
+        for role in (b"bash", b"tee"):
             kill_all(self.marked("first", role))
-        until(lambda: not self.marked("first", b"shell") + self.marked("first", b"tee"), "the keepers gone")
+        until(lambda: not self.marked("first", b"bash") + self.marked("first", b"tee"), "the keepers gone")
         self.drop("second", uow(self.ALONE % ("second", ":")))
         self.started()
         self.still_waits("second")
@@ -411,8 +411,8 @@ class TestWhatAnAdoptionCosts(AdoptionCase):
         self.orphan("one", "head -c %d /dev/zero; touch written; %s" % (size, HOLD))
         until(lambda: os.path.getsize(self.path("currently-executing", "one")) > size, "the log")
         self.there("written")
-        kill_all(self.marked("one", b"shell") + self.marked("one", b"tee"))
-        until(lambda: not self.marked("one", b"shell") + self.marked("one", b"tee"), "the keepers gone")
+        kill_all(self.marked("one", b"bash") + self.marked("one", b"tee"))
+        until(lambda: not self.marked("one", b"bash") + self.marked("one", b"tee"), "the keepers gone")
         monitor = self.started()
         self.said("waiting for what is left of it")      # it has been read once
         before = self.bytes_read(monitor)

@@ -57,7 +57,7 @@ class KillCase(QueueCase):
 
     def job_shell(self):
         """Return the pid of the bash that runs the job's command: the keeper's only child."""
-        return children_of(self.keeper(b"shell"))[0]
+        return children_of(self.keeper(b"bash"))[0]
 
 
 class TestKillingReachesEverything(KillCase):
@@ -111,7 +111,7 @@ class TestKillingReachesEverything(KillCase):
         self.check_gone("(env -i bash -c 'trap \"\" TERM; touch %s/ready; %s' &); sleep 600" % (self.root, self.sleeper(1)), 1)
 
     def test_what_calls_itself_a_keeper(self):
-        self.check_gone("SJQ_KEEPER=tee setsid sleep 600 & SJQ_KEEPER=shell setsid bash -c 'touch ready; sleep 600; :' & wait", 2)
+        self.check_gone("SJQ_KEEPER=tee setsid sleep 600 & SJQ_KEEPER=bash setsid bash -c 'touch ready; sleep 600; :' & wait", 2)
 
     def test_what_is_stopped(self):
         self.check_gone("touch ready; kill -STOP $$; sleep 600", 0)
@@ -143,7 +143,7 @@ class TestKillingReachesEverything(KillCase):
         self.check_it_is_the_jobs_own(r"$'\xff'")
 
     def test_a_keeper_by_another_word(self):
-        self.check_it_is_the_jobs_own("shell2")
+        self.check_it_is_the_jobs_own("bash2")
 
     def test_a_job_may_tidy_up_at_term(self):
         self.check_gone("trap 'echo tidied; exit 0' TERM; touch ready; while :; do sleep 0.05; done", 0, "kill_grace_seconds :: 30\n")
@@ -154,7 +154,7 @@ class TestKillingReachesEverything(KillCase):
         self.started()
         self.drop("one", uow("python3 daemon.py ready; exec sleep 600"))
         self.there("ready")
-        daemon = [pid for pid in self.family() if os.getsid(pid) not in (self.keeper(b"shell"), self.keeper(b"tee"))]
+        daemon = [pid for pid in self.family() if os.getsid(pid) not in (self.keeper(b"bash"), self.keeper(b"tee"))]
         self.assertEqual(len(daemon), 1)
         self.drop("two", uow("grep -q python /proc/%d/cmdline && echo TOGETHER >> ledger; echo two >> ledger" % daemon[0]))
         self.message("KILL JOB")
@@ -391,7 +391,7 @@ class TestSlowTee(KillCase):
 
     def test_kill_job_ends_the_wait(self):
         self.start_one(0.5)
-        tee, shell = self.stopped_tee(), self.keeper(b"shell")
+        tee, shell = self.stopped_tee(), self.keeper(b"bash")
         self.write("go", "")
         until(lambda: shell not in self.family(), "the end of the command")
         self.message("KILL JOB")
@@ -445,7 +445,7 @@ class TestPiecesOfARun(KillCase):
     def test_the_keeper(self):
         """Its job lives on and counts as the job until it has gone."""
         self.start_one()
-        os.kill(self.keeper(b"shell"), signal.SIGKILL)
+        os.kill(self.keeper(b"bash"), signal.SIGKILL)
         self.drop("early", uow("echo early >> ledger"), "priority-q")
         self.stamped("early", "priority-q")
         self.cycles(2)
@@ -459,7 +459,7 @@ class TestPiecesOfARun(KillCase):
     def without_shells(self, left):
         """Kill both shells of a run; what it left in the background is waited for, which is said once."""
         self.start_one("echo ran >> ledger; echo before; %s & wait" % left)
-        kill_all([self.keeper(b"shell"), self.job_shell()])
+        kill_all([self.keeper(b"bash"), self.job_shell()])
         self.said("one: its shell has ended without a word of how; waiting for what is left of it", seconds=15)
         self.cycles(2)
         self.assertEqual((self.where("one"), self.says().count("waiting for what is left of it")), (["currently-executing"], 1))
@@ -478,7 +478,7 @@ class TestPiecesOfARun(KillCase):
         monitor = self.started()
         self.drop("one", uow("echo ran >> ledger; while :; do sleep 0.1; done", TIMEOUT="2s"))
         until(self.ledger, self.output)
-        os.kill(self.keeper(b"shell"), signal.SIGKILL)
+        os.kill(self.keeper(b"bash"), signal.SIGKILL)
         self.assertEqual(self.ended("one"), "fail-q")
         self.assertEqual(self.status("one"), "fail: timed out after 2 s")
         until(lambda: not self.family(), lambda: self.family())
@@ -486,7 +486,7 @@ class TestPiecesOfARun(KillCase):
 
     def test_the_whole_process_group(self):
         self.start_one()
-        os.killpg(self.keeper(b"shell"), signal.SIGKILL)
+        os.killpg(self.keeper(b"bash"), signal.SIGKILL)
         self.check("fail-q", "^fail: killed by SIGKILL after")
 
     def test_everything_but_the_monitor(self):

@@ -158,7 +158,7 @@ class TestNobodyElsesProcess(AdoptionCase):
     def test_after_a_reboot_the_old_pids_belong_to_others(self):
         self.orphan("one", "echo ran >> ledger; sleep 600", {"TIMEOUT": "1s"})
         until(self.ledger, "the job itself")
-        keeper, = self.marked("one", b"shell")
+        keeper, = self.marked("one", b"bash")
         self.crash("one")
         until(lambda: not os.path.exists("/proc/%d" % keeper), "the number free again")
         decoy = self.decoy("sleep", "600", pid=keeper)
@@ -184,7 +184,7 @@ class TestNobodyElsesProcess(AdoptionCase):
         self.orphan("one", "sleep 600")
         monitor = self.started()
         self.said("adopted one")
-        keeper, = self.marked("one", b"shell")
+        keeper, = self.marked("one", b"bash")
         monitor.send_signal(signal.SIGSTOP)
         self.crash("one")
         until(lambda: not os.path.exists("/proc/%d" % keeper), "the number free again")

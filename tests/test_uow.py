@@ -174,7 +174,7 @@ class TestParse(Table):
         ], check)
 
     def test_where_things_stand(self):
-        # text -> status_at, log_at, header, and whether it needs no edit
+        # text -> status_at, log_at, header, and whether it is stamped, whatever its STATUS
         wide = FULL.replace(BLANK, monitor.status_line("done: exit 0 after 1.0 s"))
         log = len(FULL)
         def check(text, status_at, log_at, header, stamped):
@@ -183,7 +183,7 @@ class TestParse(Table):
         self.rows([
             (FULL, FULL.index(BLANK), log, LEAST, True),
             (FULL + b"log", FULL.index(BLANK), log, LEAST, True),
-            (wide, FULL.index(BLANK), log, LEAST, False),
+            (wide, FULL.index(BLANK), log, LEAST, True),
             (FULL[:-1], FULL.index(BLANK), 0, LEAST, False),                 # nothing could be appended to that title
             (FULL.replace(BLANK, BLANK[1:]), -1, log - 1, LEAST, False),     # not the fixed width
             (FULL.replace(BLANK, b"done: x\n"), -1, log - len(BLANK) + 8, LEAST, False),
