@@ -45,9 +45,10 @@ table (`row`), at start-up and for any UOW found there later:
   outcome   -      -     -      ended, not yet moved   move to the queue it names
 
 "alive" means a process with this run's mark; after a reboot there is none.
-START is looked for at N and near it: who saves another header over a running UOW
-moves it. Any byte behind N, too, tells that a run began, and so does a STATUS that
-says why it is killed. A claimed UOW has a padded STATUS line, blank or not: where it
+START is "no" only where the file ends at N, as it did before START was written: one
+that is longer, or that somebody has cut, has begun, and so has one whose STATUS says
+why it is killed. Who saves another header over a running UOW moves START, so it is
+looked for near N, too. A claimed UOW has a padded STATUS line, blank or not: where it
 is "gone", an editor has taken it away, and any START in the log counts. A tee that
 lives at start-up is adopted with the file that it writes, whatever has become of
 that file's name and text. What is next to start, but was saved over since it was
@@ -122,7 +123,8 @@ TURN_PATIENCE = 5             # after so long it is said that it does not end
 LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
 TICK_SECONDS = 0.02           # file times are no finer than this on older kernels,
 WHOLE_SECONDS = 2             # and than this on file systems that keep no fraction of a second
-FOREIGN_SECONDS = 2           # a message file of another user has to keep still so long: no lease tells who writes it
+STRANGE_SECONDS = 2           # for so long a message file unlike ours is left alone: FUSE remembers our second link, or
+                              # it is another's, and no lease tells whether somebody still writes it
 RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
 HOOK_SECONDS = 60             # limit of ready_command and after_command; a longer search for the patterns is said
 POST_SECONDS = 1              # at most one post in so many seconds,
@@ -1019,6 +1021,11 @@ def has_fraction(mtime: int) -> bool:
     return mtime % 1_000_000_000 != 0
 
 
+def latest(mtime: int) -> float:
+    """Return the latest that a change may have been that has this time: one without a fraction may have lost it."""
+    return mtime / 1e9 + (not has_fraction(mtime))
+
+
 def identity(path: str) -> Optional[Tuple[int, int]]:
     """Return what tells a file from all others, None if it is not there; OSError where that cannot be told."""
     try:
@@ -1180,11 +1187,9 @@ def write_whole(m, path: str, data: bytes, like=None, rest=None, durable=True, r
             mode = 0o644
             if like is not None:
                 for owner in (like.st_uid, -1):
-                    try:                             # only root gives files away; the name stands in line 1
+                    with suppress(OSError):          # only root gives files away; the name stands in line 1
                         os.fchown(fd, owner, like.st_gid)
                         break
-                    except PermissionError:
-                        pass
                 mode = stat.S_IMODE(like.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
             os.fchmod(fd, mode)
             if durable:
@@ -1493,7 +1498,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         if file.looks != looks:
             file.looks, file.since = looks, now
         seen_for = now - file.since
-        wait = settles_in(time.time(), seen_for, found.st_mtime, quiet)
+        wait = settles_in(time.time(), seen_for, latest(found.st_mtime_ns), quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
         with closing(open_still(path)) as fd:
@@ -1511,7 +1516,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         return min(max(quiet, AGAIN_SECONDS, seen_for / 10), m.config.sleep_seconds)
     except BadUow:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
-        wait = settles_in(time.time(), seen_for, found.st_ctime, quiet)
+        wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
         queue.bad.append(name)
@@ -1614,8 +1619,8 @@ def look_at_hand(m, path: str, name: str) -> None:
         with closing(open_regular(path, os.O_RDWR)) as fd:
             uow = read_own(fd)
             running = read_running(uow.status)
-            if running:
-                grown = os.fstat(fd).st_size > running.at or bool(find_start(fd, running.run, running.at))
+            if running:                              # before START the file ends at N, or at a newline less
+                grown = not 0 <= running.at - os.fstat(fd).st_size <= 1
             else:                                    # its STATUS was taken away: any run in its log may be this one
                 grown = bool(uow.log_at and START_LINE.search(os.pread(fd, HEAD_BYTES, uow.log_at - 1)))
             found = row(uow.status, uow.status_at >= 0, grown)
@@ -1660,7 +1665,8 @@ def end_on_disk(job: Job) -> Optional[End]:
     What was searched in vain is not searched again, but for its last bytes: a run with a long log may be waited for.
     """
     high, kept = os.fstat(job.fd).st_size, b""
-    first, job.searched = max(0, job.start_at - HEAD_BYTES, min(job.searched, high) - 200), high
+    first = max(0, min(job.start_at, high) - HEAD_BYTES, min(job.searched, high) - 200)
+    job.searched = high
     while high > first:
         low = max(first, high - HEAD_BYTES)
         piece = os.pread(job.fd, high - low, low) + kept
@@ -2174,7 +2180,7 @@ def finish(m, job: Job, end: Optional[End]) -> None:
 
 def keep_inode(m, job: Job) -> None:
     """See that what is filed is the file that was run: a job or an editor may have edited, moved or deleted it."""
-    ours, there = os.fstat(job.fd), inode_of(job.path)
+    ours, there = os.fstat(job.fd), (identity(job.path) or (0, 0))[1]
     if there != ours.st_ino:
         if there:
             flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
@@ -2434,6 +2440,9 @@ def stamp(m, path: str, arrived: Optional[int]) -> Uow:
         uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
         waiting = uow._replace(status="", enqueued=uow.enqueued if uow.enqueued is not None else
                                found.st_ctime_ns // 1000 if arrived is None else arrived)
+        if found.st_uid == os.geteuid() and not is_ours(found):      # read-only: it is made ours, not copied
+            os.fchmod(fd, stat.S_IMODE(found.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
+            found = os.fstat(fd)
         if is_stamped(uow) and is_ours(found):
             if not uow.status:
                 return uow
@@ -2453,8 +2462,8 @@ def new_head(uow: Uow, found: os.stat_result) -> bytes:
     if len(data) > HEAD_BYTES:
         raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
     if uow.log_at and found.st_size - uow.log_at > COPY_BYTES:
-        raise BadUow("the header lacks its time, a title or the padded STATUS, and the log behind it is longer than "
-                     "%d MiB; expected a shorter one" % (COPY_BYTES >> 20))
+        raise BadUow("the file is another user's, or the header lacks its time, a title or the padded STATUS, and the log "
+                     "behind it is longer than %d MiB; expected a shorter one" % (COPY_BYTES >> 20))
     return data
 
 
@@ -2465,6 +2474,7 @@ def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Opt
     """
     state = state_of(path) if path else None
     if not state or os.path.basename(path) != name:
+        queue.stuck.pop(name, None)
         return
     queue.note(name, state)
     if enqueued is None:
@@ -3101,7 +3111,7 @@ def peek(path: str, most: int = 0) -> SimpleNamespace:
         with closing(open_regular(path)) as fd:
             found = os.fstat(fd)
             with suppress(BadUow):
-                seen.uow = read_uow(fd, path)
+                seen.uow = read_own(fd)
             if not found.st_mode & stat.S_IROTH:
                 seen.uow = seen.uow._replace(names={})
                 seen.header = "Not everybody may read this UOW, so it is not shown here."
@@ -3387,7 +3397,12 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
-    regular = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    regular = stat.S_ISREG(found.st_mode)
+    if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
+        m.reads_state = None
+        again(m)
+        return False
+    regular = regular and found.st_nlink == 1
     if regular and found.st_size <= SMALL_BYTES:
         m.reads_like = found                         # the fresh one has its owner, group and mode
         ends(m, "trash " + reads)
@@ -3417,7 +3432,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
             return False, still, partial             # nothing to tidy: it waits for its newline
         found = os.fstat(fd)
         if not is_ours(found):                       # a copy is ours, once its writers have had time to close it
-            if not 0 <= time.time() - found.st_ctime < FOREIGN_SECONDS:
+            if not 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
                 write_whole(m, path, data)
             return True, False, partial
         with closing(reopen(fd)) as writer:
@@ -3514,7 +3529,8 @@ def cycle(m) -> None:
 def may_exit(m) -> bool:
     """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
     failed = any(key.split()[0] in ("launch", "edit", "back") for key in m.conditions)
-    idle = not (m.job or m.unclear or m.after or failed and not m.finishing)
+    under_way = m.job or m.others if m.finishing else m.job or m.unclear or failed
+    idle = not (under_way or m.after)
     return m.stopping or idle and (m.finishing or m.until_empty and is_empty(m) and no_other_stamps(m) and is_empty(m))
 
 
@@ -3714,7 +3730,7 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
     """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, a STATUS that its directory contradicts."""
     try:
         with closing(open_regular(path)) as fd:
-            uow = read_uow(fd, path, config.required_names if key in WAITING else ())
+            uow = read_uow(fd, path, config.required_names) if key in WAITING else read_own(fd)
     except BadUow as problem:
         return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
     except FileNotFoundError:

@@ -163,6 +163,13 @@ class TestEveryMessage(MessageCase):
         self.message("FINISH")
         self.assertEqual(process.wait(10), 0)
 
+    def test_finish_while_currently_executing_is_away(self):
+        process = self.started()
+        os.rename(self.path("currently-executing"), self.path("away"))
+        self.said("currently-executing is no longer a directory")
+        self.message("FINISH")
+        self.assertEqual(process.wait(10), 0)
+
     def test_finish_with_nothing_running(self):
         process = self.started()
         self.message("FINISH")

@@ -217,6 +217,29 @@ class TestEditors(OddCase):
         self.spoiled("seq 200", lambda text: re.sub(" +\n", "\n", text))
         self.assertEqual(self.log("job"), b"one\n" + b"".join(b"%d\n" % number for number in range(1, 201)))
 
+    def shortened(self, crash):
+        """Cut the old log off a running UOW in place, so that it ends before where STATUS says that START is."""
+        old = "==== JOB START 2026-01-02T03:04:06Z run 11111111-1\n" + 3000 * (63 * "x" + "\n")
+        monitor = self.started()
+        self.drop("job", stamped_uow(uow("echo ran >> ledger; echo one; %s; echo two" % HOLD), log=old))
+        self.begun("job")
+        until(lambda: self.read("currently-executing", "job").endswith("\none\n"), self.output)
+        nano(self.path("currently-executing", "job"), self.read("currently-executing", "job").replace(old, ""))
+        if crash:
+            self.kill9(monitor)
+        self.write("go", "")
+        until(lambda: not [pid for pid in processes_with(self.root) if pid != monitor.pid], "all of the job has ended")
+        if crash:
+            self.run_until_empty()
+        self.assertEqual(self.ended("job"), "done-q", self.output())
+        self.assertEqual((self.ledger(), self.log("job")), (["ran"], b"one\ntwo\n"))
+
+    def test_a_running_uow_whose_old_log_was_cut_off_is_filed_by_its_end(self):
+        self.shortened(crash=False)
+
+    def test_a_running_uow_whose_old_log_was_cut_off_is_filed_by_its_end_after_a_crash(self):
+        self.shortened(crash=True)
+
     def without_its_status(self, end):
         """Save the UOW of a running job in place without its STATUS, kill its Monitor, end the job, and start another."""
         monitor = self.started()
@@ -591,6 +614,37 @@ class TestWhatLasts(OddCase):
         finally:
             subprocess.run(["chattr", "-i", self.path("done-q")], check=True)
 
+    def test_a_file_system_that_shows_a_removed_link_for_a_second_is_no_storm(self):
+        """As FUSE does (bindfs, sshfs): what is cached of a file says 2 links for as long as it is cached."""
+        self.write(".caching.py", """
+import os, runpy, sys, time
+link, lstat, linked = os.link, os.lstat, {}
+
+class Cached:
+    st_nlink = 2
+    def __init__(self, found):
+        self.found = found
+    def __getattr__(self, name):
+        return getattr(self.found, name)
+
+def cached_lstat(path, **options):
+    found = lstat(path, **options)
+    return Cached(found) if time.monotonic() < linked.get(found.st_ino, 0) else found
+
+def cached_link(source, target, **options):
+    linked[lstat(source).st_ino] = time.monotonic() + 1
+    link(source, target, **options)
+
+os.link, os.lstat = cached_link, cached_lstat
+runpy.run_path(%r, run_name="__main__")
+""" % compiled())
+        self.started(program=self.path(".caching.py"))
+        self.message("STATUS")
+        self.said("counts: ")
+        time.sleep(1)
+        self.assertEqual(os.listdir(self.path("trash")), [], self.output()[-1000:])
+
+
 @heavy
 class TestTheWholeTree(OddCase):
     """Somebody runs chown -R or chmod -R on the root of a Monitor that is not root's, and puts it right later."""
@@ -930,6 +984,21 @@ class TestFileSystems(OddCase):
         os.truncate(image, 8 << 20)
         subprocess.run(["mkfs.ext4", "-q", "-F", "-I", "128", image], capture_output=True, check=True)
         self.at(self.mounted("-t", "ext4", "-o", "loop", image))
+
+    @heavy
+    def test_what_was_written_at_the_end_of_a_second_where_times_are_whole_seconds_keeps_still_for_the_quiet_time(self):
+        self.at_whole_seconds()
+        self.configure("settle_seconds :: 1\n")
+        self.started()
+        until(lambda: time.time() % 1 > 0.8, "the end of a second", step=0.002)
+        before = time.time()
+        self.write("wait-q/good", uow("true"))
+        self.drop("bad", "==== UNIT OF")                 # of this one the time of its move counts
+        self.assertEqual(self.ended("good"), "done-q")
+        self.said("bad in wait-q goes to trash")
+        for said in (" started good run ", " bad in wait-q goes to trash"):
+            when = re.search(r"^(\S+)Z" + said, self.says(), re.M).group(1)
+            self.assertGreaterEqual(datetime.datetime.fromisoformat(when + "+00:00").timestamp() - before, 0.9, said)
 
     def test_a_drop_in_the_second_of_the_last_change_where_times_are_whole_seconds(self):
         """The time of the directory does not tell it."""

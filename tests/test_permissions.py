@@ -123,6 +123,16 @@ class TestFilesKept(QueueCase):
                 found = os.lstat(os.path.join(place, name))
                 self.assertFalse(found.st_mode & 0o022, "%s has the mode %o" % (os.path.join(place, name), found.st_mode))
 
+    @heavy
+    def test_a_uow_of_a_user_that_a_container_does_not_know_is_run(self):
+        """Nobody can be given a file of that owner there."""
+        need_root()
+        need("unshare")
+        path = self.drop("theirs", uow("echo ran >> ledger"))
+        os.chown(path, 12345, 54321)
+        self.run_until_empty(prefix=["unshare", "--user", "--map-root-user"])
+        self.assertEqual((self.where("theirs"), self.ledger()), (["done-q"], ["ran"]), self.output())
+
     def test_with_umask_077_messages_jobs_and_pages_work(self):
         self.configure("status_dir :: status\n")
         for directory in ("done-q", "trash"):
@@ -349,6 +359,28 @@ class TestAsNobody(RestsCase):
             self.run_until_empty()
             self.assertEqual(self.where("again"), ["done-q"], self.output())
         self.assertEqual(self.read("done-q", "again").count("==== JOB END"), 3)
+
+    def test_a_finished_uow_with_a_long_log_that_its_owner_made_read_only_can_be_run_again(self):
+        """Its header needs nothing but a blank STATUS, so the log is not copied, however long it is."""
+        path = self.drop("again", stamped_uow(uow("echo ran >> ledger"), "done: exit 0 after 1.0 s", "old log\n"), ".staging")
+        os.truncate(path, 65 << 20)
+        os.chown(path, NOBODY, NOBODY)
+        os.chmod(path, 0o444)
+        os.rename(path, self.path("wait-q", "again"))
+        self.run_until_empty()
+        self.assertEqual((self.where("again"), self.ledger()), (["done-q"], ["ran"]), self.output())
+
+    def test_a_job_that_ends_while_currently_executing_cannot_be_reached_is_filed_when_it_can(self):
+        """It is not taken for deleted."""
+        self.started()
+        self.drop("first", uow(HOLD))
+        self.begun("first")
+        os.chmod(self.path("currently-executing"), 0)
+        self.write("go", "")
+        self.said("first: STATUS cannot be written (Permission denied); tried again")
+        os.chmod(self.path("currently-executing"), 0o755)
+        self.assertEqual(self.ended("first"), "done-q")
+        self.assertNotIn("was deleted", self.says())
 
     def test_a_foreign_uow_becomes_the_monitors_own_and_names_who_dropped_it(self):
         self.drop("roots", stamped_uow(uow("echo ran")))

@@ -323,6 +323,16 @@ class TestCheck(QueueCase):
         self.write("currently-executing/odd", STOCK % b"resting")
         self.check("wait-q/one is no valid UOW: 2 hard links", "wait-q/two is no valid UOW: 2 hard links", "currently-executing/odd has the STATUS resting, which no Monitor wrote")
 
+    def test_a_backup_that_links_to_what_runs_or_has_ended_is_no_finding(self):
+        self.drop("ended", uow("true"))
+        self.drop("runs", uow(HOLD))
+        self.started()
+        self.ended("ended")
+        self.begun("runs")
+        for queue, name in (("done-q", "ended"), ("currently-executing", "runs")):
+            os.link(self.path(queue, name), self.path("archive", name))
+        self.check()
+
     def test_a_new_uow_may_have_the_name_of_a_finished_one(self):
         self.write("done-q/a", b"ENQUEUED :: 2026-01-01T00:00:00Z\n" + STOCK % b"done: exit 0 after 1.0 s")
         self.write("wait-q/a", uow("true"))
