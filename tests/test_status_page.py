@@ -325,6 +325,13 @@ class TestPosting(PostCase):
         until(lambda: self.posted()["queues"]["archive"] == 1 and self.posted()["queues"]["error_q"] == 0, "archived")
         until(lambda: not self.pages() and not self.links(), "named no longer")
 
+    def test_what_a_backup_links_to_keeps_its_outcome(self):
+        self.drop("x", uow("true"))
+        self.run_until_empty()
+        os.link(self.path("done-q", "x"), self.path("archive", "x"))
+        self.started()
+        self.assertRegex(self.posted()["finished"][0]["status"], "^done: exit 0 after ")
+
     def test_reload_moves_or_ends_posting(self):
         self.write("status-note", "")
         self.drop("x", uow("true"))
