@@ -99,6 +99,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -871,6 +872,7 @@ def wall_microseconds() -> int:
     return time.time_ns() // 1000
 
 
+@lru_cache(None)
 def boot_mark() -> str:
     """Return the eight digits of the boot id that begin every run's mark."""
     with open("/proc/sys/kernel/random/boot_id") as file:
@@ -2621,10 +2623,11 @@ def start(m, path: str) -> None:
         uow = read_uow(fd, path, m.config.required_names)
         if not is_stamped(uow) or not is_ours(os.fstat(fd)):
             raise BadUow("it has no stamp, or not any more")
-        writer = reopen(fd)                          # what was judged
-    since, size = wall_microseconds(), os.fstat(writer).st_size
-    gap = b"" if os.pread(writer, 1, size - 1) == b"\n" else b"\n"
-    running = Running("%s-%d" % (boot_mark(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)), size + len(gap), "")
+        size = os.fstat(fd).st_size
+        gap = b"" if os.pread(fd, 1, size - 1) == b"\n" else b"\n"
+        run = "%s-%d" % (boot_mark(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        writer = reopen(fd)                          # what was judged; what fails from here on is undone
+    since, running = wall_microseconds(), Running(run, size + len(gap), "")
     job = Job(m, path, writer, uow, running, since)
     try:
         write_all(writer, status_line(running_status(running)), uow.status_at)
