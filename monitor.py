@@ -78,6 +78,8 @@ one that a crash has left is half a file, and nobody's.
 Assumed: all directories on one local file system; /proc mounted; nobody but
 the Monitor's user (and root) can write to the root, config.txt, monitor.py
 and currently-executing, which start-up checks.
+
+Read on at `cycle`, near the end: each of its steps has a section of its name here.
 """
 import bisect
 import collections
