@@ -956,7 +956,9 @@ def lasting(m, key: str, text: str, level: int = 4) -> Iterator[None]:
         ends(m, key)
     except OSError as problem:
         where = shown(problem.filename or key.partition(" ")[2])
-        begins(m, key, text.replace("WHERE", where).replace("WHY", reason_of(problem)), level)
+        for sign, word in (("WHERE", where), ("WHY", reason_of(problem))):
+            text = word.join(text.rsplit(sign, 1))   # the last one: a name before it may have the word, too
+        begins(m, key, text, level)
         again(m)
 
 
@@ -2549,9 +2551,9 @@ def is_ready(m) -> bool:
     return not m.ready_hook
 
 
-def refuses(m, kind: str, why: str) -> bool:
+def refuses(m, which: str, why: str) -> bool:
     """Say once why no job may start, ask again later, and return False."""
-    begins(m, "ready " + kind, "waiting: " + why, 5)
+    begins(m, "ready " + which, "waiting: " + why, 5)
     m.ready_passed = False                           # it is asked again then
     m.launch_at = again(m, m.config.sleep_seconds)
     return False
