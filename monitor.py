@@ -728,16 +728,30 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
     for key in keys:
         values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
     keys.sort(key=lambda key: key not in where)      # a key that has a line is named, not one that has its default
-    places = [(key, values[key]) for key in keys if values[key]]
-    own = [("this file", os.path.abspath(path)), ("monitor.py", os.path.abspath(__file__))]
+    places = [(key, real_place(key, values[key])) for key in keys if values[key]]
+    own = [("this file", os.path.realpath(path)), ("monitor.py", os.path.realpath(__file__))]
     for key, place in places:
         what = misplaced(key, place, places + own)
-        if (root + "/").startswith(os.path.join(place, "")):
+        if (os.path.realpath(root) + "/").startswith(os.path.join(place, "")):
             what = what or key + " is the root itself or above it"
+        if key == "monitor_reads" and is_device(place):          # `/dev/null` is everybody's, and this file is moved
+            what = "monitor_reads is a device"
         if what:
             named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
             raise Unusable("%s%s; expected a place of its own" % (named, what))
     return SimpleNamespace(**values, root=root, path=os.path.abspath(path))
+
+
+def real_place(key: str, path: str) -> str:
+    """Return where a path leads to by way of links above it; status_dir is the only one that may be a link itself."""
+    if key == "status_dir":
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def is_device(path: str) -> bool:
+    mode = os.lstat(path).st_mode if os.path.lexists(path) else 0
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def misplaced(key: str, place: str, places: Sequence[Tuple[str, str]]) -> str:
@@ -3646,7 +3660,7 @@ def check(configs) -> int:
     findings, places, looked = lacking(), {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        proofs = [make_directories, misled, open_to_others]
+        proofs = [make_directories, open_to_others]
         proofs += [trial, check_aside] if os.path.isdir(config.currently_executing) else []
         for proof in proofs:
             try:
@@ -3808,22 +3822,6 @@ def is_elsewhere(root: str, path: str) -> bool:
     return False
 
 
-def misled(config) -> List[str]:
-    """Return what is wrong with where the paths lead to by way of links, and with what is there."""
-    if os.path.lexists(config.monitor_reads):
-        mode = os.lstat(config.monitor_reads).st_mode
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):             # `/dev/null` is everybody's, and this file is moved
-            return ["monitor_reads %s is a device; expected a path for the message file" % shown(config.monitor_reads)]
-    paths = [(key, getattr(config, key)) for key in DIRECTORIES + PATHS if getattr(config, key)]
-    places = [(key, os.path.realpath(path) if key == "status_dir" else      # the only one that may be a link itself
-               os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)) for key, path in paths]
-    for key, place in places:
-        what = misplaced(key, place, places)
-        if what:                                                 # the second of two would say the same
-            return ["%s, by way of a link: %s; expected a place of its own" % (what, shown(place))]
-    return []
-
-
 def open_to_others(config) -> List[str]:
     """Return what people who could not act as the Monitor's user may write to, each with the command that mends it."""
     findings, me = [], os.geteuid()
@@ -3856,8 +3854,8 @@ def is_own_group(gid: int, uid: int) -> bool:
 
 
 def refuse_unsafe(config) -> None:
-    """Raise Unusable where others may write what the Monitor acts on, or a path leads to where another one does."""
-    findings = misled(config) + open_to_others(config)
+    """Raise Unusable where others may write what the Monitor acts on."""
+    findings = open_to_others(config)
     if findings:
         raise Unusable(*findings)
 

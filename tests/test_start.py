@@ -151,13 +151,13 @@ class TestDirectories(QueueCase):
         """A link above it hides from the words of config.txt that it is the same."""
         os.symlink(".", self.path("alias"))
         os.symlink("wait-q", self.path("pages"))
-        for line, what in (("done_q :: alias/wait-q", "wait_q is the same as done_q"),
-                           ("status_dir :: pages", "wait_q is the same as status_dir"),
+        for line, what in (("done_q :: alias/wait-q", "done_q is the same as wait_q"),
+                           ("status_dir :: pages", "status_dir is the same as wait_q"),
                            ("status_dir :: alias/done-q/x", "status_dir is inside done_q"),
                            ("monitor_reads :: alias/trash/reads", "monitor_reads is inside trash")):
             with self.subTest(line):
                 self.configure(line + "\n")
-                self.refused("%s, by way of a link: " % what)
+                self.refused("%s; expected a place of its own" % what)
 
     def test_a_fifo_that_has_the_name_of_the_turn_is_not_waited_for(self):
         os.mkfifo(self.path(".turn"))
