@@ -1188,18 +1188,20 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
         data, at = data[done:], at if at is None else at + done
 
 
-def write_whole(m, path: str, data: bytes, like=None, rest=None, durable=True, replaces=None) -> None:
+def write_whole(m, path: str, data: bytes, like=None, rest=None, durable=True, replaces=None,
+                onto: int = -1) -> None:
     """Replace a file so that at any moment the old or the new one is there whole.
 
     like: the stat of the file whose owner, group and mode it gets, 0644 where there is none. rest: an fd whose
     remaining content follows the data. durable: whether a power cut must not take it. replaces: the only inode
     that may be replaced, 0 for none at all: to copy a long log takes seconds, and people move files meanwhile.
+    onto: an fd that is the new file from then on.
     """
     # Named after its target, not after the Monitor: what a crash left of one try, the next try replaces.
     new = os.path.join(os.path.dirname(path), os.fsdecode(b".new." + os.fsencode(os.path.basename(path))[:240]))
     if os.path.lexists(new):
         os.unlink(new)                               # never written into: it may be a link that somebody planted
-    with closing(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
+    with closing(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
         try:
             write_all(fd, data)
             if rest is not None and run(["cat"], stdin=rest, stdout=fd):
@@ -1220,6 +1222,8 @@ def write_whole(m, path: str, data: bytes, like=None, rest=None, durable=True, r
         except BaseException:
             os.unlink(new)
             raise
+        if onto >= 0:
+            os.dup2(fd, onto, inheritable=False)
 
 
 def set_status(m, fd: int, text: str) -> None:
@@ -1579,14 +1583,15 @@ def survey_hand(m) -> None:
     The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
     """
     known = {(filing.name, filing.inode): filing for filing in m.filings}       # how it ended, whatever STATUS says
-    m.claimed, m.filings, m.others, m.unclear, place = [], [], 0, True, m.config.currently_executing
-    if not has_lock(m):
+    place, names = m.config.currently_executing, None
+    m.claimed, m.others, m.unclear = [], 0, True
+    if has_lock(m):
+        with lasting(m, "listing", "%s cannot be listed: WHY; nothing is started" % shown(place), 3):
+            names = sorted(os.listdir(place))
+    if names is None:
+        m.move_at = again(m) if m.filings else 0.0   # how these ended is known until they can be seen again
         return
-    with lasting(m, "listing", "%s cannot be listed: WHY; nothing is started" % shown(place), 3):
-        names = sorted(os.listdir(place))
-    if "listing" in m.conditions:
-        return
-    m.unclear = False
+    m.filings, m.unclear = [], False
     for name in names:
         path = os.path.join(place, name)
         if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
@@ -2218,9 +2223,7 @@ def keep_inode(m, job: Job) -> None:
         else:
             flag(m, job, "name", " was deleted while it ran: written again with all its output")
             with closing(reopen(job.fd, os.O_RDONLY)) as rest:
-                write_whole(m, job.path, b"", like=ours, rest=rest, replaces=0)
-            with closing(open_regular(job.path, os.O_RDWR)) as fd:
-                os.dup2(fd, job.fd, inheritable=False)
+                write_whole(m, job.path, b"", like=ours, rest=rest, replaces=0, onto=job.fd)
     if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
         flag(m, job, "header", ": its header was changed while it ran")
 
@@ -2287,8 +2290,14 @@ def after_commands(m) -> None:
         name, environment = m.after[0]
         try:
             m.after_hook = Hook(bounded(m.config.after_command), environment)
+            ends(m, "after")
         except OSError as problem:
-            say(m, "after_command for %s could not be started: %s" % (shown(name), reason_of(problem)), 4)
+            text = "after_command for %s could not be started: %s" % (shown(name), reason_of(problem))
+            if problem.errno in SHORTAGES:
+                begins(m, "after", text + "; tried again")
+                again(m)
+                return
+            say(m, text, 4)
             del m.after[0]
 
 
@@ -3462,6 +3471,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
                 if acted == ACTED_PER_WAKE:
                     return True, False, partial
                 if line.strip() and not line.startswith(b"#"):
+                    os.pwrite(writer, line[:1], at)  # what cannot be marked is not acted on, or it would be again and again
                     act(m, line)
                     os.pwrite(writer, b"#", at)
                     acted += 1
@@ -3549,9 +3559,9 @@ def cycle(m) -> None:
 
 def may_exit(m) -> bool:
     """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
-    failed = any(key.split()[0] in ("launch", "edit", "back") for key in m.conditions)
-    under_way = m.job or m.others if m.finishing else m.job or m.unclear or failed
-    idle = not (under_way or m.after)
+    failed = not m.finishing and any(key.split()[0] in ("launch", "edit", "back") for key in m.conditions)
+    unclear = m.unclear and (m.others or not m.finishing)        # a second run under way, or, without FINISH, nobody knows
+    idle = not (m.job or m.after or failed or unclear)
     return m.stopping or idle and (m.finishing or m.until_empty and is_empty(m) and no_other_stamps(m) and is_empty(m))
 
 
@@ -3582,6 +3592,10 @@ def sleep(m) -> None:
     for fd in woken:
         if fd in pid_of:
             os.close(m.job.watched.pop(pid_of[fd]))
+    for hook in hooks:
+        if hook.pidfd in woken:                      # a cycle that is cut short before it is polled must not spin
+            os.close(hook.pidfd)
+            hook.pidfd = -1
     if signals & {signal.SIGTERM, signal.SIGINT}:
         shut_down(m)
     if signal.SIGHUP in signals:
@@ -3676,7 +3690,8 @@ def check(configs) -> int:
                 if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
                     path = os.path.join(directory, name)
                     line_1, wrong = check_file(config, key, path)
-                    places.setdefault((name, line_1), []).append(path)
+                    if line_1:
+                        places.setdefault((name, line_1), []).append(path)
                     findings += wrong
             looked.add(directory)
     # A new UOW may well have the name of a finished one; with its time, too, it is the same, unless it moved on.

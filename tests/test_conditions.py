@@ -246,6 +246,50 @@ class TestTheCycle(ConditionCase):
             file.write("STATUS\n")
         self.said("counts: ")
 
+    def test_a_message_that_cannot_be_marked_is_not_acted_on_until_it_can(self):
+        """Or one KILL JOB would end each job in turn."""
+        monitor = self.started()
+        self.tidied()
+        mend = self.refused(monitor, "pwrite64", self.path("monitor_reads"))
+        self.message("STATUS")
+        self.lasts("%s cannot be read or renewed: Input/output error; tried again" % self.path("monitor_reads"), lambda: (
+            self.assertNotIn("message STATUS", self.says()), mend()))
+        self.assertEqual(self.says().count("message STATUS"), 1)
+
+    @heavy
+    def test_a_ready_command_that_has_ended_while_the_cycle_is_cut_short_is_no_hot_loop(self):
+        self.configure("ready_command :: touch asked; until [ -e go ]; do sleep 0.02; done; touch over\n")
+        monitor = self.started()
+        self.drop("first", stamped_uow(RUNS))
+        self.there("asked")
+        place = tempfile.mkdtemp(prefix="sjq-trace-")
+        self.addCleanup(shutil.rmtree, place)
+        trace = os.path.join(place, "trace")
+        mend = self.traced(monitor, "-P", self.path(".turn"), "-e", "inject=flock:error=EIO", trace=trace)
+        self.drop("one", RUNS)
+        self.said("the cycle was cut short: Input/output error; tried again")
+        self.write("go", "")
+        self.there("over")
+        before = read_text(trace).count("INJECTED")      # once in each cycle
+        time.sleep(1)
+        self.assertLess(read_text(trace).count("INJECTED") - before, 40)
+        mend()
+        until(lambda: self.ledger() == ["ran", "ran"], self.output)
+
+    @heavy
+    def test_an_after_command_that_cannot_be_started_for_a_moment_is_run(self):
+        self.configure("after_command :: echo after >> ledger\nsleep_seconds :: 5\n")
+        monitor = self.started()
+        self.drop("one", uow(HOLD))
+        self.begun("one")
+        self.asleep(monitor)
+        detach = self.traced(monitor, "-e", "trace=clone,clone3,vfork", "-e", "inject=clone,clone3,vfork:error=EAGAIN:when=2")     # the first is mv
+        self.write("go", "")
+        self.said("after_command for one could not be started: Resource temporarily unavailable; tried again")
+        detach()
+        self.said("over: after_command for one could not be started")
+        until(lambda: self.ledger() == ["after"], self.output)
+
     @heavy
     def test_a_waiting_queue_that_cannot_be_listed(self):
         """Meanwhile the limit of the running job is kept, and the other queue is served."""

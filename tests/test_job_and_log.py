@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 
-from tests.helpers import QueueCase, heavy, peak_kb, uow
+from tests.helpers import HOLD, QueueCase, heavy, peak_kb, until, uow
 
 MEMORY_KB = 64_000               # what a Monitor may need, whatever a job writes
 
@@ -86,6 +86,16 @@ class TestItsOwnUow(QueueCase):
         self.started(env=self.executable("cat", cat % (self.path("copying"), self.path("on"), shutil.which("cat"))))
         self.drop(name, uow(command))
         self.there("copying")
+
+    @heavy
+    def test_deleting_its_own_uow_while_there_is_no_descriptor_for_a_moment_accuses_nobody(self):
+        monitor = self.started()
+        self.drop("own", uow("echo before; rm \"$SJQ_FILE\"; %s; echo after" % HOLD))
+        self.said("started own")
+        until(lambda: self.where("own") == [], self.output)
+        self.traced(monitor, "-P", self.path("currently-executing", "own"), "-e", "inject=openat:error=EMFILE:when=1")
+        self.write("go", "")
+        self.assertEqual((self.ended("own"), self.log("own"), os.listdir(self.path("trash"))), ("done-q", b"before\nafter\n", []))
 
     def test_what_takes_the_name_of_a_deleted_uow_while_that_is_written_again_is_not_overwritten(self):
         self.copying("deleter", "echo before; rm \"$SJQ_FILE\"; echo after")

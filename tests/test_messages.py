@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 
-from tests.helpers import CHECKOUT, HOLD, QueueCase, heavy, need, processes_with, until, uow
+from tests.helpers import CHECKOUT, HOLD, QueueCase, heavy, need, processes_with, stamped_uow, until, uow
 import monitor
 
 
@@ -160,6 +160,13 @@ class TestEveryMessage(MessageCase):
         process = self.started()
         self.drop("x", uow("true"))
         self.said("what is new in wait-q cannot be stamped: ")
+        self.message("FINISH")
+        self.assertEqual(process.wait(10), 0)
+
+    def test_finish_beside_a_file_that_is_left_alone(self):
+        self.drop("odd", stamped_uow(uow("true"), "waiting: for Bob"), "currently-executing")
+        process = self.started()
+        self.said("odd in currently-executing has the STATUS")
         self.message("FINISH")
         self.assertEqual(process.wait(10), 0)
 

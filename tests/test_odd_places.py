@@ -538,6 +538,18 @@ class TestRestoredFromABackup(OddCase):
         self.assertEqual(self.ended("job"), "done-q")
         self.assertEqual(self.log("job"), b"one\n")
 
+    def test_how_a_job_ended_that_spoilt_its_uow_is_known_while_both_directories_are_away(self):
+        self.started()
+        self.drop("job", uow('rmdir done-q; echo junk > "$SJQ_FILE"'))
+        self.said("done-q is no longer a directory")
+        os.rename(self.path("currently-executing"), self.path(".away"))
+        self.said("currently-executing is no longer a directory")
+        self.cycles(1)
+        os.rename(self.path(".away"), self.path("currently-executing"))
+        os.mkdir(self.path("done-q"))
+        self.said("job: done: exit 0 after ")
+        until(lambda: self.where("job") == ["done-q"], self.output)
+
     def test_a_job_that_deletes_the_private_directories_stops_no_queue(self):
         self.started()
         self.drop("job", uow("rm -rf currently-executing/.wait_q currently-executing/.priority_q"))

@@ -323,6 +323,11 @@ class TestCheck(QueueCase):
         self.write("currently-executing/odd", STOCK % b"resting")
         self.check("wait-q/one is no valid UOW: 2 hard links", "wait-q/two is no valid UOW: 2 hard links", "currently-executing/odd has the STATUS resting, which no Monitor wrote")
 
+    def test_two_new_ones_of_one_name_are_in_no_two_places(self):
+        for queue in ("wait-q", "priority-q"):
+            self.drop("x", uow("echo " + queue), queue)
+        self.check()
+
     def test_a_backup_that_links_to_what_runs_or_has_ended_is_no_finding(self):
         self.drop("ended", uow("true"))
         self.drop("runs", uow(HOLD))
