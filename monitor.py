@@ -3690,14 +3690,15 @@ def check(configs) -> int:
                 if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
                     path = os.path.join(directory, name)
                     line_1, wrong = check_file(config, key, path)
-                    if line_1:
-                        places.setdefault((name, line_1), []).append(path)
+                    places.setdefault((name, line_1), []).append(path)
                     findings += wrong
             looked.add(directory)
     # A new UOW may well have the name of a finished one; with its time, too, it is the same, unless it moved on.
-    for (name, _), paths in places.items():
-        still = [base(os.path.dirname(path)) for path in paths if os.path.lexists(path)]
-        findings += ["%s is in %s" % (shown(name), " and in ".join(still))] if len(still) > 1 else []
+    waiting = {getattr(config, key) for config in configs for key in WAITING}
+    for (name, line_1), paths in places.items():
+        still = [os.path.dirname(path) for path in paths if os.path.lexists(path)]
+        if len(still) > 1 and (line_1 or set(still) - waiting):      # two that have just been dropped may be two
+            findings.append("%s is in %s" % (shown(name), " and in ".join(map(base, still))))
     for line in dict.fromkeys(findings) or ["all is well"]:
         write_out(1, line)
     return 1 if findings else 0
