@@ -598,6 +598,33 @@ def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float)
     return "output" if tee and (not held or over_for < grace) else ""
 
 
+def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float], grace: float) -> str:
+    """Return what a job that goes on is to get now: "", "term", "grace" (nothing yet), "kill", "late" (KILL has not helped).
+
+    limit_at: when its time is up. reason: why it is being ended, '' if it is not. kill_at: when TERM becomes KILL,
+    None before TERM was sent, as by a Monitor that has adopted it. Times are seconds after boot.
+    """
+    if not reason:
+        return "term" if now >= limit_at else ""
+    if kill_at is None:
+        return "term"
+    if now < kill_at:
+        return "grace"
+    return "kill" if now <= kill_at + grace + 1 else "late"      # what hangs in the kernel does not die at once
+
+
+def exits(*, stopping: bool, finishing: bool, until_empty: bool, busy: bool, unclear: bool, others: bool,
+          failed: bool) -> str:
+    """Return when the Monitor is to exit: "now", "empty" (once nothing waits), or "" for not yet.
+
+    busy: a job, or an after_command, goes on. unclear: another may be under way; with `others` it is there for sure.
+    failed: something is tried again, for which --until-empty waits and FINISH does not.
+    """
+    if stopping or finishing and not busy and not (unclear and others):
+        return "now"
+    return "empty" if until_empty and not (busy or unclear or failed) else ""
+
+
 def state_word(*, stopping: bool, running: bool, paused: bool, waits: bool) -> str:
     """Return the state that is posted."""
     if stopping:
@@ -2053,14 +2080,13 @@ def look_at_job(m, job: Job) -> None:
     if job.hit is None and not job.search:
         what = under_way(m, job, now)
         if what == "job":
-            limit_at = job.began + job.limit if job.limit and not job.reason else float("inf")
-            wake_at(m, limit_at)
-            if now >= limit_at:
-                kill(m, job, "timed out after %s s" % ("%.9g" % job.limit))
-            elif job.reason and job.kill_at is None:
-                kill(m, job, job.reason)             # an earlier Monitor had decided so
-            elif job.reason:
-                keep_killing(m, job, now)
+            limit_at = job.began + job.limit if job.limit else float("inf")
+            step = killing(now, limit_at, job.reason, job.kill_at, m.config.kill_grace_seconds)
+            if step == "term":
+                kill(m, job, job.reason or "timed out after %s s" % ("%.9g" % job.limit))
+            elif step in ("kill", "late"):
+                keep_killing(m, job, step == "late")
+            wake_at(m, {"": limit_at, "kill": now + 0.05, "late": now + 1}.get(step, job.kill_at))
         if what and not job.watched:
             if job.child:
                 watch(job, [pid for role, pid in job.keepers.items() if role not in job.codes])
@@ -2122,22 +2148,16 @@ def kill(m, job: Job, reason: str) -> None:
     send(job, signal.SIGTERM)
     send(job, signal.SIGCONT)                        # a stopped process would not see the TERM
     job.kill_at = boot_seconds() + m.config.kill_grace_seconds       # where TERM was not sent, it is in the next cycle
-    wake_at(m, job.kill_at)
 
 
-def keep_killing(m, job: Job, now: float) -> None:
+def keep_killing(m, job: Job, late: bool) -> None:
     """After the grace, KILL everything of the run again and again: what forks meanwhile is found by the next look."""
-    if now < job.kill_at:
-        wake_at(m, job.kill_at)
-        return
-    late = now > job.kill_at + m.config.kill_grace_seconds + 1           # what hangs in the kernel does not die at once
     left = send(job, signal.SIGKILL)
     if late and left:
         flag(m, job, "kill", ": it is waited for, KILL has not ended %s"
              % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
     elif late:
         send(job, signal.SIGKILL, roles=("bash", "tee"))                # a keeper that was stopped
-    wake_at(m, now + (1 if late else 0.05))
 
 
 def search_patterns(m, job: Job, end: Optional[End]) -> bool:
@@ -3558,11 +3578,11 @@ def cycle(m) -> None:
 
 
 def may_exit(m) -> bool:
-    """Tell whether the Monitor is to exit. --until-empty waits for what failed and is tried again, FINISH does not."""
-    failed = not m.finishing and any(key.split()[0] in ("launch", "edit", "back") for key in m.conditions)
-    unclear = m.unclear and (m.others or not m.finishing)        # a second run under way, or, without FINISH, nobody knows
-    idle = not (m.job or m.after or failed or unclear)
-    return m.stopping or idle and (m.finishing or m.until_empty and is_empty(m) and no_other_stamps(m) and is_empty(m))
+    """Tell whether the Monitor is to exit."""
+    when = exits(stopping=m.stopping, finishing=m.finishing, until_empty=m.until_empty, busy=bool(m.job or m.after),
+                 unclear=m.unclear, others=m.others > 0,
+                 failed=any(key.split()[0] in ("launch", "edit", "back") for key in m.conditions))
+    return when == "now" or when == "empty" and is_empty(m) and no_other_stamps(m) and is_empty(m)
 
 
 def is_empty(m) -> bool:

@@ -438,6 +438,31 @@ class TestDecisions(Table):
             (False, False, False, 0, 10, ""),
         ], lambda *known: self.assertEqual(monitor.goes_on(*known[:-1]), known[-1]))
 
+    def test_killing(self):
+        # now, when its time is up, why it is being ended, when TERM becomes KILL, grace -> what it gets
+        never, why = float("inf"), "killed by message"
+        self.rows([
+            (100, never, "", None, 10, ""), (100, 100.1, "", None, 10, ""), (100, 100, "", None, 10, "term"),
+            (100, never, why, None, 10, "term"), (100, 50, why, None, 10, "term"),              # an earlier Monitor had decided so
+            (100, 50, why, 110, 10, "grace"), (109.9, never, why, 110, 10, "grace"), (110, never, why, 110, 10, "kill"),
+            (121, never, why, 110, 10, "kill"), (121.1, never, why, 110, 10, "late"), (100, never, why, 100, 0, "kill"),
+        ], lambda *known: self.assertEqual(monitor.killing(*known[:-1]), known[-1]))
+
+    def test_exits(self):
+        # stopping, finishing, until empty, busy, unclear, others, failed -> when
+        words = ("stopping", "finishing", "until_empty", "busy", "unclear", "others", "failed")
+        def check(set_, when):
+            self.assertEqual(monitor.exits(**{word: word in set_.split() for word in words}), when)
+        self.rows([
+            ("", ""), ("stopping", "now"), ("stopping busy unclear others failed", "now"),
+            ("finishing", "now"), ("finishing busy", ""), ("finishing failed", "now"),
+            ("finishing unclear", "now"),                            # currently-executing is away: no job is known
+            ("finishing unclear others", ""),                        # a second run is under way
+            ("finishing others", "now"),                             # a file that is left alone
+            ("until_empty", "empty"), ("until_empty busy", ""), ("until_empty unclear", ""), ("until_empty failed", ""),
+            ("until_empty others", "empty"), ("until_empty finishing", "now"), ("busy", ""), ("failed", ""),
+        ], check)
+
     def test_state_word(self):
         # stopping, running, paused, waits -> the state
         def check(stopping, running, paused, waits, word):
