@@ -1101,7 +1101,8 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
             continue
         code = run(["mv", "-nT", "--", source, target])
         now, left = identity(target), identity(source)
-        if now == was and left != was:               # there and no longer here: a hard link may be there already
+        # There, and no longer here, where maybe another link to it is; or it is what was swapped in meanwhile.
+        if now and (left != was or directory.startswith(m.config.currently_executing)):       # nobody else makes a name there
             if durable:
                 sync_moved(m, directory, os.path.dirname(source))
             if number > 1:
@@ -1190,16 +1191,17 @@ def reopen(fd: int, flags: int = os.O_RDWR) -> int:
 def read_uow(fd: int, path: str, required=()) -> Uow:
     """Return the Uow in an open file that may be anybody's; BadUow says what is wrong, OSError that it is gone.
 
-    The name is looked at once more, for inode and links in one: of a link that was swapped in and taken away again
-    since, the file that it led to would have one link, and be read.
+    The name is looked at once more: of a link that was swapped in and taken away again since, the file that it led to
+    has one link, and would be read.
     """
-    there, opened = os.lstat(path), os.fstat(fd)
+    opened, there = os.fstat(fd), os.lstat(path)     # in this order: a link has to be gone before the one, back at the other
     if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
         raise FileNotFoundError(errno.ENOENT, "it was moved or replaced meanwhile", path)
     if not stat.S_ISREG(opened.st_mode):
         raise BadUow("not a regular file; expected a text file")
-    if there.st_nlink > 1:
-        raise BadUow("%d hard links; expected a file of its own (use cp)" % there.st_nlink)
+    links = max(opened.st_nlink, there.st_nlink)
+    if links > 1:
+        raise BadUow("%d hard links; expected a file of its own (use cp)" % links)
     return read_own(fd, required)
 
 
@@ -3107,7 +3109,7 @@ def post_pages(m, s: Snapshot, place: str) -> None:
         path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
         m.pages[target] = (path, state_of(path))             # also when it may be read no longer
         if entry is s.running or entry.page not in there or before.get(target) != m.pages[target]:
-            seen = peek(path, LOG_SHOWN)
+            seen = peek(path, LOG_SHOWN, entry.queue in WAITING)
             page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
             write_whole(m, target, page.encode(), durable=False)
     for name, text in (("index.html", page_index), ("status.json", status_json), ("metrics.prom", metrics_prom)):
@@ -3154,11 +3156,16 @@ def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
                  uow.status, uow.names.get("UOW_COMMAND", ""), seconds)
 
 
-def peek(path: str, most: int = 0) -> SimpleNamespace:
-    """Return header, Uow and both ends of the log, for everybody to see; of what is no UOW all is log."""
+def peek(path: str, most: int = 0, waiting: bool = False) -> SimpleNamespace:
+    """Return header, Uow and both ends of the log, for everybody to see; of what is no UOW all is log.
+
+    Of what waits nothing, where it is no UOW: a link may have taken its place, to what is not to be read.
+    """
     seen = SimpleNamespace(header="", uow=NO_UOW, head=b"", tail=b"", left_out=0)
     with suppress(OSError, BadUow):                        # gone, or no regular file
         with closing(open_regular(path)) as fd:
+            if waiting:
+                read_uow(fd, path)
             found = os.fstat(fd)
             with suppress(BadUow):
                 seen.uow = read_own(fd)

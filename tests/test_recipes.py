@@ -236,7 +236,7 @@ class TestLater(AtCase):
         self.write(".line", line)
         self.sh("crontab .line")
         for night in (24, 25):
-            cron = self.follow("exec faketime '2026-11-%d 02:29:58' cron -f" % night)
+            cron = self.follow("exec faketime '2026-11-%d 02:29:50' cron -f" % night)
             want = ["nightly"] if night == 24 else [".nightly", "nightly"]
             until(lambda want=want: sorted(os.listdir(self.path("wait-q"))) == want and not processes_with("wait-q/.nightly"),
                   lambda: self.read("followed"))
