@@ -1095,14 +1095,15 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
         return None
     if not is_usable(m, directory):
         raise OSError(errno.ENOTDIR, "%s cannot be used now" % shown(directory))
+    is_own_place = (directory + "/").startswith(m.config.currently_executing + "/")      # nobody else makes a name there
     for number in range(1, 1_000_000):
         target = os.path.join(directory, free_name(name, number))
         if os.path.lexists(target):
             continue
         code = run(["mv", "-nT", "--", source, target])
         now, left = identity(target), identity(source)
-        # There, and no longer here, where maybe another link to it is; or it is what was swapped in meanwhile.
-        if now and (left != was or directory.startswith(m.config.currently_executing)):       # nobody else makes a name there
+        # There, and no longer here; it may be what was swapped in meanwhile, and here another link to the same file.
+        if now and (left != was or is_own_place):
             if durable:
                 sync_moved(m, directory, os.path.dirname(source))
             if number > 1:
