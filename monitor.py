@@ -599,7 +599,7 @@ def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float)
 
 
 def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float], grace: float) -> str:
-    """Return what a job that goes on is to get now: "", "term", "grace" (nothing yet), "kill", "late" (KILL has not helped).
+    """Return what a job that goes on gets now: "", "term", "grace" (nothing yet), "kill", "late" (KILL has not helped).
 
     limit_at: when its time is up. reason: why it is being ended, '' if it is not. kill_at: when TERM becomes KILL,
     None before TERM was sent, as by a Monitor that has adopted it. Times are seconds after boot.
@@ -1095,7 +1095,8 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
         return None
     if not is_usable(m, directory):
         raise OSError(errno.ENOTDIR, "%s cannot be used now" % shown(directory))
-    is_own_place = (directory + "/").startswith(m.config.currently_executing + "/")      # nobody else makes a name there
+    # Where nobody else makes a name.
+    is_own_place = (directory + "/").startswith(m.config.currently_executing + "/")
     for number in range(1, 1_000_000):
         target = os.path.join(directory, free_name(name, number))
         if os.path.lexists(target):
@@ -1195,7 +1196,7 @@ def read_uow(fd: int, path: str, required=()) -> Uow:
     The name is looked at once more: of a link that was swapped in and taken away again since, the file that it led to
     has one link, and would be read.
     """
-    opened, there = os.fstat(fd), os.lstat(path)     # in this order: a link has to be gone before the one, back at the other
+    opened, there = os.fstat(fd), os.lstat(path)     # in this order: a link would have to be gone, and then back
     if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
         raise FileNotFoundError(errno.ENOENT, "it was moved or replaced meanwhile", path)
     if not stat.S_ISREG(opened.st_mode):
@@ -2514,8 +2515,8 @@ def new_head(uow: Uow, found: os.stat_result) -> bytes:
     if len(data) > HEAD_BYTES:
         raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
     if uow.log_at and found.st_size - uow.log_at > COPY_BYTES:
-        raise BadUow("the file is another user's, or the header lacks its time, a title or the padded STATUS, and the log "
-                     "behind it is longer than %d MiB; expected a shorter one" % (COPY_BYTES >> 20))
+        raise BadUow("the file is another user's, or the header lacks its time, a title or the padded STATUS, and the "
+                     "log behind it is longer than %d MiB; expected a shorter one" % (COPY_BYTES >> 20))
     return data
 
 
@@ -3499,7 +3500,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
                 if acted == ACTED_PER_WAKE:
                     return True, False, partial
                 if line.strip() and not line.startswith(b"#"):
-                    os.pwrite(writer, line[:1], at)  # what cannot be marked is not acted on, or it would be again and again
+                    os.pwrite(writer, line[:1], at)  # what cannot be marked is not acted on: it would be again and again
                     act(m, line)
                     os.pwrite(writer, b"#", at)
                     acted += 1

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from tests.helpers import HOLD, QueueCase, cpu_of, heavy, need, need_root, read_text, stamped_uow, until, uow
+from tests.helpers import HOLD, QueueCase, heavy, need, need_root, read_text, stamped_uow, until, uow
 
 HEAD_BYTES = 64 * 1024
 RUNS = uow("echo ran >> ledger")

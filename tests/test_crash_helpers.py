@@ -5,7 +5,6 @@ not kill the Monitor does not stop it. By name it takes a sample; CI (SJQ_CI=1) 
 """
 import functools
 import re
-import shutil
 import unittest
 
 from tests import crash
