@@ -3500,7 +3500,7 @@ def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
                 if acted == ACTED_PER_WAKE:
                     return True, False, partial
                 if line.strip() and not line.startswith(b"#"):
-                    os.pwrite(writer, line[:1], at)  # what cannot be marked is not acted on: it would be again and again
+                    os.pwrite(writer, line[:1], at)  # what cannot be marked is not acted on, again and again
                     act(m, line)
                     os.pwrite(writer, b"#", at)
                     acted += 1
