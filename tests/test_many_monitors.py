@@ -33,7 +33,7 @@ class ManyCase(QueueCase):
     def start_all(self):
         """Start all Monitors and wait until each listens."""
         monitors = {worker: self.start_worker(worker) for worker in range(1, self.workers + 1)}
-        until(lambda: self.output().count(" started: pid ") == self.workers, self.output)
+        until(lambda: self.output().count(" started: pid ") == self.workers, self.output, 120)
         return monitors
 
     def drop_many(self, names, text):
@@ -158,11 +158,11 @@ class TestFifty(ManyCase):
         pids = [monitor.pid for monitor in monitors.values()]
         self.drop("first", uow(submit))
         self.all_finished(201)
-        until(lambda: len(os.listdir(self.path("trash"))) == 3, self.output)
+        until(lambda: len(os.listdir(self.path("trash"))) == 3, self.output, 60)
         self.assertEqual(sorted(os.listdir(self.path("done-q"))), ["first"] + names)
         self.assertEqual([name for name in names if len(self.runs_of(name)) != 1], [])
         sleeps = [list(map(sleeps_of, pids))]
-        until(lambda: sleeps.append(list(map(sleeps_of, pids))) or sleeps[-1] == sleeps[-2], "all of them sleep", step=0.5)
+        until(lambda: sleeps.append(list(map(sleeps_of, pids))) or sleeps[-1] == sleeps[-2], "all of them sleep", 120, step=0.5)
         for monitor in monitors.values():
             monitor.send_signal(signal.SIGTERM)
         self.assertEqual([self.stop(monitor) for monitor in monitors.values()], [0] * self.workers)
