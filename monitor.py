@@ -2161,7 +2161,7 @@ def keep_killing(m, job: Job, late: bool) -> None:
         flag(m, job, "kill", ": it is waited for, KILL has not ended %s"
              % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
     elif late:
-        send(job, signal.SIGKILL, roles=("bash", "tee"))                # a keeper that was stopped
+        send(job, signal.SIGKILL, roles=("bash", "tee"))                 # a keeper that was stopped
 
 
 def search_patterns(m, job: Job, end: Optional[End]) -> bool:
@@ -2347,12 +2347,14 @@ def edit(m) -> None:
             continue
         if not take_turn(m):
             return
-        with lasting(m, key, "what is new in %s cannot be stamped: WHERE: WHY; tried again" % base(queue.path), 3):
-            take_aside(m, queue)
-            put_back(m, queue)
+        try:
+            with lasting(m, key, "what is new in %s cannot be stamped: WHERE: WHY; tried again" % base(queue.path), 3):
+                take_aside(m, queue)
+                put_back(m, queue)
+        finally:
+            end_turn(m, stamped=True)
         if key in m.conditions:
             queue.aside, queue.edit_at = max(1, queue.aside), again(m)
-        end_turn(m, stamped=True)
         if queue.to_take():
             wake_at(m, 0)
 
@@ -2715,7 +2717,7 @@ def start_processes(m, job: Job) -> None:
                                    env=dict(environment, SJQ_KEEPER="tee"), session=True)
         keeper = ["bash", "-pc", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)]
         job.keepers["bash"] = spawn(keeper, stdout=write, extra=[note_read, note_write],
-                                     env=dict(environment, SJQ_KEEPER="bash"), session=True)
+                                    env=dict(environment, SJQ_KEEPER="bash"), session=True)
     finally:
         for fd in pipes:
             os.close(fd)
@@ -3458,7 +3460,7 @@ def usable_messages(m, reads: str) -> bool:
         return False
     regular = stat.S_ISREG(found.st_mode)
     if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
-        m.reads_state = None
+        m.reads_state = None                         # of our own making, in a file system that remembers it for a while
         again(m)
         return False
     regular = regular and found.st_nlink == 1
