@@ -472,11 +472,6 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
     return Uow(enqueued, names, timeout, status, status_at, log_at, head[header_at:header_end], line_1)
 
 
-def is_stamped(uow: Uow) -> bool:
-    """Tell whether a UOW has its time, its titles and a padded STATUS; while it waits that is to be blank, too."""
-    return uow.enqueued is not None and uow.log_at > 0 and uow.status_at >= 0
-
-
 def status_line(text: str) -> bytes:
     """Return a STATUS line at its fixed width, cut where it is longer."""
     return text.encode("ascii", "backslashreplace").replace(b"\n", b" ")[:STATUS_WIDTH].ljust(STATUS_WIDTH) + b"\n"
@@ -634,6 +629,72 @@ def state_word(*, stopping: bool, running: bool, paused: bool, waits: bool) -> s
     return "paused" if paused else "waiting" if waits else "idle"
 
 
+def lacks(uow: Uow, ours: bool) -> str:
+    """Return what a UOW needs before it can start: "" for nothing, "blank" (STATUS, in place), "stamp" (a new head).
+
+    ours: whether the Monitor may write to it in place.
+    """
+    if uow.enqueued is None or not uow.log_at or uow.status_at < 0 or not ours:
+        return "stamp"
+    return "blank" if uow.status else ""
+
+
+def listing(*, changed: bool, due: bool, stamped: bool, ready: bool) -> str:
+    """Return what to do about the listing of a waiting queue: "keep" it, list it "later", or "now".
+
+    changed: since it was listed. due: a listing may be afforded. stamped: another Monitor has stamped some.
+    ready: it has UOWs that can be started, so that the next survey is soon enough.
+    """
+    if not changed:
+        return "keep"
+    return "now" if due or stamped else "keep" if ready else "later"
+
+
+def next_look(lasted: float, least: float, most: float) -> float:
+    """Return in how many seconds to look again at what has lasted for so many: the longer, the less often."""
+    return min(most, max(least, lasted / 10))
+
+
+def refused_since(now: float, since: float, last: float) -> float:
+    """Return since when the turn is refused; since, last: the same as of the last refusal, and when that was."""
+    return since if now - last < TURN_PATIENCE else now      # one of long ago was another matter
+
+
+def gate(*, held: bool, waits: bool, due: bool) -> str:
+    """Return whether a launch may be tried: "yes", "later" (what failed or was refused is tried again then), or "no".
+
+    held: a job runs, or none may start. waits: the UOW that is the next is known.
+    """
+    if held or not waits:
+        return "no"
+    return "yes" if due else "later"
+
+
+def readiness(*, refused: bool, process: str, command: bool, passed: bool) -> str:
+    """Return what a launch waits for: "command" or "process" (which refuses), "ask" (ready_command first), or "".
+
+    refused: by ready_command, just now. process: who runs of job_process, '' for nobody. command: whether there is a
+    ready_command. passed: it has allowed this launch.
+    """
+    if refused:
+        return "command"
+    if process:
+        return "process"
+    return "ask" if command and not passed else ""
+
+
+def message_file(regular: bool, links: int, size: int, unchanged_for: float) -> str:
+    """Return '' if what lies in the message file's place is one, "wait", or why it goes to trash.
+
+    unchanged_for: seconds since its mode, links or content changed, below 0 where its time lies ahead.
+    """
+    if regular and links > 1 and 0 <= unchanged_for < STRANGE_SECONDS:
+        return "wait"                                # of our own making, in a file system that remembers it for a while
+    if not regular or links > 1:
+        return "not a regular file of its own; expected the message file"
+    return "more than %d bytes; expected a few messages" % SMALL_BYTES if size > SMALL_BYTES else ""
+
+
 def settles_in(now: float, seen_for: float, changed: float, quiet: float) -> float:
     """Return in how many seconds a file has kept still for `quiet`, 0 or less when it has.
 
@@ -641,6 +702,23 @@ def settles_in(now: float, seen_for: float, changed: float, quiet: float) -> flo
     counts where a clock was set and the file's time lies ahead.
     """
     return min(quiet - seen_for, changed + quiet - now if changed <= now else quiet)
+
+
+def has_fraction(mtime: int) -> bool:
+    """Tell whether a file time has a fraction of a second; on ext3 none has, and all times of a second are the same."""
+    return mtime % 1_000_000_000 != 0
+
+
+def latest(mtime: int) -> float:
+    """Return the latest that a change may have been that has this time: one without a fraction may have lost it."""
+    return mtime / 1e9 + (not has_fraction(mtime))
+
+
+def would_show(now: float, state: Optional[State]) -> bool:
+    """Tell whether a change from now on would show in a directory's time: one in the same clock tick would not."""
+    if state is None:
+        return False
+    return abs(now - state.mtime / 1e9) >= (TICK_SECONDS if has_fraction(state.mtime) else WHOLE_SECONDS)
 
 
 def free_name(name: str, number: int) -> str:
@@ -1051,35 +1129,11 @@ def state_of(path: str) -> Optional[State]:
 
 
 def inode_of(path: str) -> int:
-    """Return a file's inode, 0 if it is gone."""
-    state = state_of(path)
-    return state.inode if state else 0
-
-
-def would_show(state: Optional[State]) -> bool:
-    """Tell whether a later change would show in a directory's time: one in the same clock tick would not."""
-    if state is None:
-        return False
-    return abs(time.time() - state.mtime / 1e9) >= (TICK_SECONDS if has_fraction(state.mtime) else WHOLE_SECONDS)
-
-
-def has_fraction(mtime: int) -> bool:
-    """Tell whether a file time has a fraction of a second; on ext3 none has, and all times of a second are the same."""
-    return mtime % 1_000_000_000 != 0
-
-
-def latest(mtime: int) -> float:
-    """Return the latest that a change may have been that has this time: one without a fraction may have lost it."""
-    return mtime / 1e9 + (not has_fraction(mtime))
-
-
-def identity(path: str) -> Optional[Tuple[int, int]]:
-    """Return what tells a file from all others, None if it is not there; OSError where that cannot be told."""
+    """Return a file's inode, 0 if it is not there; OSError where that cannot be told."""
     try:
-        found = os.lstat(path)
+        return os.lstat(path).st_ino
     except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+        return 0
 
 
 def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool = True) -> Optional[str]:
@@ -1090,8 +1144,8 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
     before or after its work: only a look tells where the file is. durable: as for `write_whole`.
     """
     name = name or os.path.basename(source)
-    was = identity(source)
-    if was is None:
+    was = inode_of(source)
+    if not was:
         return None
     if not is_usable(m, directory):
         raise OSError(errno.ENOTDIR, "%s cannot be used now" % shown(directory))
@@ -1102,7 +1156,7 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
         if os.path.lexists(target):
             continue
         code = run(["mv", "-nT", "--", source, target])
-        now, left = identity(target), identity(source)
+        now, left = inode_of(target), inode_of(source)
         # There, and no longer here; it may be what was swapped in meanwhile, and here another link to the same file.
         if now and (left != was or is_own_place):
             if durable:
@@ -1110,9 +1164,9 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
             if number > 1:
                 say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), base(directory), base(target)), 5)
             return target
-        if left is None:
+        if not left:
             return None
-        if now is None:
+        if not now:
             raise OSError(errno.EIO, "mv exit %d: %s" % (code, complaint()))
     raise OSError(errno.EEXIST, "no free name")
 
@@ -1247,7 +1301,7 @@ def write_whole(m, path: str, data: bytes, like=None, rest=None, durable=True, r
             os.fchmod(fd, mode)
             if durable:
                 sync(m, fd)
-            if replaces is not None and (identity(path) or (0, 0))[1] != replaces:
+            if replaces is not None and inode_of(path) != replaces:
                 raise OSError(errno.EAGAIN, "it was moved or replaced meanwhile")
             os.replace(new, path)
         except BaseException:
@@ -1454,12 +1508,12 @@ def list_waiting(m, queue: Waiting, stamped: bool = False) -> None:
     flat. However fast names come and go, LISTING_SHARE holds; a directory of some hundred files is listed at once.
     """
     state = state_of(queue.path)
-    if state is not None and state == queue.listed:
-        return
-    if boot_seconds() < queue.again_at and not stamped:
-        if not queue.ready:                          # else the next listing is soon enough
-            queue.listed = None                      # not to be woken again for what is known
-            wake_at(m, queue.again_at)
+    step = listing(changed=state is None or state != queue.listed, due=boot_seconds() >= queue.again_at,
+                   stamped=stamped, ready=bool(queue.ready))
+    if step == "later":
+        queue.listed = None                          # not to be woken again for what is known
+        wake_at(m, queue.again_at)
+    if step != "now":
         return
     if not is_usable(m, queue.path):
         queue.start_over()
@@ -1478,7 +1532,7 @@ def list_waiting(m, queue: Waiting, stamped: bool = False) -> None:
     all_seen = note_changes(m, queue, there, stamped)
     ended = boot_seconds()
     queue.again_at = ended + (ended - began) * LISTING_SHARE
-    if would_show(state) and all_seen:
+    if would_show(time.time(), state) and all_seen:
         queue.listed, queue.racy_seconds = state, TICK_SECONDS
     else:                                            # where names come and go without end, less and less often
         queue.listed = None
@@ -1558,17 +1612,17 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
             return max(wait, AGAIN_SECONDS)
         with closing(open_still(path)) as fd:
             uow = read_uow(fd, path, m.config.required_names)
-        if is_stamped(uow) and not uow.status and is_ours(found):
+        if lacks(uow, is_ours(found)):
+            queue.take.append(name)                  # what was said of it ends when it is put back
+        else:
             bisect.insort(queue.ready, (uow.enqueued, name))
             ends(m, key)
-        else:
-            queue.take.append(name)                  # what was said of it ends when it is put back
     except FileNotFoundError:
         queue.forget(name)
-    except Busy as problem:                          # the longer it is held, the less often it is looked at
+    except Busy as problem:
         if seen_for > 5 + 5 * quiet:
             begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), reason_of(problem)))
-        return min(max(quiet, AGAIN_SECONDS, seen_for / 10), m.config.sleep_seconds)
+        return next_look(seen_for, max(quiet, AGAIN_SECONDS), m.config.sleep_seconds)
     except BadUow:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
         wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
@@ -1630,12 +1684,12 @@ def survey_hand(m) -> None:
                 os.unlink(path)
         if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
             continue
-        filing = known.get((name, inode_of(path)))
-        if filing:
-            m.filings.append(filing)
-            continue
         try:
-            look_at_hand(m, path, name)
+            filing = known.get((name, inode_of(path)))
+            if filing:
+                m.filings.append(filing)
+            else:
+                look_at_hand(m, path, name)
         except FileNotFoundError:
             pass
         except OSError as problem:
@@ -1855,7 +1909,7 @@ def list_ended(ended: Ended, key: str, path: str) -> None:
             ended.note(os.path.join(path, name))
     else:
         ended.count = len(uows)                            # of these nothing is told but how many they are
-    ended.listed = state if would_show(state) else None
+    ended.listed = state if would_show(time.time(), state) else None
     ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
 
 
@@ -2217,19 +2271,19 @@ def finish(m, job: Job, end: Optional[End]) -> None:
             say(m, "%s: STATUS cannot be written (%s); it is filed all the same" % (shown(job.name), problem), 4)
     if key in m.conditions:
         return
+    m.filings.append(Filing(job.name, job.uow._replace(status=status), job.run, os.fstat(job.fd).st_ino))
     m.job = None
     if job.child:
         m.children += [pid for role, pid in job.keepers.items() if role not in job.codes]
     remove_cgroups()
     let_go(job)
-    m.filings.append(Filing(job.name, job.uow._replace(status=status), job.run, inode_of(job.path)))
     if m.unclear:
         wake_at(m, 0)                                # a second one under way comes before any new one
 
 
 def keep_inode(m, job: Job) -> None:
     """See that what is filed is the file that was run: a job or an editor may have edited, moved or deleted it."""
-    ours, there = os.fstat(job.fd), (identity(job.path) or (0, 0))[1]
+    ours, there = os.fstat(job.fd), inode_of(job.path)
     if there != ours.st_ino:
         if there:
             flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
@@ -2237,7 +2291,8 @@ def keep_inode(m, job: Job) -> None:
             if os.path.lexists(job.path):            # nothing is written or moved over it
                 raise OSError(errno.EEXIST, "another file has its name")
         where = os.readlink("/proc/self/fd/%d" % job.fd)
-        linked = inode_of(where) == ours.st_ino      # other links to it, by `cp -al` say, do not count
+        found = state_of(where)                      # ` (deleted)` behind it may make it too long a name
+        linked = found and found.inode == ours.st_ino            # other links to it, by `cp -al` say, do not count
         if linked and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
             flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
             mv(m, where, m.config.currently_executing, job.name)
@@ -2269,7 +2324,7 @@ def write_outcome(m, job: Job, status: str) -> None:
         with closing(reopen(job.fd, os.O_RDONLY)) as rest:
             os.lseek(rest, uow.log_at, os.SEEK_SET)
             head = stamped_head(uow, owner_name(found.st_uid), status)
-            write_whole(m, job.path, head, like=found, rest=rest, replaces=found.st_ino)
+            write_whole(m, job.path, head, like=found, rest=rest, replaces=found.st_ino, onto=job.fd)
 
 
 def file_uow(m, filing: Filing) -> bool:
@@ -2385,13 +2440,12 @@ def take_turn(m) -> bool:
     try:
         fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        since, last = m.turn_refused
-        since = since if now - last < TURN_PATIENCE else now     # a refusal of long ago was another matter
+        since = refused_since(now, *m.turn_refused)
         m.turn_refused = since, now
         if now - since > TURN_PATIENCE:
             begins(m, "turn", "another process has the turn among the Monitors, a lock on .turn: nothing is stamped or "
                    "started until it leaves it. `fuser -v .turn` names it")
-        wake_at(m, now + min(1, max(TURN_SECONDS, (now - since) / 10)))
+        wake_at(m, now + next_look(now - since, TURN_SECONDS, 1))
         return False
     ends(m, "turn")
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
@@ -2498,9 +2552,10 @@ def stamp(m, path: str, arrived: Optional[int]) -> Uow:
         if found.st_uid == os.geteuid() and not is_ours(found):      # read-only: it is made ours, not copied
             os.fchmod(fd, stat.S_IMODE(found.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
             found = os.fstat(fd)
-        if is_stamped(uow) and is_ours(found):
-            if not uow.status:
-                return uow
+        lacking = lacks(uow, is_ours(found))
+        if not lacking:
+            return uow
+        if lacking == "blank":
             with closing(reopen(fd)) as writer:
                 set_status(m, writer, "")
         else:
@@ -2544,11 +2599,11 @@ def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Opt
 
 def launch(m) -> None:
     """Start the next job if one may start: claim it with `mv`, judge what was claimed, write START, start it."""
-    now = boot_seconds()
-    held = m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping
-    if not held and now < m.launch_at:
+    step = gate(held=bool(m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping),
+                waits=bool(m.claimed or next_waiting(m.waiting)), due=boot_seconds() >= m.launch_at)
+    if step == "later":
         wake_at(m, m.launch_at)
-    if held or now < m.launch_at or not (m.claimed or next_waiting(m.waiting)):
+    if step != "yes":
         if m.ready_hook and m.ready_hook.poll() is not None:
             m.ready_hook = None                      # asked in vain: the next launch asks again
         m.ready_passed = False
@@ -2574,38 +2629,32 @@ def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
 
 def is_ready(m) -> bool:
     """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
+    code, seconds = None, 0.0
     if m.ready_hook:
         code = m.ready_hook.poll()
         if code is None:
             return False
-        seconds = boot_seconds() - m.ready_hook.began
-        m.ready_hook, m.ready_passed = None, code == 0       # for one launch
-        if code:
-            return refuses(m, "command", "ready_command refuses (%s)" % ended_how(code, seconds))
-        ends(m, "ready command")
-    try:
-        why = who_runs(m.config.job_process) if m.config.job_process else ""
-        if why:
-            return refuses(m, "process", why)
-        ends(m, "ready process")                     # also where the configuration has none any more
-        if m.config.ready_command and not m.ready_passed:
+        seconds, m.ready_hook = boot_seconds() - m.ready_hook.began, None
+    m.ready_passed = m.ready_passed or code == 0     # for one launch
+    with lasting(m, "ready start", "waiting: job_process or ready_command cannot be asked: WHY"):
+        process = who_runs(m.config.job_process) if m.config.job_process and not code else ""
+        step = readiness(refused=bool(code), process=process, command=bool(m.config.ready_command),
+                         passed=m.ready_passed)
+        if step == "ask":
             m.ready_hook = Hook(bounded(m.config.ready_command))
-    except OSError as problem:
-        begins(m, "ready start", "waiting: job_process or ready_command cannot be asked: " + reason_of(problem))
+    if "ready start" in m.conditions:
         m.launch_at = again(m)
         return False
-    ends(m, "ready start")
-    if not m.ready_hook:
+    if code == 0 or not step:
         ends(m, "ready command")
-    return not m.ready_hook
-
-
-def refuses(m, which: str, why: str) -> bool:
-    """Say once why no job may start, ask again later, and return False."""
-    begins(m, "ready " + which, "waiting: " + why, 5)
-    m.ready_passed = False                           # it is asked again then
-    m.launch_at = again(m, m.config.sleep_seconds)
-    return False
+    if step in ("ask", ""):
+        ends(m, "ready process")                     # also where the configuration has none any more
+    else:
+        why = process or "ready_command refuses (%s)" % ended_how(code, seconds)
+        begins(m, "ready " + step, "waiting: " + why, 5)
+        m.ready_passed = False                       # it is asked again then
+        m.launch_at = again(m, m.config.sleep_seconds)
+    return not step
 
 
 def who_runs(name: str) -> str:
@@ -2674,7 +2723,7 @@ def start(m, path: str) -> None:
     """
     with closing(open_still(path)) as fd:
         uow = read_uow(fd, path, m.config.required_names)
-        if not is_stamped(uow) or not is_ours(os.fstat(fd)):
+        if lacks(uow, is_ours(os.fstat(fd))) == "stamp":
             raise BadUow("it has no stamp, or not any more")
         size = os.fstat(fd).st_size
         gap = b"" if os.pread(fd, 1, size - 1) == b"\n" else b"\n"
@@ -3433,12 +3482,12 @@ def read_messages(m) -> None:
                 finished = finish_taken(m, taken, reads)
             elif untidy and not still:
                 m.reads_state = None                 # somebody has it open: the fresh file can wait
-                again(m, held_for(reads))
+                again(m, held_for(m, reads))
         if not os.path.lexists(reads):
             fresh_messages(m, reads)
             wake_at(m, 0)
         if not finished:
-            again(m, held_for(taken))
+            again(m, held_for(m, taken))
         ends(m, "messages")
     except (BadUow, OSError) as problem:
         m.reads_state = None
@@ -3446,10 +3495,10 @@ def read_messages(m) -> None:
         again(m)
 
 
-def held_for(path: str) -> float:
-    """Return in how many seconds to look again whether a file's writer has closed it: the longer silent, the more."""
+def held_for(m, path: str) -> float:
+    """Return in how many seconds to look again whether a file's writer has closed it."""
     state = state_of(path)
-    return max(AGAIN_SECONDS, (time.time() - state.mtime / 1e9) / 10 if state else 0)
+    return next_look(time.time() - state.mtime / 1e9 if state else 0, AGAIN_SECONDS, m.config.sleep_seconds)
 
 
 def usable_messages(m, reads: str) -> bool:
@@ -3458,18 +3507,13 @@ def usable_messages(m, reads: str) -> bool:
         found = os.lstat(reads)
     except FileNotFoundError:
         return False
-    regular = stat.S_ISREG(found.st_mode)
-    if regular and found.st_nlink > 1 and 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
-        m.reads_state = None                         # of our own making, in a file system that remembers it for a while
-        again(m)
-        return False
-    regular = regular and found.st_nlink == 1
-    if regular and found.st_size <= SMALL_BYTES:
+    why = message_file(stat.S_ISREG(found.st_mode), found.st_nlink, found.st_size, time.time() - found.st_ctime)
+    if not why:
         m.reads_like = found                         # the fresh one has its owner, group and mode
         ends(m, "trash " + reads)
         return True
-    trash(m, reads, "more than %d bytes; expected a few messages" % SMALL_BYTES if regular else
-          "not a regular file of its own; expected the message file")
+    if why != "wait":
+        trash(m, reads, why)
     m.reads_state = None                             # where it could not be moved, that is tried again
     if os.path.lexists(reads):
         again(m)
@@ -3520,8 +3564,9 @@ def finish_taken(m, taken: str, reads: str) -> bool:
     if partial:
         if not usable_messages(m, reads) and not os.path.lexists(reads):
             fresh_messages(m, reads)
-        with closing(open_regular(reads, os.O_WRONLY | os.O_APPEND)) as fd:
-            write_all(fd, partial)
+        with closing(open_regular(reads, os.O_RDWR | os.O_APPEND)) as fd:
+            if not os.pread(fd, 2 * SMALL_BYTES, 0).endswith(b"\n" + partial):       # a crash right here, then again
+                write_all(fd, partial)
     os.unlink(taken)
     return True
 

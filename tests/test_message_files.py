@@ -127,6 +127,18 @@ class TestMonitorReads(QueueCase):
         self.tidied()
         self.assertEqual(os.stat(self.path("monitor_reads")).st_mode & 0o777, 0o660)
 
+    def test_half_a_line_is_carried_over_once(self):
+        """The old file with it could not be removed at first: it is read again, to its end."""
+        self.stop(self.monitor)
+        again = self.changed("    os.unlink(taken)\n", "    if os.environ.pop('AGAIN', ''):\n        raise OSError(5, 'EIO')\n    os.unlink(taken)\n")
+        self.write(".monitor_reads.taken", "STAT")
+        self.monitor = self.started(program=again, env={**os.environ, "AGAIN": "1"})
+        until(lambda: not os.path.lexists(self.path(".monitor_reads.taken")), self.output)
+        self.said("monitor_reads cannot be read or renewed: EIO")
+        self.message("US")
+        self.said("counts: ")
+        self.assertNotIn("is not known", self.says())
+
 
 class TestStandardOutput(QueueCase):
     def test_one_that_nobody_reads_holds_up_nothing(self):

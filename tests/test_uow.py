@@ -179,7 +179,7 @@ class TestParse(Table):
         log = len(FULL)
         def check(text, status_at, log_at, header, stamped):
             found = monitor.parse_uow(text)
-            self.assertEqual((found.status_at, found.log_at, found.header, monitor.is_stamped(found)), (status_at, log_at, header, stamped))
+            self.assertEqual((found.status_at, found.log_at, found.header, not monitor.lacks(found._replace(status=""), True)), (status_at, log_at, header, stamped))
         self.rows([
             (FULL, FULL.index(BLANK), log, LEAST, True),
             (FULL + b"log", FULL.index(BLANK), log, LEAST, True),
@@ -269,7 +269,7 @@ class TestFormat(Table):
             head = monitor.stamped_head(uow._replace(enqueued=T0), "bob")
             self.assertEqual(head, first + b"\n\n" + header + b"\n\n==== STATUS\n" + BLANK + b"\n==== JOB LOG\n")
             again = monitor.parse_uow(head)
-            self.assertTrue(monitor.is_stamped(again))
+            self.assertEqual(monitor.lacks(again, True), "")
             self.assertEqual(again.names, monitor.parse_uow(text).names)
             self.assertEqual(monitor.stamped_head(again._replace(enqueued=T0 + 1), "eve"), head)               # once, and never changed
         self.rows([
@@ -416,6 +416,83 @@ class TestDecisions(Table):
             ("running", True, False, "strange"), ("waiting", True, True, "strange"), ("doneish: x", True, False, "strange"),
             ("running: run x", True, True, "strange"),
         ], lambda *known: self.assertEqual(monitor.row(*known[:-1]), known[-1]))
+
+    def test_lacks(self):
+        # time, end of the JOB LOG line, where the padded STATUS is, STATUS, whether the file is ours -> what it needs
+        def check(enqueued, log_at, status_at, status, ours, needs):
+            found = monitor.NO_UOW._replace(enqueued=enqueued, log_at=log_at, status_at=status_at, status=status)
+            self.assertEqual(monitor.lacks(found, ours), needs)
+        self.rows([
+            (T0, 200, 100, "", True, ""), (0, 200, 100, "", True, ""), (T0, 200, 0, "", True, ""),
+            (T0, 200, 100, "done: exit 0 after 1.0 s", True, "blank"), (T0, 200, 100, "running: 5f3a1c22-1 at 160", True, "blank"),
+            (None, 200, 100, "", True, "stamp"), (T0, 0, 100, "", True, "stamp"), (T0, 200, -1, "", True, "stamp"),
+            (T0, 200, 100, "", False, "stamp"), (T0, 200, 100, "done: x", False, "stamp"), (T0, 200, -1, "done: x", True, "stamp"),
+        ], check)
+
+    def test_listing(self):
+        # what is so -> what is done about the listing of a waiting queue
+        words = ("changed", "due", "stamped", "ready")
+        def check(so, step):
+            self.assertEqual(monitor.listing(**{word: word in so.split() for word in words}), step)
+        self.rows([
+            ("", "keep"), ("due", "keep"), ("due stamped ready", "keep"),         # nothing has changed
+            ("changed", "later"), ("changed ready", "keep"), ("changed due", "now"), ("changed due ready", "now"),
+            ("changed stamped", "now"), ("changed stamped ready", "now"),
+        ], check)
+
+    def test_next_look(self):
+        # lasted, least, most -> seconds
+        self.rows([(0, 0.1, 15, 0.1), (1, 0.1, 15, 0.1), (20, 0.1, 15, 2), (1000, 0.1, 15, 15), (-5, 0.1, 15, 0.1), (0, 3, 1, 1)],
+                  lambda lasted, least, most, seconds: self.assertEqual(monitor.next_look(lasted, least, most), seconds))
+
+    def test_refused_since(self):
+        # now, since when and when last it was refused -> since when it is refused
+        self.rows([(100, 0, 0, 100), (100, 90, 99, 90), (100, 90, 95.1, 90), (100, 90, 95, 100), (100, 90, 94, 100)],
+                  lambda now, since, last, result: self.assertEqual(monitor.refused_since(now, since, last), result))
+
+    def test_gate(self):
+        # held, waits, due -> whether a launch may be tried
+        self.rows([
+            (False, True, True, "yes"), (False, True, False, "later"), (False, False, True, "no"), (False, False, False, "no"),
+            (True, True, True, "no"), (True, True, False, "no"), (True, False, False, "no"),
+        ], lambda held, waits, due, step: self.assertEqual(monitor.gate(held=held, waits=waits, due=due), step))
+
+    def test_readiness(self):
+        # refused, who runs, whether there is a ready_command, whether it has allowed the launch -> what is waited for
+        def check(refused, process, command, passed, step):
+            self.assertEqual(monitor.readiness(refused=refused, process=process, command=command, passed=passed), step)
+        self.rows([
+            (False, "", False, False, ""), (False, "", True, False, "ask"), (False, "", True, True, ""), (False, "", False, True, ""),
+            (False, "a process x runs", False, False, "process"), (False, "a process x runs", True, False, "process"),
+            (False, "a process x runs", True, True, "process"), (True, "", True, False, "command"),
+            (True, "a process x runs", True, False, "command"),
+        ], check)
+
+    def test_message_file(self):
+        # regular, links, size, seconds since it was changed -> what becomes of it, in short
+        def check(regular, links, size, unchanged_for, word):
+            found = monitor.message_file(regular, links, size, unchanged_for)
+            self.assertTrue(found.startswith(word) if word else found == "", found)
+        most = monitor.SMALL_BYTES
+        self.rows([
+            (True, 1, 0, 0, ""), (True, 1, most, 0, ""), (True, 1, most + 1, 99, "more than 1048576 bytes; expected"),
+            (False, 1, 0, 99, "not a regular file"), (False, 3, 0, 0, "not a regular file"),       # a directory has links, too
+            (True, 2, 0, 0, "wait"), (True, 2, 0, 1.9, "wait"), (True, 2, 0, 2, "not a regular file"),
+            (True, 2, 0, -1, "not a regular file"),                   # its time lies ahead: nothing to wait for
+            (True, 0, 0, 0, ""),
+        ], check)
+
+    def test_file_times(self):
+        # now, the directory's time in nanoseconds -> whether a change from now on would show in it
+        second = 1_000_000_000
+        self.rows([
+            (100.5, 100 * second + 1, True), (100.01, 100 * second + 1, False), (100.5, 100 * second, False), (101.9, 100 * second, False),
+            (102, 100 * second, True), (99.5, 100 * second + 1, True),
+        ], lambda now, mtime, shows: self.assertIs(monitor.would_show(now, monitor.State(mtime, 0, 1, mtime)), shows))
+        self.assertFalse(monitor.would_show(100, None))
+        # a file's time -> the latest that it may have been changed
+        self.rows([(100 * second, 101), (100 * second + second // 2, 100.5)],
+                  lambda mtime, seconds: self.assertEqual(monitor.latest(mtime), seconds))
 
     def test_settles_in(self):
         # wall clock now, seen like this for, changed at, quiet time -> seconds until it has kept still
