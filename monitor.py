@@ -1065,19 +1065,18 @@ def ends(m, key: str) -> None:
 
 
 @contextmanager
-def lasting(m, key: str, text: str, level: int = 4) -> Iterator[None]:
+def lasting(m, key: str, text: str, end: str = "", level: int = 4) -> Iterator[None]:
     """Try what may fail for a while, and wake for another try. It failed if `key` is in m.conditions afterwards.
 
-    That is said once, with its reason in place of WHY and its file in place of WHERE, and once more when it is over.
+    That is said once, with its reason, and its file where the text does not name it, between text and end, and once
+    more when it is over.
     """
     try:
         yield
         ends(m, key)
     except OSError as problem:
-        where = shown(problem.filename or key.partition(" ")[2])
-        for sign, word in (("WHERE", where), ("WHY", reason_of(problem))):
-            text = word.join(text.rsplit(sign, 1))   # the last one: a name before it may have the word, too
-        begins(m, key, text, level)
+        where = shown(problem.filename) if isinstance(problem.filename, str) else text
+        begins(m, key, text + (where + ": ") * (where not in text) + reason_of(problem) + end, level)
         again(m)
 
 
@@ -1202,7 +1201,7 @@ def sync(m, *targets) -> None:
 
 def sync_moved(m, directory: str, source: str) -> None:
     """Make a move last. Where that fails it is made all the same, and what comes after it has to come."""
-    with lasting(m, "sync " + directory, "what is moved to %s may be back in %s after a power cut: WHY"
+    with lasting(m, "sync " + directory, "what is moved to %s may be back in %s after a power cut: "
                  % (shown(directory), base(source))):
         sync(m, directory, source)
 
@@ -1519,7 +1518,7 @@ def list_waiting(m, queue: Waiting, stamped: bool = False) -> None:
         queue.start_over()
         return
     began, key, there = boot_seconds(), "listing " + queue.path, {}
-    with lasting(m, key, "%s cannot be listed: WHY; it rests until it can" % shown(queue.path), 3):
+    with lasting(m, key, "%s cannot be listed: " % shown(queue.path), "; it rests until it can", 3):
         with os.scandir(queue.path) as entries:
             there = {entry.name: entry.inode() for entry in entries if not NEVER_RUN.fullmatch(entry.name)}
     if key in m.conditions:                          # the job that runs, and the other queue, need not wait for it
@@ -1671,7 +1670,7 @@ def survey_hand(m) -> None:
     place, names = m.config.currently_executing, None
     m.claimed, m.others, m.unclear = [], 0, True
     if has_lock(m):
-        with lasting(m, "listing", "%s cannot be listed: WHY; nothing is started" % shown(place), 3):
+        with lasting(m, "listing", "%s cannot be listed: " % shown(place), "; nothing is started", 3):
             names = sorted(os.listdir(place))
     if names is None:
         m.move_at = again(m) if m.filings else 0.0   # how these ended is known until they can be seen again
@@ -2260,7 +2259,7 @@ def finish(m, job: Job, end: Optional[End]) -> None:
     status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hit=job.hit,
                      fail_exit_codes=m.config.fail_exit_codes)
     key = "finish " + job.name
-    with lasting(m, key, "%s: STATUS cannot be written (WHY); tried again" % shown(job.name), 3):
+    with lasting(m, key, "%s: STATUS cannot be written (" % shown(job.name), "); tried again", 3):
         try:                                         # read-only, an I/O error: the END line keeps the outcome meanwhile
             keep_inode(m, job)
             if end:
@@ -2337,7 +2336,7 @@ def file_uow(m, filing: Filing) -> bool:
         m.move_at = again(m)
         return False
     filed = None
-    with lasting(m, key, "%s stays in currently-executing: WHY; tried again" % shown(name)):
+    with lasting(m, key, "%s stays in currently-executing: " % shown(name), "; tried again"):
         # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
         filed = mv(m, path, target, durable=bool(m.config.after_command))
     if key in m.conditions:
@@ -2403,7 +2402,7 @@ def edit(m) -> None:
         if not take_turn(m):
             return
         try:
-            with lasting(m, key, "what is new in %s cannot be stamped: WHERE: WHY; tried again" % base(queue.path), 3):
+            with lasting(m, key, "what is new in %s cannot be stamped: " % base(queue.path), "; tried again", 3):
                 take_aside(m, queue)
                 put_back(m, queue)
         finally:
@@ -2430,7 +2429,8 @@ def take_turn(m) -> bool:
     another Monitor has it aside for its stamp. What others have stamped since the last turn is looked at first.
     """
     path = turn_file(m.config)
-    with lasting(m, "turn file", "%s cannot be opened (WHY): nothing is stamped or started until it can" % shown(path)):
+    with lasting(m, "turn file", "%s cannot be opened (" % shown(path),
+                 "): nothing is stamped or started until it can"):
         if inode_of(path) != os.fstat(m.turn).st_ino:            # removed, or a backup was restored over the root
             mine, m.turn = m.turn, open_turn(m.config)
             os.close(mine)
@@ -2636,7 +2636,7 @@ def is_ready(m) -> bool:
             return False
         seconds, m.ready_hook = boot_seconds() - m.ready_hook.began, None
     m.ready_passed = m.ready_passed or code == 0     # for one launch
-    with lasting(m, "ready start", "waiting: job_process or ready_command cannot be asked: WHY"):
+    with lasting(m, "ready start", "waiting: job_process or ready_command cannot be asked: "):
         process = who_runs(m.config.job_process) if m.config.job_process and not code else ""
         step = readiness(refused=bool(code), process=process, command=bool(m.config.ready_command),
                          passed=m.ready_passed)
@@ -3346,8 +3346,8 @@ def resume(m) -> None:
 def keep_pause(m) -> None:
     """Have the disk say whether the Monitor is paused, for the next start; tried again until it does."""
     path = pause_file(m.config)
-    with lasting(m, "pause", "%s cannot be written or removed (WHY): the next start would not know of this; tried again"
-                 % shown(path)):
+    with lasting(m, "pause", "%s cannot be written or removed (" % shown(path),
+                 "): the next start would not know of this; tried again"):
         if not has_lock(m):
             raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
         there = os.path.lexists(path)                # whatever it is

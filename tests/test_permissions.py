@@ -377,7 +377,7 @@ class TestAsNobody(RestsCase):
         self.begun("first")
         os.chmod(self.path("currently-executing"), 0)
         self.write("go", "")
-        self.said("first: STATUS cannot be written (Permission denied); tried again")
+        self.said("first: STATUS cannot be written (%s: Permission denied); tried again" % self.path("currently-executing", "first"))
         os.chmod(self.path("currently-executing"), 0o755)
         self.assertEqual(self.ended("first"), "done-q")
         self.assertNotIn("was deleted", self.says())
