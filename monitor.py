@@ -1471,6 +1471,15 @@ class Waiting:
         """Note that a file is in the queue again."""
         self.files.setdefault(name, File(0, state.ctime // 1000)).inode = state.inode
 
+    def look_again(self, name: str, at: float, changed: int = 0) -> None:
+        """Have a file looked at, at a time; of several at once, first the one that changed first."""
+        heapq.heappush(self.fresh, (at, changed, name))
+
+    def can_start(self, name: str, enqueued: int) -> None:
+        """Note that a UOW is stamped, and lies in the queue."""
+        bisect.insort(self.ready, (enqueued, name))
+        self.stuck.pop(name, None)
+
     def drop(self, names: Set[str]) -> None:
         """Forget files that are gone, wherever they stood."""
         for name in names:
@@ -1561,7 +1570,7 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
         arrived = found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0)
         queue.files[name] = File(there[name], arrived)
         changed = 0 if stamped else found.st_ctime_ns            # what another Monitor stamped may be the next to start
-        heapq.heappush(queue.fresh, (0.0, changed, name))
+        queue.look_again(name, 0.0, changed)
     if all_seen:
         ends(m, "look " + queue.path)
     return all_seen
@@ -1591,7 +1600,7 @@ def look_at_fresh(m, queue: Waiting) -> None:
         if name in queue.files:
             later = look_at_file(m, queue, name, now)
             if later:
-                heapq.heappush(queue.fresh, (now + later, changed, name))
+                queue.look_again(name, now + later, changed)
     if queue.fresh:
         wake_at(m, queue.fresh[0][0])
 
@@ -1614,7 +1623,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         if lacks(uow, is_ours(found)):
             queue.take.append(name)                  # what was said of it ends when it is put back
         else:
-            bisect.insort(queue.ready, (uow.enqueued, name))
+            queue.can_start(name, uow.enqueued)
             ends(m, key)
     except FileNotFoundError:
         queue.forget(name)
@@ -1646,7 +1655,7 @@ def let_rest(m, queue: Waiting, name: str, problem: Exception, kind: str = "file
 
 def look_later(m, queue: Waiting, name: str, problem: Exception) -> None:
     """Let a file rest that is known and valid, but could not be taken."""
-    heapq.heappush(queue.fresh, (boot_seconds() + let_rest(m, queue, name, problem, "take"), 0, name))
+    queue.look_again(name, boot_seconds() + let_rest(m, queue, name, problem, "take"))
 
 
 def one_readme(m, path: str, names: List[str]) -> None:
@@ -2590,9 +2599,9 @@ def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Opt
     if enqueued is None:
         rest = min(RETRY_SECONDS, m.config.sleep_seconds) if "file " + path in m.conditions else AGAIN_SECONDS
         later = queue.stuck.get(name, max(rest, m.config.settle_seconds))
-        heapq.heappush(queue.fresh, (boot_seconds() + later, 0, name))
+        queue.look_again(name, boot_seconds() + later)
     else:
-        bisect.insort(queue.ready, (enqueued, name))
+        queue.can_start(name, enqueued)
 
 
 # ---- Launch ------------------------------------------------------------------
