@@ -162,9 +162,7 @@ printf '\n==== JOB END %s run %s exit %s%s\n' "$at" "$2" "$rc" "${note:+ killed}
 exit "$rc"
 """
 
-# What Python ignores or handles, and what `nohup` or a shell's `&` may have had ignored: a job starts with none of it.
-AS_AT_LOGIN = [signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE, signal.SIGXFSZ,
-               signal.SIGIO, signal.SIGCHLD]
+SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 # What systemd tells the Monitor alone.
 NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID",
@@ -455,9 +453,9 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
             names[key] = names[key] + "\n" + pair[1] if key in names else pair[1]
             if key == "UOW_TIMEOUT":
                 try:
-                    timeout = read_seconds(pair[1])
+                    timeout = read_seconds(names[key])
                 except ValueError as problem:
-                    wrong = "line %d: TIMEOUT %s; %s" % (number, shown(pair[1][:MESSAGE_SHOWN]), problem)
+                    wrong = "line %d: TIMEOUT %s; %s" % (number, shown(names[key][:MESSAGE_SHOWN]), problem)
                     raise BadUow(wrong) from None
     if not log_at and len(head) > HEAD_BYTES:
         raise bad("the header does not end within %d KiB" % (HEAD_BYTES // 1024), "`==== JOB LOG` before that")
@@ -499,9 +497,10 @@ def start_line(now: int, run: str) -> bytes:
     return ("==== JOB START %s run %s\n" % (utc(now), run)).encode()
 
 
-def find_end(tail: bytes, run: str) -> Optional[End]:
-    """Return the last JOB END line of this run, or None."""
-    found = [found for found in END_LINE.finditer(tail) if found[2] == run.encode()]
+def find_end(tail: bytes, run: str, code: Optional[int] = None) -> Optional[End]:
+    """Return the last JOB END line of this run, or None. code: of the keeper, where known: another is the job's own."""
+    found = [found for found in END_LINE.finditer(tail)
+             if found[2] == run.encode() and (code is None or int(found[3]) == code)]
     if not found:
         return None
     try:
@@ -755,6 +754,13 @@ def pattern(text: str) -> str:
     return text
 
 
+def command_line(text: str) -> str:
+    with suppress(OSError):                          # no bash is said apart
+        if text and run(["bash", "-nc", text]):
+            raise ValueError("expected a bash command line; bash says: " + complaint())
+    return text
+
+
 def process_name(text: str) -> str:
     if len(text) > 15 or "/" in text:
         raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
@@ -764,7 +770,7 @@ def process_name(text: str) -> str:
 
 
 positive = checked(lambda text: read_seconds(text) > 0, "more than 0 seconds", read_seconds)
-needed = checked(bool, "a bash command line")
+needed = checked(bool, "a bash command line", command_line)
 yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no", lambda text: text.lower() == "yes")
 name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in words(text)),
                     "header names, such as COMMAND TICKET", words)
@@ -783,8 +789,8 @@ CONFIG = {   # key: (default, reader, meaning)
                     "the configured job: one bash command line, header values are in its environment"),
     "required_names": ("COMMAND", name_list, "header names that a UOW must have, separated by spaces"),
     "job_process": ("", process_name, "nothing is launched while a process of this name runs anywhere on the machine"),
-    "ready_command": ("", str, "a launch waits until this exits 0"),
-    "after_command": ("", str, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
+    "ready_command": ("", command_line, "a launch waits until this exits 0"),
+    "after_command": ("", command_line, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
     "error_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to error-q"),
     "fail_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to fail-q"),
     "fail_exit_codes": ("", exit_codes, "exit codes that go to fail-q, such as 4 255"),
@@ -907,7 +913,7 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
     """Start a command and return its pid; OSError when it cannot be started.
 
     What is not given is /dev/null, stderr too; extra: files that become its fds 3, 4, and so on. Signals are
-    as a login shell has them, or the job's own pipes would never end with SIGPIPE.
+    as a login shell has them, whatever Python, `nohup` or a shell's `&` has had ignored.
     """
     actions = []
     for number, fd in enumerate((stdin, stdout, stderr)):
@@ -916,7 +922,7 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
     actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(extra)]
     try:
         return os.posix_spawnp(argv[0], argv, DOOR.environment if env is None else env, file_actions=actions,
-                               setsigmask=[], setsigdef=AS_AT_LOGIN, setsid=session)
+                               setsigmask=[], setsigdef=SIGNALS, setsid=session)
     except (FileNotFoundError, PermissionError):     # to no caller it may look as if a UOW were gone
         raise OSError(errno.ENOEXEC, "no command %s in PATH" % argv[0]) from None
 
@@ -1453,10 +1459,13 @@ class Waiting:
     def start_over(self) -> None:
         self.__init__(self.key, self.path)
 
-    def to_take(self) -> List[str]:
-        """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
+    def to_take(self, bad: bool) -> List[str]:
+        """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back.
+
+        bad: also those for trash.
+        """
         room = max(0, TAKEN_PER_WAKE - self.aside)
-        return (self.take + self.bad)[:room]
+        return (self.take + self.bad * bad)[:room]
 
     def took(self, names: List[str]) -> None:
         """Note that what `to_take` returned is aside."""
@@ -1631,12 +1640,15 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         if seen_for > 5 + 5 * quiet:
             begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), reason_of(problem)))
         return next_look(seen_for, max(quiet, AGAIN_SECONDS), m.config.sleep_seconds)
-    except BadUow:
+    except BadUow as problem:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
         wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
         queue.bad.append(name)
+        if not is_usable(m, m.config.trash):
+            begins(m, "trash " + path, "%s in %s is no UOW (%s), and stays there until trash can be used"
+                   % (shown(name), base(queue.path), problem))
     except OSError as problem:
         return let_rest(m, queue, name, problem)
     queue.stuck.pop(name, None)
@@ -1685,6 +1697,7 @@ def survey_hand(m) -> None:
         m.move_at = again(m) if m.filings else 0.0   # how these ended is known until they can be seen again
         return
     m.filings, m.unclear = [], False
+    one_readme(m, place, list(filter(README_NAME.fullmatch, names)))
     for name in names:
         path = os.path.join(place, name)
         if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
@@ -1788,7 +1801,7 @@ def end_on_disk(job: Job) -> Optional[End]:
     while high > first:
         low = max(first, high - HEAD_BYTES)
         piece = os.pread(job.fd, high - low, low) + kept
-        end = find_end(piece, job.run)
+        end = find_end(piece, job.run, job.codes.get("bash"))
         if end:
             job.searched = 0
             return end._replace(at=low + end.at)
@@ -1922,8 +1935,9 @@ def list_ended(ended: Ended, key: str, path: str) -> None:
 
 
 def anything_waits(m) -> bool:
-    """Tell whether anything is there to be stamped, trashed or started."""
-    return bool(m.claimed or any(queue.bad or queue.may_run() for queue in m.waiting))
+    """Tell whether anything is there to be stamped, trashed, where trash is there, or started."""
+    trash_away = "directory " + m.config.trash in m.conditions
+    return bool(m.claimed or any(queue.bad and not trash_away or queue.may_run() for queue in m.waiting))
 
 
 def survey_conditions(m) -> None:
@@ -2400,7 +2414,8 @@ def edit(m) -> None:
     if "lock" in m.conditions:
         return
     for queue in m.waiting:
-        key, names = "edit " + queue.path, queue.to_take()
+        bad = bool(queue.bad) and is_usable(m, m.config.trash)       # else they stay where people see them
+        key, names = "edit " + queue.path, queue.to_take(bad)
         if not names and not queue.aside:
             continue
         if boot_seconds() < queue.edit_at and (not names or key in m.conditions):
@@ -2412,13 +2427,13 @@ def edit(m) -> None:
             return
         try:
             with lasting(m, key, "what is new in %s cannot be stamped: " % base(queue.path), "; tried again", 3):
-                take_aside(m, queue)
+                take_aside(m, queue, names)
                 put_back(m, queue)
         finally:
             end_turn(m, stamped=True)
         if key in m.conditions:
             queue.aside, queue.edit_at = max(1, queue.aside), again(m)
-        if queue.to_take():
+        if queue.to_take(bad):
             wake_at(m, 0)
 
 
@@ -2474,9 +2489,9 @@ def end_turn(m, stamped: bool = False) -> None:
     fcntl.flock(m.turn, fcntl.LOCK_UN)
 
 
-def take_aside(m, queue: Waiting) -> None:
+def take_aside(m, queue: Waiting, names: List[str]) -> None:
     """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
-    names, place = queue.to_take(), private(m.config, queue.key)
+    place = private(m.config, queue.key)
     if not os.path.isdir(place):
         os.mkdir(place, 0o700)                       # never makedirs: currently-executing may have gone this moment
     mv_all(m, queue.path, names, place)
@@ -3872,46 +3887,42 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
 # ---- Start-up ----------------------------------------------------------------
 
 def make_directories(config, make: bool = False) -> List[str]:
-    """Make missing directories if they may be made, and return what to say of it; Unusable says what is wrong."""
-    made, wrong = [], []
-    for key in DIRECTORIES:
-        try:
-            made += make_directory(config, key, make)
-        except Unusable as problem:
-            if make:
-                raise                                # a start needs one sentence, `--check` tells all
-            wrong += problem.args
+    """Make missing directories if they may be made, and return what to say of it; Unusable: none is made."""
+    places = {key: getattr(config, key) for key in DIRECTORIES}
+    missing = {key: path for key, path in places.items() if not os.path.lexists(path)}
+    wrong = [text for text in (unfit(config, key, path) for key, path in places.items()) if text]
+    if not make:
+        wrong += ["%s %s is missing; a start of the Monitor makes it" % (key, shown(path))
+                  for key, path in missing.items()]
     if wrong:
-        raise Unusable(*wrong)
-    return made
-
-
-def make_directory(config, key: str, make: bool) -> List[str]:
-    """Make one directory if it is missing and may be made; Unusable when it is none, or on another file system."""
-    path, made = getattr(config, key), []
-    named = "%s %s " % (key, shown(path))
-    if not os.path.lexists(path):
-        if not make:
-            raise Unusable(named + "is missing; a start of the Monitor makes it")
+        raise Unusable(*wrong[:1] if make else wrong)        # a start needs one sentence, `--check` tells all
+    for key, path in missing.items():
         try:
             os.makedirs(path, 0o755)
         except OSError as problem:
-            raise Unusable(named + "cannot be made: %s" % reason_of(problem)) from None
-        made.append("%s was missing: made %s" % (key, shown(path)))
-    found = os.lstat(path)
-    if not stat.S_ISDIR(found.st_mode):
-        raise Unusable(named + "is no directory%s; expected a real directory: move what is there away, or name another "
-                       "in %s" % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
-    if is_elsewhere(config.root, path):
-        raise Unusable(named + "is on another file system than %s; expected all on one, since mv between two is a copy"
-                       % shown(config.root))
-    if key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            raise Unusable("%s %s cannot be made: %s" % (key, shown(path), reason_of(problem))) from None
+    return ["%s was missing: made %s" % item for item in zip(missing, map(shown, missing.values()))]
+
+
+def unfit(config, key: str, path: str) -> str:
+    """Return why a directory cannot be used, or be made where it is missing: no directory, on another file system."""
+    named, there = "%s %s " % (key, shown(path)), path
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    found = os.lstat(there)
+    if there == path and not stat.S_ISDIR(found.st_mode):
+        return named + ("is no directory%s; expected a real directory: move what is there away, or name another in %s"
+                        % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
+    if is_elsewhere(config.root, there):
+        return named + ("is on another file system than %s; expected all on one, since mv between two is a copy"
+                        % shown(config.root))
+    if there == path and key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         if is_read_only(path):
-            raise Unusable(named + "is on a read-only file system; expected one that can be written")
+            return named + "is on a read-only file system; expected one that can be written"
         me = owner_name(os.geteuid())
         mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
-        raise Unusable(named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path)))
-    return made
+        return named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path))
+    return ""
 
 
 def is_elsewhere(root: str, path: str) -> bool:

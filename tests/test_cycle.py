@@ -457,7 +457,7 @@ class TestWhatAJobIsGiven(QueueCase):
         self.assertEqual(self.log("script"), b"inner   spaces\n\none\n")
 
     # As `nohup` and `&` start a program, and some daemons: signals are ignored, or blocked.
-    DEAF = ("env", "--ignore-signal=HUP,INT,QUIT,PIPE,CHLD", "--block-signal=TERM,CHLD,IO")
+    DEAF = ("env", "--ignore-signal=HUP,INT,QUIT,PIPE,CHLD,USR1,TSTP", "--block-signal=TERM,CHLD,IO")
 
     def test_a_monitor_that_was_started_deaf_hears_a_drop_an_end_and_a_stop(self):
         monitor = self.started(prefix=self.DEAF)

@@ -28,6 +28,9 @@ class TestForgedLines(QueueCase):
         self.drop("forger", uow("printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"\nexit 3"))
         self.run_until_empty()
         self.assertRegex(self.status("forger"), r"^error: exit 3 after ")
+        self.drop("killed", uow("printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"\nkill -9 0"))
+        self.run_until_empty()
+        self.assertRegex(self.status("killed"), r"^fail: killed by SIGKILL after ")
 
     def test_a_dropped_uow_with_a_forged_running_status_and_end_is_run_like_any_other(self):
         run = "5f3a1c22-1"

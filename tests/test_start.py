@@ -175,6 +175,11 @@ class TestDirectories(QueueCase):
         self.addCleanup(shutil.rmtree, place)
         self.configure("error_q :: %s\n" % place)
         self.refused("error_q %s is on another file system than %s; expected all on one" % (place, self.root))
+        for queue in ("done-q", "fail-q"):
+            os.rmdir(self.path(queue))
+        self.configure("error_q :: %s\n" % os.path.join(place, "a", "b"))
+        self.refused("error_q %s is on another file system than %s; expected all on one" % (os.path.join(place, "a", "b"), self.root))
+        self.assertEqual((os.listdir(place), os.path.lexists(self.path("done-q"))), ([], False))     # none is made by a start that is refused
 
     def test_one_that_cannot_be_made_is_refused(self):
         self.write("file", "")

@@ -221,6 +221,7 @@ class TestParse(Table):
             (LEAST + b"\nX.Y :: z\n", 4, "X.Y", "`NAME :: CONTENT`"),
             (LEAST + b"\x1b[31m\n", 3, "\\x1b[31m", "`NAME :: CONTENT`"),
             (LEAST + b"TIMEOUT :: soon\n", 3, "TIMEOUT soon", "a number of seconds, or 90s, 30m, 2h, 1d"),
+            (LEAST + b"TIMEOUT :: 1\nTIMEOUT :: 20\n", 4, "TIMEOUT $'1\\n20'", "a number of seconds"),
             (LEAST + b"TIMEOUT ::\n", 3, "TIMEOUT", "a number of seconds, or 90s, 30m, 2h, 1d"),
             (LEAST + b"TIMEOUT :: -1\n", 3, "TIMEOUT -1", "a number of seconds"),
             (LEAST + "TIMEOUT :: \uff11\n".encode(), 3, "TIMEOUT ", "a number of seconds"),         # a full-width 1
@@ -309,6 +310,15 @@ class TestFormat(Table):
             monitor.read_running(monitor.status_line(monitor.running_status(Running(run, at, reason))).decode().rstrip()), Running(run, at, reason)))
         for text in ("", "running", "running: run x", "done: exit 0", "running: x at y", "Running: x at 1"):
             self.assertIsNone(monitor.read_running(text), text)
+
+    def test_an_end_line_with_another_exit_code_than_the_keepers_is_the_jobs_own(self):
+        # the exits of the END lines, in their order, the keeper's own -> the exit of the one that counts, None for none
+        run = "5f3a1c22-1"
+        def check(exits, code, counts):
+            tail = b"".join(b"\n==== JOB END x run 5f3a1c22-1 exit %d\n" % number for number in exits)
+            end = monitor.find_end(tail, run, code)
+            self.assertEqual(end and end.exit, counts)
+        self.rows([((0,), None, 0), ((0,), 0, 0), ((0,), -9, None), ((0,), 3, None), ((0, 3), 3, 3), ((3, 0), 3, 3), ((3, 0), None, 0)], check)
 
     def test_find_end(self):
         # tail, END found at, its content
