@@ -3411,23 +3411,19 @@ def kill_job(m) -> None:
 
 
 def reload(m) -> None:
-    """Read the configuration again; a bad one is reported and the old one stays, and so do the directories."""
+    """Read the configuration again; one that is bad, or names other places, is reported and the old one stays."""
     try:
         config = load_config(m.config.path)
         refuse_unsafe(config)
+        for key in DIRECTORIES + ["monitor_reads"]:
+            if getattr(config, key) != getattr(m.config, key):
+                raise Unusable("%s is now %s; expected %s until the next start"
+                               % (key, shown(getattr(config, key)), shown(getattr(m.config, key))))
     except Unusable as problem:
         m.conditions["config"] = "RELOAD: %s; the old configuration stays" % problem
         say(m, m.conditions["config"], 3)
         return
     m.conditions.pop("config", None)
-    # Where one of these waits for the next start, the others do, too: one might take a place that is still in use.
-    fixed = DIRECTORIES + ["monitor_reads"]
-    later = any(getattr(config, key) != getattr(m.config, key) for key in fixed)
-    for key in fixed + PATHS * later:
-        old = getattr(m.config, key)
-        if getattr(config, key) != old:
-            say(m, "RELOAD: %s changes at the next start; until then it is %s" % (key, shown(old)), 4)
-            setattr(config, key, old)
     if m.ready_hook and config.ready_command != m.config.ready_command:
         m.children.append(m.ready_hook.leave())
         m.ready_hook = None
