@@ -720,6 +720,19 @@ def would_show(now: float, state: Optional[State]) -> bool:
     return abs(now - state.mtime / 1e9) >= (TICK_SECONDS if has_fraction(state.mtime) else WHOLE_SECONDS)
 
 
+def moved(was: int, there: int, left: int, own_place: bool) -> str:
+    """Return what a `mv` has done: "moved", "gone" (somebody else took it), "taken" (the name is), or "failed".
+
+    was: the inode before it. there, left: the inodes under both names after it, 0 for none. own_place: nobody else
+    makes a name there, so that it is this file, or what was swapped in meanwhile; what is left may be a link to it.
+    """
+    if there and (left != was or own_place):
+        return "moved"
+    if not left:
+        return "gone"
+    return "taken" if there else "failed"
+
+
 def free_name(name: str, number: int) -> str:
     """Return `name` for 1 and `name.N` for N, never longer than the 255 bytes of a file name."""
     if number == 1:
@@ -1161,17 +1174,16 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
         if os.path.lexists(target):
             continue
         code = run(["mv", "-nT", "--", source, target])
-        now, left = inode_of(target), inode_of(source)
-        # There, and no longer here; it may be what was swapped in meanwhile, and here another link to the same file.
-        if now and (left != was or is_own_place):
+        found = moved(was, inode_of(target), inode_of(source), is_own_place)
+        if found == "moved":
             if durable:
                 sync_moved(m, directory, os.path.dirname(source))
             if number > 1:
                 say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), base(directory), base(target)), 5)
             return target
-        if not left:
+        if found == "gone":
             return None
-        if not now:
+        if found == "failed":
             raise OSError(errno.EIO, "mv exit %d: %s" % (code, complaint()))
     raise OSError(errno.EEXIST, "no free name")
 

@@ -492,6 +492,17 @@ class TestDecisions(Table):
             (True, 0, 0, 0, ""),
         ], check)
 
+    def test_moved(self):
+        # the inode before, then there and here, 0 for none, whether nobody else makes a name there -> what `mv` has done
+        self.rows([
+            (7, 7, 0, False, "moved"), (7, 7, 9, False, "moved"),     # somebody has dropped another one in its place
+            (7, 9, 0, True, "moved"), (7, 9, 7, False, "taken"),      # somebody had the name first
+            (7, 7, 7, True, "moved"),                                 # a second link to it, swapped in here
+            (7, 7, 7, False, "taken"),                                # that link may be older than the move
+            (7, 0, 0, False, "gone"), (7, 0, 0, True, "gone"), (7, 0, 7, False, "failed"), (7, 0, 7, True, "failed"),
+            (7, 9, 0, False, "moved"),                                # what was swapped in, or another's: it is not here
+        ], lambda was, there, left, own, word: self.assertEqual(monitor.moved(was, there, left, own), word))
+
     def test_file_times(self):
         # now, the directory's time in nanoseconds -> whether a change from now on would show in it
         second = 1_000_000_000
