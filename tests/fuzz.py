@@ -247,13 +247,16 @@ class Fuzzer:
 
     def assert_idle(self, monitor, began):
         """Bound what it has used, and what it uses when nothing happens."""
-        seconds, wakes = cpu_of(monitor.pid), sleeps_of(monitor.pid)
-        time.sleep(0.6)
-        used, woke = cpu_of(monitor.pid) - seconds, sleeps_of(monitor.pid) - wakes
-        if used > 0.15 or woke > 60:
-            raise Broken("idle, it used %.2f s and woke %d times in 0.6 s" % (used, woke))
-        if seconds > 2 + 0.8 * (time.monotonic() - began):
-            raise Broken("it used %.2f s of processor time" % seconds)
+        if cpu_of(monitor.pid) > 2 + 0.8 * (time.monotonic() - began):
+            raise Broken("it used %.2f s of processor time" % cpu_of(monitor.pid))
+        for _ in range(4):                               # thirty pages of long logs, written once, may fill one of these
+            seconds, wakes = cpu_of(monitor.pid), sleeps_of(monitor.pid)
+            time.sleep(0.6)
+            used, woke = cpu_of(monitor.pid) - seconds, sleeps_of(monitor.pid) - wakes
+            if used <= 0.15 and woke <= 60:
+                break
+        else:
+            raise Broken("idle, it used %.2f s and woke %d times in 0.6 s, again and again" % (used, woke))
         if peak_kb(monitor.pid) > 100_000:
             raise Broken("it needed %d KiB" % peak_kb(monitor.pid))
 
