@@ -182,7 +182,7 @@ SEARCH_CODES = {1: "", 10: "fail", 11: "error"}      # exit code -> whose patter
 
 # What may have passed at the next try; anything else that keeps a job from being started keeps it for ever.
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-PASSING = (*SHORTAGES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+PASSING = (*SHORTAGES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
 
 # ---- Types -------------------------------------------------------------------
@@ -769,7 +769,7 @@ def pattern(text: str) -> str:
 
 def command_line(text: str) -> str:
     with suppress(OSError):                          # no bash is said apart
-        if text and run(["bash", "-nc", text]):
+        if text and run(["bash", "-nc", text]) in (1, 2):    # else it has not judged it: killed, a library is missing
             raise ValueError("expected a bash command line; bash says: " + complaint())
     return text
 
@@ -847,7 +847,8 @@ def parse_config(text: str, path: str) -> SimpleNamespace:
         except ValueError as problem:
             raise Unusable(place + "%s :: %s; %s" % (key, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
     for key, (default, read, _) in CONFIG.items():
-        values.setdefault(key, read(default))
+        if key not in values:
+            values[key] = read(default)
     keys = DIRECTORIES + PATHS
     for key in keys:
         values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
@@ -901,7 +902,9 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
         data = b""
     except OSError as problem:
         raise Unusable("%s: %s; expected a readable file" % (shown(path), reason_of(problem))) from None
-    return parse_config(os.fsdecode(data), path)
+    config = parse_config(os.fsdecode(data), path)
+    config.optional = optional
+    return config
 
 
 # ---- Effects: the one door to the shell, files, moves, says ------------------
@@ -1167,7 +1170,7 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
         return None
     if not is_usable(m, directory):
         raise OSError(errno.ENOTDIR, "%s cannot be used now" % shown(directory))
-    # Where nobody else makes a name.
+    # Where nobody else makes a name, but jobs.
     is_own_place = (directory + "/").startswith(m.config.currently_executing + "/")
     for number in range(1, 1_000_000):
         target = os.path.join(directory, free_name(name, number))
@@ -1471,13 +1474,10 @@ class Waiting:
     def start_over(self) -> None:
         self.__init__(self.key, self.path)
 
-    def to_take(self, bad: bool) -> List[str]:
-        """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back.
-
-        bad: also those for trash.
-        """
+    def to_take(self) -> List[str]:
+        """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
         room = max(0, TAKEN_PER_WAKE - self.aside)
-        return (self.take + self.bad * bad)[:room]
+        return (self.take + self.bad)[:room]
 
     def took(self, names: List[str]) -> None:
         """Note that what `to_take` returned is aside."""
@@ -1574,10 +1574,10 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
 
     Return whether all could be looked at; where not, the directory is to be listed again.
     """
-    gone, back = {name for name, file in queue.files.items() if there.get(name) != file.inode}, clock_set_back(m)
-    all_seen = True
+    gone, all_seen = {name for name, file in queue.files.items() if there.get(name) != file.inode}, True
     if gone:
         queue.drop(gone)
+    back = clock_set_back(m)
     for name in there.keys() - queue.files.keys():
         try:
             found = os.lstat(os.path.join(queue.path, name))
@@ -1598,12 +1598,12 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
 
 
 def clock_set_back(m) -> int:
-    """Return by how many microseconds the clock was set back since the start, 0 if it was not.
+    """Return by how many microseconds the clock was set back while UOWs waited, 0 if it was not.
 
-    What arrives then is stamped as if it had not been, and keeps its place in the order.
+    What arrives then is stamped as if it had not been, and keeps its place in the order, until none waits any more.
     """
     ahead = time.time() - boot_seconds()
-    m.clock = max(m.clock, ahead)
+    m.clock = max(m.clock, ahead) if any(queue.files for queue in m.waiting) else ahead
     back = m.clock - ahead
     if back < 1:
         ends(m, "clock")
@@ -1646,6 +1646,7 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         else:
             queue.can_start(name, uow.enqueued)
             ends(m, key)
+        ends(m, "trash " + path)                     # mended in place, while trash was away
     except FileNotFoundError:
         queue.forget(name)
     except Busy as problem:
@@ -1657,10 +1658,12 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
-        queue.bad.append(name)
         if not is_usable(m, m.config.trash):
             begins(m, "trash " + path, "%s in %s is no UOW (%s), and stays there until trash can be used"
                    % (shown(name), base(queue.path), problem))
+            queue.stuck[name] = m.config.sleep_seconds           # it may be mended in place meanwhile
+            return queue.stuck[name]
+        queue.bad.append(name)
     except OSError as problem:
         return let_rest(m, queue, name, problem)
     queue.stuck.pop(name, None)
@@ -1709,7 +1712,9 @@ def survey_hand(m) -> None:
         m.move_at = again(m) if m.filings else 0.0   # how these ended is known until they can be seen again
         return
     m.filings, m.unclear = [], False
-    one_readme(m, place, list(filter(README_NAME.fullmatch, names)))
+    own = os.fstat(m.job.fd).st_ino if m.job else 0  # a job may call its own UOW so
+    one_readme(m, place, [name for name in names if README_NAME.fullmatch(name)
+                          and inode_of(os.path.join(place, name)) != own])
     for name in names:
         path = os.path.join(place, name)
         if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
@@ -1932,8 +1937,10 @@ def survey_ended(m) -> None:
 def list_ended(ended: Ended, key: str, path: str) -> None:
     """Read anew what is known of a directory that only people empty."""
     state, began, names = state_of(path), boot_seconds(), []
-    with suppress(OSError):                                # gone between two looks; the next one tells
+    try:
         names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
+    except OSError:                                        # gone, or no file to be had: the next look tells
+        state = None
     ended.__init__()
     ended.readmes = list(filter(README_NAME.fullmatch, names))
     uows = set(names).difference(ended.readmes)
@@ -1947,9 +1954,8 @@ def list_ended(ended: Ended, key: str, path: str) -> None:
 
 
 def anything_waits(m) -> bool:
-    """Tell whether anything is there to be stamped, trashed, where trash is there, or started."""
-    trash_away = "directory " + m.config.trash in m.conditions
-    return bool(m.claimed or any(queue.bad and not trash_away or queue.may_run() for queue in m.waiting))
+    """Tell whether anything is there to be stamped, trashed or started."""
+    return bool(m.claimed or any(queue.bad or queue.may_run() for queue in m.waiting))
 
 
 def survey_conditions(m) -> None:
@@ -2426,8 +2432,7 @@ def edit(m) -> None:
     if "lock" in m.conditions:
         return
     for queue in m.waiting:
-        bad = bool(queue.bad) and is_usable(m, m.config.trash)       # else they stay where people see them
-        key, names = "edit " + queue.path, queue.to_take(bad)
+        key, names = "edit " + queue.path, queue.to_take()
         if not names and not queue.aside:
             continue
         if boot_seconds() < queue.edit_at and (not names or key in m.conditions):
@@ -2439,13 +2444,13 @@ def edit(m) -> None:
             return
         try:
             with lasting(m, key, "what is new in %s cannot be stamped: " % base(queue.path), "; tried again", 3):
-                take_aside(m, queue, names)
+                take_aside(m, queue)
                 put_back(m, queue)
         finally:
             end_turn(m, stamped=True)
         if key in m.conditions:
             queue.aside, queue.edit_at = max(1, queue.aside), again(m)
-        if queue.to_take(bad):
+        if queue.to_take():
             wake_at(m, 0)
 
 
@@ -2484,6 +2489,7 @@ def take_turn(m) -> bool:
         wake_at(m, now + next_look(now - since, TURN_SECONDS, 1))
         return False
     ends(m, "turn")
+    m.turn_refused = 0.0, 0.0
     last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
     for queue in m.waiting if last != m.turn_seen or not has_fraction(last) else ():
         list_waiting(m, queue, stamped=True)
@@ -2501,9 +2507,9 @@ def end_turn(m, stamped: bool = False) -> None:
     fcntl.flock(m.turn, fcntl.LOCK_UN)
 
 
-def take_aside(m, queue: Waiting, names: List[str]) -> None:
+def take_aside(m, queue: Waiting) -> None:
     """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
-    place = private(m.config, queue.key)
+    names, place = queue.to_take(), private(m.config, queue.key)         # only now: the turn may have brought others
     if not os.path.isdir(place):
         os.mkdir(place, 0o700)                       # never makedirs: currently-executing may have gone this moment
     mv_all(m, queue.path, names, place)
@@ -3196,16 +3202,18 @@ def post_pages(m, s: Snapshot, place: str) -> None:
     there, before, m.pages = os.listdir(uow), m.pages, {}
     for entry in s.waiting + s.recent + [s.running] * bool(s.running):
         path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
-        m.pages[target] = (path, state_of(path))             # also when it may be read no longer
-        if entry is s.running or entry.page not in there or before.get(target) != m.pages[target]:
+        shows = (path, state_of(path))                       # also when it may be read no longer
+        if entry is s.running or entry.page not in there or before.get(target) != shows:
             seen = peek(path, LOG_SHOWN, entry.queue in WAITING)
             page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
             write_whole(m, target, page.encode(), durable=False)
+        m.pages[target] = shows                              # not before it is written
     for name, text in (("index.html", page_index), ("status.json", status_json), ("metrics.prom", metrics_prom)):
         write_whole(m, os.path.join(place, name), text(s).encode(), durable=False)
     for name in there:
         if os.path.join(uow, name) not in m.pages and re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):
-            os.unlink(os.path.join(uow, name))             # our own, named no longer
+            with suppress(FileNotFoundError):              # half a page, that has just been written again
+                os.unlink(os.path.join(uow, name))         # our own, named no longer
 
 
 def take_snapshot(m) -> Snapshot:
@@ -3425,7 +3433,7 @@ def kill_job(m) -> None:
 def reload(m) -> None:
     """Read the configuration again; one that is bad, or names other places, is reported and the old one stays."""
     try:
-        config = load_config(m.config.path)
+        config = load_config(m.config.path, m.config.optional)
         refuse_unsafe(config)
         for key in DIRECTORIES + ["monitor_reads"]:
             if getattr(config, key) != getattr(m.config, key):
@@ -3782,13 +3790,11 @@ def check(configs) -> int:
     findings, places, looked = lacking(), {}, set()
     for number, config in enumerate(configs):
         findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        proofs = [make_directories, open_to_others]
+        proofs = [unfit_directories, open_to_others]
         proofs += [trial, check_aside] if os.path.isdir(config.currently_executing) else []
         for proof in proofs:
             try:
                 findings += proof(config)
-            except Unusable as problem:
-                findings += problem.args
             except OSError as problem:
                 findings.append("%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
         for key in WAITING + ["currently_executing"] + FINISHED:
@@ -3894,22 +3900,26 @@ def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
 
 # ---- Start-up ----------------------------------------------------------------
 
-def make_directories(config, make: bool = False) -> List[str]:
-    """Make missing directories if they may be made, and return what to say of it; Unusable: none is made."""
+def make_directories(config, keys: Sequence[str]) -> List[str]:
+    """Make the directories that are missing, and return what to say of it; Unusable where one cannot be made."""
+    made = []
+    for key in keys:
+        path = getattr(config, key)
+        if not os.path.lexists(path):
+            try:
+                os.makedirs(path, 0o755)
+            except OSError as problem:
+                raise Unusable("%s %s cannot be made: %s" % (key, shown(path), reason_of(problem))) from None
+            made.append("%s was missing: made %s" % (key, shown(path)))
+    return made
+
+
+def unfit_directories(config, missing: bool = True) -> List[str]:
+    """Return what is wrong with the directories; missing: also which are to be made."""
     places = {key: getattr(config, key) for key in DIRECTORIES}
-    missing = {key: path for key, path in places.items() if not os.path.lexists(path)}
-    wrong = [text for text in (unfit(config, key, path) for key, path in places.items()) if text]
-    if not make:
-        wrong += ["%s %s is missing; a start of the Monitor makes it" % (key, shown(path))
-                  for key, path in missing.items()]
-    if wrong:
-        raise Unusable(*wrong[:1] if make else wrong)        # a start needs one sentence, `--check` tells all
-    for key, path in missing.items():
-        try:
-            os.makedirs(path, 0o755)
-        except OSError as problem:
-            raise Unusable("%s %s cannot be made: %s" % (key, shown(path), reason_of(problem))) from None
-    return ["%s was missing: made %s" % item for item in zip(missing, map(shown, missing.values()))]
+    findings = [text for text in (unfit(config, key, path) for key, path in places.items()) if text]
+    return findings + ["%s %s is missing; a start of the Monitor makes it" % (key, shown(path))
+                       for key, path in places.items() if missing and not os.path.lexists(path)]
 
 
 def unfit(config, key: str, path: str) -> str:
@@ -3980,6 +3990,13 @@ def refuse_unsafe(config) -> None:
         raise Unusable(*findings)
 
 
+def refuse_unfit(config) -> None:
+    """Raise Unusable where a directory is none, or on another file system: before any is made."""
+    findings = unfit_directories(config, missing=False)
+    if findings:
+        raise Unusable(findings[0])                  # a start needs one sentence, `--check` tells all
+
+
 def lacking() -> List[str]:
     """Return which commands are missing that every job needs."""
     missing = [name for name in ("bash", "cat", "grep", "mv", "tee", "timeout") if not shutil.which(name)]
@@ -4007,6 +4024,9 @@ def lock(config, seconds: float = 0) -> int:
                 write_out(2, "monitor.py: waiting for a command that a Monitor which died had begun in %s"
                           % shown(config.root))
             time.sleep(0.02)
+        except OSError:                              # a file system without flock
+            os.close(fd)
+            raise
 
 
 def who_locked_lives(fd: int) -> bool:
@@ -4044,8 +4064,9 @@ def listen(m) -> None:
 
 def start_up(config, until_empty: bool) -> Monitor:
     """Check what the promises rest on and take the lock; Unusable or BlockingIOError."""
-    made = make_directories(config, make=True)
     refuse_unsafe(config)
+    refuse_unfit(config)
+    made = make_directories(config, ["currently_executing"])
     try:
         DOOR.lock = [lock(config, LOCK_SECONDS)]
     except BlockingIOError:
@@ -4053,6 +4074,7 @@ def start_up(config, until_empty: bool) -> Monitor:
     except OSError as problem:
         raise Unusable("%s cannot be locked: %s; expected a file system that has flock"
                        % (shown(config.currently_executing), reason_of(problem))) from None
+    made += make_directories(config, DIRECTORIES)    # having the lock: a second Monitor touches nothing
     m = Monitor(config, until_empty)
     try:
         m.turn = open_turn(config)

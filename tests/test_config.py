@@ -1,6 +1,7 @@
 """config.txt: every error names file, line and what is accepted; every key acts."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -419,6 +420,29 @@ class TestReload(QueueCase):
         self.drop("last", uow("echo old"))
         self.run_until_empty()
         self.assertTrue(self.read("elsewhere", "last").count("\nnew\n"))
+
+    def test_a_bash_that_cannot_judge_a_command_line_for_a_moment_ends_nothing(self):
+        bash = "#!/bin/sh\n[ ! -e %s ] || exit 127\nexec %s \"$@\"\n" % (self.path("broken"), shutil.which("bash"))
+        process = self.started(env=self.executable("bash", bash))
+        self.write("broken", "")
+        self.message("RELOAD")
+        self.said("RELOAD: configuration read")
+        os.unlink(self.path("broken"))
+        self.drop("one", uow("true"))
+        self.assertEqual(self.ended("one"), "done-q")
+        self.assertEqual(self.stop(process), 0)
+
+    def test_a_configuration_that_need_not_be_there_need_not_be_there_then(self):
+        program = shutil.copy(MONITOR, self.path("monitor.py"))
+        os.unlink(self.path("config.txt"))
+        process = subprocess.Popen([sys.executable, "-B", program], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        try:
+            self.said("started: pid ")
+            self.message("RELOAD")
+            self.said("RELOAD: configuration read")
+        finally:
+            process.terminate()
+            process.wait()
 
     def test_a_good_one_acts_at_once_by_message_and_by_signal(self):
         process = self.started()

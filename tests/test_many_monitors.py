@@ -204,6 +204,31 @@ class TestUntilEmpty(ManyCase):
 class TestTurn(ManyCase):
     workers = 2
 
+    def test_what_arrives_while_the_turn_is_waited_for_is_not_forgotten(self):
+        """What was to be taken aside before is stamped and run by the other Monitor meanwhile."""
+        turn = "        if not take_turn(m):\n            return\n        try:\n            with lasting(m, key"
+        waits = "        if names and not os.path.exists('waits'):\n            open('waits', 'w')\n            while not os.path.exists('on'): time.sleep(0.01)\n"
+        self.started(config="worker-2.txt", program=self.changed(turn, waits + turn))
+        self.drop("first", uow(ONCE))
+        self.there("waits")
+        self.start("--until-empty", config="worker-1.txt").wait(60)
+        self.assertEqual(len(self.runs_of("first")), 1)
+        for name in ("second", "third"):
+            self.drop(name, uow(ONCE))
+        time.sleep(0.5)                                  # they have kept still
+        self.write("on", "")
+        self.all_finished(3, seconds=20)
+        self.assertEqual([len(self.runs_of(name)) for name in ("second", "third")], [1, 1])
+
+    def test_refusals_now_and_then_are_no_turn_that_does_not_end(self):
+        program = self.changed("TURN_PATIENCE = 5 ", "TURN_PATIENCE = 1 ")
+        for worker in (1, 2):
+            self.started(config="worker-%d.txt" % worker, program=program)
+        for number in range(400):
+            self.drop("job%03d" % number, uow("sleep 0.01"))
+        self.all_finished(400)
+        self.assertNotIn("another process has the turn", self.says_all())
+
     def test_monitors_whose_turn_file_was_replaced_wait_for_each_other_by_the_new_one(self):
         program = self.changed("TURN_PATIENCE = 5 ", "TURN_PATIENCE = 0.3 ")
         for worker in (1, 2):

@@ -57,6 +57,16 @@ class TestTakenNames(QueueCase):
 class TestADirectoryDisappears(QueueCase):
     config = "sleep_seconds :: 0.5\n"
 
+    def test_a_queue_that_goes_in_the_moment_of_a_start_is_no_reason_to_file_the_uow_in_hand(self):
+        self.stop(self.monitor)
+        sync = "        sync(m, writer, m.config.currently_executing, *waiting)\n"
+        program = self.changed(sync, "        if not os.path.exists('gone'):\n            open('gone', 'w')\n"
+                                     "            raise FileNotFoundError(2, 'No such file or directory')\n" + sync)
+        self.drop("one", uow("echo ran >> ledger"))
+        self.run_until_empty(program=program)
+        self.assertTrue(os.path.exists(self.path("gone")))
+        self.assertEqual((self.where("one"), self.ledger()), (["done-q"], ["ran"]))
+
     def setUp(self):
         super().setUp()
         self.monitor = self.started()

@@ -19,10 +19,12 @@ class TestOpenToOthers(QueueCase):
 
     def mended_by_what_it_says(self, name, why, command):
         self.drop("job", uow("true"))
+        os.rmdir(self.path("archive"))
         code, output, errors = ran(self.path("config.txt"), program=self.path("monitor.py"))
         self.assertEqual((code, output), (2, ""), errors)
         self.assertEqual(errors, "monitor.py: {0} {1}; mend it with: {2} {0}\n".format(self.path(name) if name else self.root, why, command))
         self.assertEqual(os.listdir(self.path("wait-q")), ["job"])
+        self.assertFalse(os.path.lexists(self.path("archive")))
         self.assertEqual(ran(self.path("config.txt"), "--check", program=self.path("monitor.py"))[0], 1)
         subprocess.run(["bash", "-c", errors.partition("mend it with: ")[2]], check=True)
         self.assertEqual(ran(self.path("config.txt"), "--until-empty", program=self.path("monitor.py"))[0], 0)
@@ -245,6 +247,17 @@ class TestRests(RestsCase):
         os.rename(self.path(".away"), self.path("trash"))
         self.said(" goes to trash: ", count=30)
         self.stop(monitor)
+
+    def test_a_bad_one_that_is_mended_in_place_while_trash_is_away_runs(self):
+        self.started()
+        os.rename(self.path("trash"), self.path(".away"))
+        path = self.drop("mended", "==== UNIT OF WORK\nTICKET :: 1\n")
+        text = "mended in wait-q is no UOW (line 2: "
+        self.said(text)
+        with open(path, "a") as file:
+            file.write("COMMAND :: echo ran >> ledger\n")
+        self.assertEqual((self.ended("mended"), self.ledger()), ("done-q", ["ran"]))
+        self.said("over: " + text)
 
     def test_what_is_no_uow_does_not_keep_until_empty_from_its_end_where_trash_is_away(self):
         self.drop("bad", "nonsense")

@@ -53,6 +53,9 @@ class TestOneInstance(QueueCase):
             self.assertEqual(ran(self.path("config.txt"), *flags),
                              (3, "", "monitor.py: another Monitor has %s\n" % self.path("currently-executing")))
         self.assertEqual(self.everything(), before)
+        os.rmdir(self.path("error-q"))
+        self.assertEqual(ran(self.path("config.txt"))[0], 3)
+        self.assertFalse(os.path.lexists(self.path("error-q")))
         self.assertIsNone(first.poll())
 
     def test_another_root_with_the_same_currently_executing_is_refused_too(self):

@@ -130,6 +130,51 @@ class TestPosting(PostCase):
             done = subprocess.run(["promtool", "check", "metrics"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual((done.returncode, done.stdout.decode()), (0, ""))
 
+    def test_a_page_that_could_not_be_written_is_written_later(self):
+        write = "            write_whole(m, target, page.encode(), durable=False)\n"
+        full = self.changed(write, "            if os.path.exists('full'): raise OSError(28, 'No space left on device')\n" + write)
+        self.started(program=full)
+        self.drop("one", uow(HOLD))
+        uows = self.path("status", "uow")
+        until(lambda: os.path.isdir(uows) and os.listdir(uows) and self.posted()["state"] == "running", self.output)
+        self.write("full", "")
+        self.write("go", "")
+        self.assertEqual(self.ended("one"), "done-q")
+        self.said("the status cannot be posted")
+        os.unlink(self.path("full"))
+        until(lambda: all("\u2713 done" in self.read("status", "uow", page) for page in os.listdir(uows)), self.output)
+
+    def test_half_a_page_that_a_kill_left_is_replaced_and_nothing_said(self):
+        self.message("PAUSE")
+        self.drop("one", uow("true"))
+        monitor = self.started()
+        self.stamped("one")
+        until(lambda: [e for e in self.posted()["waiting"] if e["name"] == "one"], self.output)
+        self.stop(monitor)
+        page = "%d.html" % os.stat(self.path("wait-q", "one")).st_ino
+        os.rename(self.path("status", "uow", page), self.path("status", "uow", ".new." + page))
+        self.stop(self.started())
+        self.assertIn(page, os.listdir(self.path("status", "uow")))
+        self.assertNotIn("cannot be posted", self.says())
+
+    def test_what_cannot_be_listed_for_a_moment_is_counted_later(self):
+        names = "        names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]\n    except OSError:"
+        none = self.changed(names, "        if os.path.exists('none'): raise OSError(24, 'Too many open files')\n" + names)
+        self.drop("one", uow("true"))
+        self.drop("two", uow("true"))
+        self.started(program=none)
+        self.ended("one"), self.ended("two")
+        self.write("none", "")
+        os.rename(self.path("done-q", "one"), self.path("archive", "one"))
+        until(lambda: all(time.time() - os.stat(self.path(queue)).st_mtime > 0.1 for queue in ("done-q", "archive")))
+        self.message("STATUS")
+        self.said("counts: ")
+        os.unlink(self.path("none"))
+        self.message("STATUS")
+        self.said("counts: ", count=2)
+        self.assertIn("done-q 1", self.says().rpartition("counts: ")[2])
+        self.assertIn("archive 1", self.says().rpartition("counts: ")[2])
+
     @heavy
     def test_at_most_once_a_second_files_whole_and_pages_bounded(self):
         for i in range(60):
