@@ -162,7 +162,7 @@ printf '\n==== JOB END %s run %s exit %s%s\n' "$at" "$2" "$rc" "${note:+ killed}
 exit "$rc"
 """
 
-SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}        # of which a job starts with none ignored
 
 # What systemd tells the Monitor alone.
 NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID",
@@ -180,7 +180,8 @@ look "$1" "$2" "$3" "$5" && exit 11
 exit 1"""
 SEARCH_CODES = {1: "", 10: "fail", 11: "error"}      # exit code -> whose pattern was found
 
-# What may have passed at the next try; anything else that keeps a job from being started keeps it for ever.
+# What may have passed at the next try, a directory that is away among it; anything else that keeps a job from being
+# started keeps it for ever.
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 PASSING = (*SHORTAGES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
 
