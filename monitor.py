@@ -498,10 +498,9 @@ def start_line(now: int, run: str) -> bytes:
     return ("==== JOB START %s run %s\n" % (utc(now), run)).encode()
 
 
-def find_end(tail: bytes, run: str, code: Optional[int] = None) -> Optional[End]:
-    """Return the last JOB END line of this run, or None. code: of the keeper, where known: another is the job's own."""
-    found = [found for found in END_LINE.finditer(tail)
-             if found[2] == run.encode() and (code is None or int(found[3]) == code)]
+def find_end(tail: bytes, run: str) -> Optional[End]:
+    """Return the last JOB END line of this run, or None."""
+    found = [found for found in END_LINE.finditer(tail) if found[2] == run.encode()]
     if not found:
         return None
     try:
@@ -768,13 +767,6 @@ def pattern(text: str) -> str:
     return text
 
 
-def command_line(text: str) -> str:
-    with suppress(OSError):                          # no bash is said apart
-        if text and run(["bash", "-nc", text]) in (1, 2):    # else it has not judged it: killed, a library is missing
-            raise ValueError("expected a bash command line; bash says: " + complaint())
-    return text
-
-
 def process_name(text: str) -> str:
     if len(text) > 15 or "/" in text:
         raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
@@ -784,7 +776,7 @@ def process_name(text: str) -> str:
 
 
 positive = checked(lambda text: read_seconds(text) > 0, "more than 0 seconds", read_seconds)
-needed = checked(bool, "a bash command line", command_line)
+needed = checked(bool, "a bash command line")
 yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no", lambda text: text.lower() == "yes")
 name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in words(text)),
                     "header names, such as COMMAND TICKET", words)
@@ -803,8 +795,8 @@ CONFIG = {   # key: (default, reader, meaning)
                     "the configured job: one bash command line, header values are in its environment"),
     "required_names": ("COMMAND", name_list, "header names that a UOW must have, separated by spaces"),
     "job_process": ("", process_name, "nothing is launched while a process of this name runs anywhere on the machine"),
-    "ready_command": ("", command_line, "a launch waits until this exits 0"),
-    "after_command": ("", command_line, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
+    "ready_command": ("", str, "a launch waits until this exits 0"),
+    "after_command": ("", str, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
     "error_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to error-q"),
     "fail_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to fail-q"),
     "fail_exit_codes": ("", exit_codes, "exit codes that go to fail-q, such as 4 255"),
@@ -904,7 +896,7 @@ def load_config(path: str, optional: bool = False) -> SimpleNamespace:
     except OSError as problem:
         raise Unusable("%s: %s; expected a readable file" % (shown(path), reason_of(problem))) from None
     config = parse_config(os.fsdecode(data), path)
-    config.optional = optional
+    config.optional = optional and not os.path.lexists(path)     # at RELOAD, one that was there must not be gone
     return config
 
 
@@ -940,7 +932,7 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
     try:
         return os.posix_spawnp(argv[0], argv, DOOR.environment if env is None else env, file_actions=actions,
                                setsigmask=[], setsigdef=SIGNALS, setsid=session)
-    except (FileNotFoundError, PermissionError):     # to no caller it may look as if a UOW were gone
+    except (FileNotFoundError, NotADirectoryError, PermissionError):     # it may not look as if a UOW were gone
         raise OSError(errno.ENOEXEC, "no command %s in PATH" % argv[0]) from None
 
 
@@ -1575,10 +1567,10 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
 
     Return whether all could be looked at; where not, the directory is to be listed again.
     """
-    gone, all_seen = {name for name, file in queue.files.items() if there.get(name) != file.inode}, True
+    gone, back = {name for name, file in queue.files.items() if there.get(name) != file.inode}, clock_set_back(m)
+    all_seen = True
     if gone:
         queue.drop(gone)
-    back = clock_set_back(m)
     for name in there.keys() - queue.files.keys():
         try:
             found = os.lstat(os.path.join(queue.path, name))
@@ -1599,12 +1591,12 @@ def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> boo
 
 
 def clock_set_back(m) -> int:
-    """Return by how many microseconds the clock was set back while UOWs waited, 0 if it was not.
+    """Return by how many microseconds the clock was set back since the start, 0 if it was not.
 
-    What arrives then is stamped as if it had not been, and keeps its place in the order, until none waits any more.
+    What arrives then is stamped as if it had not been, and keeps its place in the order.
     """
     ahead = time.time() - boot_seconds()
-    m.clock = max(m.clock, ahead) if any(queue.files for queue in m.waiting) else ahead
+    m.clock = max(m.clock, ahead)
     back = m.clock - ahead
     if back < 1:
         ends(m, "clock")
@@ -1647,23 +1639,17 @@ def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
         else:
             queue.can_start(name, uow.enqueued)
             ends(m, key)
-        ends(m, "trash " + path)                     # mended in place, while trash was away
     except FileNotFoundError:
         queue.forget(name)
     except Busy as problem:
         if seen_for > 5 + 5 * quiet:
             begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), reason_of(problem)))
         return next_look(seen_for, max(quiet, AGAIN_SECONDS), m.config.sleep_seconds)
-    except BadUow as problem:
+    except BadUow:
         # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
         wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
         if wait > 0:
             return max(wait, AGAIN_SECONDS)
-        if not is_usable(m, m.config.trash):
-            begins(m, "trash " + path, "%s in %s is no UOW (%s), and stays there until trash can be used"
-                   % (shown(name), base(queue.path), problem))
-            queue.stuck[name] = m.config.sleep_seconds           # it may be mended in place meanwhile
-            return queue.stuck[name]
         queue.bad.append(name)
     except OSError as problem:
         return let_rest(m, queue, name, problem)
@@ -1713,9 +1699,6 @@ def survey_hand(m) -> None:
         m.move_at = again(m) if m.filings else 0.0   # how these ended is known until they can be seen again
         return
     m.filings, m.unclear = [], False
-    own = os.fstat(m.job.fd).st_ino if m.job else 0  # a job may call its own UOW so
-    one_readme(m, place, [name for name in names if README_NAME.fullmatch(name)
-                          and inode_of(os.path.join(place, name)) != own])
     for name in names:
         path = os.path.join(place, name)
         if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
@@ -1819,7 +1802,7 @@ def end_on_disk(job: Job) -> Optional[End]:
     while high > first:
         low = max(first, high - HEAD_BYTES)
         piece = os.pread(job.fd, high - low, low) + kept
-        end = find_end(piece, job.run, job.codes.get("bash"))
+        end = find_end(piece, job.run)
         if end:
             job.searched = 0
             return end._replace(at=low + end.at)
@@ -3924,7 +3907,7 @@ def unfit_directories(config, missing: bool = True) -> List[str]:
 
 
 def unfit(config, key: str, path: str) -> str:
-    """Return why a directory cannot be used, or be made where it is missing: no directory, on another file system."""
+    """Return why a directory cannot be used, or be made: what is there is none, or on another file system; or ''."""
     named, there = "%s %s " % (key, shown(path)), path
     while not os.path.lexists(there):
         there = os.path.dirname(there)
@@ -3932,6 +3915,8 @@ def unfit(config, key: str, path: str) -> str:
     if there == path and not stat.S_ISDIR(found.st_mode):
         return named + ("is no directory%s; expected a real directory: move what is there away, or name another in %s"
                         % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
+    if not os.path.isdir(there):
+        return named + "cannot be made: " + os.strerror(errno.ENOTDIR)
     if is_elsewhere(config.root, there):
         return named + ("is on another file system than %s; expected all on one, since mv between two is a copy"
                         % shown(config.root))

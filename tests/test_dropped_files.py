@@ -322,12 +322,9 @@ class TestDroppedFiles(QueueCase):
         for number, name in enumerate(names):
             self.write("wait-q/" + name, uow("touch %s" % self.path("ran")))
             os.utime(self.path("wait-q", name), (number, number))
-            self.write("currently-executing/%s.md" % name, "")
-            os.utime(self.path("currently-executing", name + ".md"), (number, number))
         self.drop("README-not", uow("true"))
         self.run_until_empty()
         self.assertEqual([self.where(name) for name in names], [["trash"]] * 3 + [["wait-q"]])
-        self.assertEqual([self.where(name + ".md") for name in names], [["trash"]] * 3 + [["currently-executing"]])
         self.assertEqual(self.where("README-not"), ["done-q"])
         self.assertFalse(os.path.exists(self.path("ran")))
 

@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import shutil
-import time
 
 from tests.helpers import HOLD, QueueCase, heavy, peak_kb, until, uow
 
@@ -29,9 +28,6 @@ class TestForgedLines(QueueCase):
         self.drop("forger", uow("printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"\nexit 3"))
         self.run_until_empty()
         self.assertRegex(self.status("forger"), r"^error: exit 3 after ")
-        self.drop("killed", uow("printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"\nkill -9 0"))
-        self.run_until_empty()
-        self.assertRegex(self.status("killed"), r"^fail: killed by SIGKILL after ")
 
     def test_a_dropped_uow_with_a_forged_running_status_and_end_is_run_like_any_other(self):
         run = "5f3a1c22-1"
@@ -100,20 +96,6 @@ class TestItsOwnUow(QueueCase):
         self.traced(monitor, "-P", self.path("currently-executing", "own"), "-e", "inject=openat:error=EMFILE:when=1")
         self.write("go", "")
         self.assertEqual((self.ended("own"), self.log("own"), os.listdir(self.path("trash"))), ("done-q", b"before\nafter\n", []))
-
-    def test_a_job_that_calls_its_own_uow_a_readme_gets_its_name_back(self):
-        for name, mtime in (("newer", time.time() + 100), ("older", 1)):
-            os.utime(self.write("currently-executing/README", name), (mtime, mtime))
-            self.drop("own", uow('mv "$SJQ_FILE" currently-executing/README.txt; touch poke; until [ -e go ]; do sleep 0.02; done; echo out'))
-            monitor = self.started()
-            self.there("poke")
-            self.cycles(2)
-            self.write("go", "")
-            self.assertEqual(self.ended("own"), "done-q")
-            self.assertEqual((self.read("currently-executing", "README"), self.log("own")), (name, b"out\n"))
-            self.stop(monitor)
-            for left in ("done-q/own", "poke", "go"):
-                os.unlink(self.path(left))
 
     def test_what_takes_the_name_of_a_deleted_uow_while_that_is_written_again_is_not_overwritten(self):
         self.copying("deleter", "echo before; rm \"$SJQ_FILE\"; echo after")

@@ -186,8 +186,10 @@ class TestDirectories(QueueCase):
 
     def test_one_that_cannot_be_made_is_refused(self):
         self.write("file", "")
+        os.rmdir(self.path("fail-q"))
         self.configure("done_q :: file/done\n")
         self.refused("done_q %s cannot be made: Not a directory" % self.path("file/done"))
+        self.assertFalse(os.path.lexists(self.path("fail-q")))
 
     def test_currently_executing_that_cannot_be_written_is_refused(self):
         python, copy = as_nobody(), shutil.copy(MONITOR, self.path("monitor.py"))
@@ -530,10 +532,12 @@ class TestBesideTheJob(QueueCase):
         self.run_until_empty()
         self.assertEqual(self.read("trace").split(), ["job", "begin", "end"] * 2)
 
-    def test_what_cannot_be_started_now_is_tried_again_and_not_lost(self):
-        """No bash in PATH: STATUS says so; the Monitor goes on."""
+    def test_what_cannot_be_started_for_lack_of_a_command_says_so_and_is_not_lost(self):
+        """No bash in PATH, whatever else is in it; the Monitor goes on."""
         need("pgrep", "ps")
-        self.drop("x", uow("true"))
-        self.run_until_empty(env=self.commands("sh", "tee", "mv", "cat", "date", "grep", "tail", "head", "pgrep", "ps"))
-        self.assertEqual(self.where("x"), ["fail-q"])
-        self.assertEqual(self.status("x"), "fail: could not start: no command bash in PATH")
+        environment = self.commands("sh", "tee", "mv", "cat", "date", "grep", "tail", "head", "pgrep", "ps")
+        for name, end in (("x", ""), ("y", ":/etc/passwd")):
+            self.drop(name, uow("true"))
+            self.run_until_empty(env=dict(environment, PATH=environment["PATH"] + end))
+            self.assertEqual(self.where(name), ["fail-q"])
+            self.assertEqual(self.status(name), "fail: could not start: no command bash in PATH")

@@ -311,15 +311,6 @@ class TestFormat(Table):
         for text in ("", "running", "running: run x", "done: exit 0", "running: x at y", "Running: x at 1"):
             self.assertIsNone(monitor.read_running(text), text)
 
-    def test_an_end_line_with_another_exit_code_than_the_keepers_is_the_jobs_own(self):
-        # the exits of the END lines, in their order, the keeper's own -> the exit of the one that counts, None for none
-        run = "5f3a1c22-1"
-        def check(exits, code, counts):
-            tail = b"".join(b"\n==== JOB END x run 5f3a1c22-1 exit %d\n" % number for number in exits)
-            end = monitor.find_end(tail, run, code)
-            self.assertEqual(end and end.exit, counts)
-        self.rows([((0,), None, 0), ((0,), 0, 0), ((0,), -9, None), ((0,), 3, None), ((0, 3), 3, 3), ((3, 0), 3, 3), ((3, 0), None, 0)], check)
-
     def test_find_end(self):
         # tail, END found at, its content
         run = "5f3a1c22-1"
