@@ -186,10 +186,10 @@ class TestDirectories(QueueCase):
 
     def test_one_that_cannot_be_made_is_refused(self):
         self.write("file", "")
-        os.rmdir(self.path("fail-q"))
+        os.rmdir(self.path("priority-q"))
         self.configure("done_q :: file/done\n")
         self.refused("done_q %s cannot be made: Not a directory" % self.path("file/done"))
-        self.assertFalse(os.path.lexists(self.path("fail-q")))
+        self.assertFalse(os.path.lexists(self.path("priority-q")))
 
     def test_currently_executing_that_cannot_be_written_is_refused(self):
         python, copy = as_nobody(), shutil.copy(MONITOR, self.path("monitor.py"))
