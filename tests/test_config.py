@@ -413,6 +413,8 @@ class TestReload(QueueCase):
         self.message("STATUS")
         self.said("counts: ")
         self.assertEqual(self.stop(process), 0)
+        self.assertEqual(sorted(os.listdir(self.path("done-q"))), ["job1", "job2", "job3"])          # no page among them
+        self.assertNotIn("is not known", self.says())    # nothing that was said is read as a message
         self.configure("job_command :: echo new\ndone_q :: elsewhere\n")
         self.drop("last", uow("echo old"))
         self.run_until_empty()

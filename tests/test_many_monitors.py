@@ -211,11 +211,11 @@ class TestTurn(ManyCase):
         self.started(config="worker-2.txt", program=self.changed(turn, waits + turn))
         self.drop("first", uow(ONCE))
         self.there("waits")
-        self.start("--until-empty", config="worker-1.txt").wait(60)
+        self.run_until_empty(config="worker-1.txt")
         self.assertEqual(len(self.runs_of("first")), 1)
         for name in ("second", "third"):
             self.drop(name, uow(ONCE))
-        time.sleep(0.5)                                  # they have kept still
+        until(lambda: time.time() - os.stat(self.path("wait-q", "third")).st_ctime > 0.3, "they have kept still")
         self.write("on", "")
         self.all_finished(3, seconds=20)
         self.assertEqual([len(self.runs_of(name)) for name in ("second", "third")], [1, 1])
