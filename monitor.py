@@ -4,336 +4,353 @@
     python3 monitor.py [CONFIG] [--until-empty]
     python3 monitor.py [CONFIG ...] --check
 
-A job is a text file, a UOW (unit of work). A queue is a directory. Moving the
-file is the state change. The Monitor's cycle is:
+A job is a text file, a UOW (unit of work). A queue is a directory. Moving the file is the state
+change. The cycle is: wake, read messages, survey, move, edit, launch, post, sleep.
 
-    wake, read messages, survey, move, edit, launch, post, sleep
+All state is on disk: the directory a UOW is in, its STATUS line, its log, and a link. "Begun is a
+hard link": currently-executing/.run/MARK.NAME is a second name of the UOW's file, from before the
+job starts until the UOW is filed. Whatever becomes of the first name, the file and its log stay.
+MARK is boot id, nanosecond after boot, device and inode; every process of the run carries it as
+SJQ_RUN. In a copied or restored root the inode differs, so the original's processes are safe.
 
-Where state lives: on disk, in the open. Which directory a UOW is in says what
-it is: wait-q and priority-q wait, currently-executing is in hand, done-q,
-error-q and fail-q have ended. Its STATUS line and the JOB START and JOB END
-lines of its log say how far it came. Memory holds the job's handle, what was
-said already, and listings that can be read again. Lost with it are a FINISH, an
-after_command that is still to run, and the counts since the start.
+Launch  1. `mv` into currently-executing, and look at what came     (nobody else can claim it)
+        2. STATUS `running: since ...`, in place
+        3. the link; with `durable` all of this is on disk now
+        4. `bash KEEPER | tee -a uow`, two processes that outlive the Monitor. The keeper writes
+           JOB START, the job's output and JOB END down the same pipe, so only tee appends.
+Filing  1. the log on disk, then STATUS with the outcome
+        2. `mv` to the queue; where the name was taken away, the link gets a name there
+        3. the link removed, last of all; then after_command
 
-How a job runs: `bash KEEPER | tee -a uow`, two processes that outlive the
-Monitor, its keepers. The first, "the keeper", runs `bash -c job_command` and
-then writes the JOB END line down the same pipe, so END follows all the output,
-whoever has died meanwhile. Every process of a run carries SJQ_RUN in its
-environment, the run's mark: a part of the boot id, and the nanosecond after
-boot at which it began.
+What a UOW in currently-executing is, at a start and after any kill (`recover`, `follow`):
 
-The order of writing at a launch:
-  1. claim: `mv` into currently-executing   (nobody else can reach it any more)
-  2. STATUS `running: X at N`, in place
-  3. `==== JOB START ... run X` at N; with `durable` all three are now on disk
-  4. the keepers are started
-and at the end: JOB END by the keeper, the log on disk, STATUS in place and on
-disk, `mv` to its queue.
-So a UOW in currently-executing is one of these rows, and recovery is this
-table (`row`), at start-up and for any UOW found there later:
+  begun  STATUS   processes  END line   then
+  no     any                            it is the next to start
+  yes    outcome                        file it: done and error count only with END of this run
+  yes    else     alive                 adopt it: wait for it, time it out, kill it
+  yes    else     none       yes        file it by its END line
+  yes    else     none       no         fail-q, `fail: interrupted`, or why it was being killed
 
-  STATUS    START  END   alive  what it is             what is done
-  blank     -      -     -      claimed, not begun     it is the next to start
-  gone      no     -     -      not begun              back to wait-q, and judged
-  gone      yes    -     yes    under way              adopt, where its keepers live
-  gone      yes    -     no     nobody knows           fail-q: `fail: interrupted`
-  running   no     -     -      claimed, not begun     it is the next to start
-  running   yes    -     yes    under way              adopt: wait, time out, file
-  running   yes    yes   no     ended                  file by its END line
-  running   yes    no    no     nobody knows           fail-q: `fail: interrupted`
-  outcome   -      -     -      ended, not yet moved   move to the queue it names
+"Begun" is: it has a link, or STATUS says `running`, or .run is missing. In doubt it has begun:
+only a person runs it again. Memory holds nothing but what can be read again from disk; lost with
+it are a FINISH, an after_command that is still to run, and the counts since the start.
 
-"alive" means a process with this run's mark; after a reboot there is none.
-START is "no" only where the file ends at N, as it did before START was written: one
-that is longer, or that somebody has cut, has begun, and so has one whose STATUS says
-why it is killed. Who saves another header over a running UOW moves START, so it is
-looked for near N, too. A claimed UOW has a padded STATUS line, blank or not: where it
-is "gone", an editor has taken it away, and any START in the log counts. A tee that
-lives at start-up is adopted with the file that it writes, whatever has become of
-that file's name and text. What is next to start, but was saved over since it was
-judged, goes back to wait (what an earlier Monitor claimed: in wait-q), and is judged anew.
-Where several are under way, each is waited for in turn, and nothing new starts.
-Every other STATUS there is reported and left alone, never guessed; what is no
-UOW goes to trash. A UOW in a waiting queue with `running` in STATUS was not
-begun (a power cut took its claim back), or is there again because somebody
-moved it: it waits.
+A waiting UOW gets its stamp (line 1, titles, blank STATUS) where it waits: a stamped copy is
+swapped with it in one step. Several Monitors of one root stamp, or choose and claim, in turn: a
+lock on .turn. An unexpected error throws memory away and begins again from disk, as a kill does.
 
-A UOW is stamped (line 1, titles, blank STATUS) aside: in a private directory,
-currently-executing/.wait_q or .priority_q, where nobody can swap it. It is put
-back with `mv -n`; what a crash has left there, the next start puts back.
+Assumed: all directories on one local file system with hard links; /proc; nobody but the Monitor's
+user and root can write to the root, config.txt, monitor.py and currently-executing.
 
-A lock on currently-executing makes one Monitor of each configuration. Several
-may share a queue, in turn: who has the lock on .turn, in the root, stamps some
-UOWs, or chooses, claims and starts one, so that none overtakes another. The
-time of .turn says when any was stamped last, for the others to look again.
-
-A message is acted on, then made a comment in place. Once all of monitor_reads is
-read it is renamed to .monitor_reads.taken; what a late writer still adds is read
-there, and then it is removed.
-
-Every file that is written anew is written as .new.NAME first, then renamed:
-one that a crash has left is half a file, and nobody's.
-
-Assumed: all directories on one local file system; /proc mounted; nobody but
-the Monitor's user (and root) can write to the root, config.txt, monitor.py
-and currently-executing, which start-up checks.
-
-Read on at `cycle`, near the end: each of its steps has a section of its name here.
+A map. To see how jobs run, read from "Processes of a run" to "The cycle"; `cycle` is the main
+loop. Above it are the UOW's text and the decisions (pure functions) and the effects (files, `mv`,
+`trying`). A reader may skip: Configuration, Pages, Posting, Check, Start-up.
 """
+import sys
+
+if sys.version_info < (3, 9):        # before anything that an older Python cannot import or do
+    sys.stderr.write("monitor.py: this is Python %d.%d; expected 3.9 or newer\n"
+                     % sys.version_info[:2])
+    sys.exit(2)
+
 import bisect
 import collections
+import ctypes
 import errno
 import fcntl
+import fnmatch
 import grp
 import heapq
+import io
 import json
-import locale
 import os
 import pwd
 import re
+import resource
 import select
 import shutil
 import signal
 import socket
 import stat
-import sys
+import struct
 import time
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
+from glob import escape, glob
+from itertools import groupby
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-# ---- Defaults; those that people set are in CONFIG below ---------------------
+# ---- Defaults ----------------------------------------------------------------
+# What people set is in CONFIG below.
 
-HEAD_BYTES = 64 * 1024        # a UOW's header ends within this
-SMALL_BYTES = 1024 * 1024     # a longer monitor_reads is no message file, a longer config.txt no configuration
-COPY_BYTES = 64 * 1024 * 1024 # a longer log is not copied to stamp the header before it
-STATUS_WIDTH = 78             # STATUS is padded to this, so that it is changed in place
-MESSAGE_SHOWN = 80            # characters of something wrong that are repeated
-STATUS_SHOWN = 50             # waiting UOWs that the message STATUS names per queue
-TAKEN_PER_WAKE = 200          # UOWs stamped between two looks at the messages
-ACTED_PER_WAKE = 100          # messages acted on between two looks at the queues
-LOOK_SECONDS = 0.4            # for judging new files between two looks at the messages
-AGAIN_SECONDS = 0.1           # at least, until the next look at a file that has not kept still or is held open
-LISTING_SHARE = 20            # listing a waiting queue may take a twentieth of the time: 100,000 files stay cheap
-ENDED_SHARE = 500             # listing what has ended may take a five-hundredth
-NOTICES_A_SECOND = 2          # wakes by a directory that changes without end, such as one with a growing log
-NOTICES_AT_ONCE = 4           # so many may come at once before that counts; each job that starts is one more
-TURN_SECONDS = 0.002          # the first wait for a turn that another Monitor has; the next ones are longer
-TURN_PATIENCE = 5             # after so long it is said that it does not end
-LOCK_SECONDS = 0.5            # a lock that is held is asked for so long: --check takes it for a moment
-TICK_SECONDS = 0.02           # file times are no finer than this on older kernels,
-WHOLE_SECONDS = 2             # and than this on file systems that keep no fraction of a second
-STRANGE_SECONDS = 2           # for so long a message file unlike ours is left alone: FUSE remembers our second link, or
-                              # it is another's, and no lease tells whether somebody still writes it
-RETRY_SECONDS = 1             # what failed is tried again after this, or after sleep_seconds if that is shorter
-HOOK_SECONDS = 60             # limit of ready_command and after_command; a longer search for the patterns is said
-POST_SECONDS = 1              # at most one post in so many seconds,
-FOLLOW_SECONDS, IDLE_SECONDS = 3, 15     # at least one in so many while a job runs, and otherwise,
-POST_SHARE = 40               # and, as far as FOLLOW_SECONDS allows, for a fortieth of the time at most
-RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12       # UOWs, and lines of monitor_says, on the page
-LOG_SHOWN = 32 * 1024         # bytes of a log's head, and of its tail, on its page
-WATCHED = 400                 # processes of a run that are held by a pidfd, at most
-BLIND_SECONDS = 0.2           # until the next look at what no pidfd tells the end of (none to be had, Linux before 5.3)
-MARK, KEEPER_MARK = b"SJQ_RUN", b"SJQ_KEEPER"
-UNKNOWN = "not known"         # the run of a UOW that lost its STATUS; with a space in it, no END line is of it
+HEAD_BYTES = 64 * 1024      # a UOW's header ends within this
+COPY_BYTES = 64 * 1024 * 1024     # a longer log is not copied to stamp the header above it
+SMALL_BYTES = 1024 * 1024   # a longer monitor_reads or config.txt is refused
+STATUS_WIDTH = 78           # STATUS is padded to this, so that one write in place changes it
+MESSAGE_SHOWN = 80          # characters of a wrong line that are repeated in a message
+STATUS_SHOWN = 50           # waiting UOWs per queue that the message STATUS lists
+SLICE_SECONDS = 0.1         # for checking files, before messages are read again
+STAMPS, FEW_STAMPS = 200, 5 # UOWs stamped per cycle; the few while a job could start or end
+ACTED_PER_WAKE = 100        # messages acted on per cycle
+AGAIN_SECONDS = 0.1         # the shortest time until a file that changes is looked at again
+OUTPUT_SECONDS = 0.02       # after a job's end: how soon to look for its END line, at first
+TURN_SECONDS = 0.002        # how soon to ask again for a lock that another Monitor has, at first
+TURN_PATIENCE = 5           # after so many seconds without that lock it is said
+LOCK_SECONDS = 0.5          # --check takes the lock for a moment: a start waits for it
+RETRY_SECONDS = 1           # what failed is tried again after this, then less and less often
+HOOK_SECONDS = 60           # limit of ready_command, after_command and the search for patterns
+NOTICES_A_SECOND = 10       # wakes by changes in a directory, when they come without end,
+NOTICES_AT_ONCE = 5         # and in a burst
+# Processes of a run that are held at a time.
+HELD_AT_MOST = min(400, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+POST_SECONDS = 1            # at most one post in so many seconds,
+FOLLOW_SECONDS, IDLE_SECONDS = 3, 15    # at least one while a job runs, and otherwise,
+POST_SHARE = 40             # and, as far as FOLLOW_SECONDS allows, a fortieth of the time at most
+ENDED_SHARE = 500           # listing what has ended may take a five-hundredth of the time,
+TICK_SECONDS = 0.02         # again no sooner than this: file times are no finer on older kernels,
+LISTING_SECONDS = 0.01      # and so long at a time,
+PAGES_SECONDS = 0.01        # as may writing pages
+ENDED_KEPT = 200            # of each finished directory so many of the newest are known
+FAILED_SHOWN, FAILED_PAGES = 10, 100    # failures on the page with their cause; with a page
+RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12    # UOWs, and lines of monitor_says
+CAUSE_READ = 4096           # bytes of both ends of a failed log that are read for its cause
+LOG_SHOWN = 32 * 1024       # bytes of both ends of a log on its page
+LONGEST_SLEEP = 86400       # poll counts milliseconds in an int
+LEFT_SECONDS = 60          # a stamped copy that is older than this was left by a crash
 EXIT_UNUSABLE, EXIT_TAKEN = 2, 3
-NEVER_RUN = re.compile(r"\..*|.*~|#.*#|4913", re.S)      # hidden names and editors' leftovers
 README_NAME = re.compile(r"readme(\..*)?", re.I | re.S)
 
-# The keeper: $1 is job_command, $2 the run, $3 the file that takes it into its cgroup, if any. fd 3 reads what the
-# keeper's own stderr says: bash writes a note there only when a signal killed the command, which tells `exit 137` from
-# a SIGKILL. Its stderr is that pipe, fd 4, from the `exec` on only, and -p has it read no BASH_ENV: what bash says of
-# a locale as it starts, or a file of people's does, is no note. The traps are reset in the command; the keeper has to
-# outlive a TERM to write END. $? is kept before `date` can change it. A KILL of the job may meet `date`: then the time
-# is bash's own, with the locale's decimal point.
+# What systemd tells the Monitor alone.
+NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM",
+                "INVOCATION_ID", "MAINPID", "SYSTEMD_EXEC_PID")
+
+# A job starts with no signal ignored, whatever the Monitor was started by.
+SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+
+# The keeper of a run. It writes START and END around the job's output, down the same pipe to
+# tee, so END follows all of the output and is written also when the Monitor has died.
+# $1 job_command, $2 the run's mark, $3 the file that takes a process into the run's cgroup
+# (or nothing), $4 a newline where the log does not end with one.
+# - The traps keep it alive for END when TERM is sent to all of the run; the job gets them reset.
+# - `set -m` gives the job a process group of its own, so `kill 0` in it spares the keeper.
+# - `&` and `wait`, since bash ends itself when SIGINT kills what it runs in the foreground. A
+#   trapped signal ends the `wait` early: then the job still lives.
+# - The decimal point of EPOCHREALTIME is the locale's. Before bash 5 there is no such variable.
 KEEPER = r"""trap : HUP INT PIPE QUIT TERM
 unset SJQ_KEEPER
-exec 2>&4 4>&-
-({ echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1 3<&-)
-rc=$?
-echo >&2; read -r note <&3
-at=$(date -u +%Y-%m-%dT%H:%M:%S.%6NZ 3<&- 2>/dev/null) || {
-    at=${EPOCHREALTIME/[!0-9]/.}
-    [ -z "$at" ] || TZ=UTC0 printf -v at '%(%Y-%m-%dT%H:%M:%S)T.%sZ' "${at%.*}" "${at#*.}"; }
-printf '\n==== JOB END %s run %s exit %s%s\n' "$at" "$2" "$rc" "${note:+ killed}" 2>/dev/null
+now() {
+    local t=${EPOCHREALTIME/[!0-9]/.}
+    [ -n "$t" ] || printf -v t '%(%s)T.000000' -1
+    TZ=UTC0 printf -v at '%(%Y-%m-%dT%H:%M:%S)T' "${t%.*}"
+    at+=.${t#*.}Z
+}
+now; printf '%s==== JOB START %s run %s\n' "$4" "$at" "$2"
+set -m
+({ echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1) &
+until wait $!; rc=$?; [ $rc -le 128 ] || ! kill -0 $! 2>/dev/null; do :; done
+now; printf '\n==== JOB END %s run %s exit %s\n' "$at" "$2" "$rc"
 exit "$rc"
 """
 
-SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}        # of which a job starts with none ignored
+START_BYTES = len("==== JOB START 2026-11-24T02:30:07.000000Z run \n")     # and the mark
 
-# What systemd tells the Monitor alone.
-NOT_FOR_JOBS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "INVOCATION_ID", "MAINPID",
-                "SYSTEMD_EXEC_PID")
-
-# Patterns are looked for in this run's own output only: $2 bytes of file $3, from byte $1 on. $4 is fail_pattern, $5
-# error_pattern. Exit 2 is for a command that failed: then nobody knows.
+# Look for the patterns in this run's output only: in $2 bytes from byte $1 on of stdin.
+# $3 is fail_pattern, $4 error_pattern. Exit 10: the first was found, 11: the second, 12: neither.
+# Any other exit is for a tool that failed. 141 is a tail or head whose reader has seen enough.
 SEARCH = """look() {
-    [ -n "$4" ] || return 1
-    tail -c "+$1" -- "$3" | head -c "$2" | grep -qaE -e "$4"
+    [ -n "$3" ] || return 1
+    tail -c "+$1" /dev/fd/3 | head -c "$2" | grep -qaE -e "$3"
     case "${PIPESTATUS[*]}" in *" 0") return 0 ;; "0 0 1" | "141 0 1") return 1 ;; *) exit 2 ;; esac
 }
-look "$1" "$2" "$3" "$4" && exit 10
-look "$1" "$2" "$3" "$5" && exit 11
-exit 1"""
-SEARCH_CODES = {1: "", 10: "fail", 11: "error"}      # exit code -> whose pattern was found
+look "$1" "$2" "$3" && exit 10
+look "$1" "$2" "$4" && exit 11
+exit 12"""
 
-# What may have passed at the next try, a directory that is away among it; anything else that keeps a job from being
-# started keeps it for ever.
-SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-PASSING = (*SHORTAGES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ENOENT, errno.ENOTDIR)
+# A launch that fails with one of these is tried again. Any other error will not go away: the UOW
+# is filed as "could not start".
+PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT,
+           errno.EIO, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EEXIST)
 
 
 # ---- Types -------------------------------------------------------------------
 
 class Unusable(Exception):
-    """Start-up cannot go on; the texts say what, where and how to mend it."""
+    """Start-up cannot go on; each text says what is wrong, where, and how to mend it."""
 
     def __str__(self):
-        return "; ".join(self.args)
+        return "\n".join(self.args)
 
 
 class BadUow(Exception):
-    """A file is no valid UOW; the text names the line and what was expected."""
+    """A file is not a valid UOW; the text names the line and what was expected there."""
+
+
+class Trouble(OSError):
+    """Something failed and may work later; the text is the whole sentence to say."""
 
 
 class Busy(OSError):
-    """A file is still open for writing somewhere, or somebody's lease keeps others from it."""
+    """A file is open for writing somewhere, or another program has a lease on it."""
 
-    strerror = "another process holds it open for writing, or has a lease on it"
+    strerror = "another process has it open for writing, or has a lease on it"
+
+
+class Changed(OSError):
+    """A file was moved or replaced between two looks at it."""
+
+    strerror = "it was moved or replaced meanwhile"
 
 
 class Uow(NamedTuple):
-    enqueued: Optional[int]     # microseconds since 1970, None when line 1 has no time
+    enqueued: Optional[int]     # microseconds since 1970; None when line 1 has no time
     names: Dict[str, str]       # environment variable -> content
-    timeout: Optional[float]    # seconds, 0 is none, None is the configured one
-    status: str                 # the STATUS line without its padding, '' when waiting
-    status_at: int              # byte offset of the STATUS line, -1 when it is not padded as it should be
-    log_at: int                 # byte offset behind the `==== JOB LOG` line, 0 when that line is missing
-    header: bytes               # from `==== UNIT OF WORK` to the end of the header lines, as written
-    line_1: bytes               # as written, b'' when it is missing
+    timeout: Optional[float]    # seconds, 0 is none; None is the configured one
+    status: str                 # the STATUS line without its padding
+    status_at: int              # byte offset of the STATUS line; -1 when it is not padded
+    log_at: int                 # byte offset behind the `==== JOB LOG` line; 0 when it is missing
+    header: bytes               # from `==== UNIT OF WORK` to the last header line, as written
+    line_1: bytes               # as written, b"" when it is missing
 
 
-NO_UOW = Uow(None, {}, None, "", -1, 0, b"", b"")        # of a file that is none, or is gone
+NO_UOW = Uow(None, {}, None, "", -1, 0, b"", b"")
 
 
-class Running(NamedTuple):      # what a `running` STATUS says
-    run: str
-    at: int                     # byte offset of its START line
-    reason: str                 # why it is being killed, '' if it is not
+class Mark(NamedTuple):         # BOOT-NANOSECOND-DEVICE-INODE
+    text: str
+    boot: str                   # the first eight digits of the boot id
+    began: int                  # nanoseconds after boot
+    device: int                 # of the UOW: so a copied UOW is told from the original
+    inode: int
 
 
-class End(NamedTuple):          # what an END line says
+class End(NamedTuple):          # a JOB END line
     exit: int
-    killed: bool                # the keeper saw that a signal killed the command
-    time: Optional[int]         # microseconds since 1970
-    at: int = 0                 # byte offset of the newline before it
+    time: Optional[int]         # microseconds since 1970; None when it cannot be read
+    at: int                     # byte offset of the newline before it
 
 
-class Filing(NamedTuple):       # a UOW that has ended, and is to be moved to its queue
+class Process(NamedTuple):      # as /proc shows it
+    pid: int
+    parent: int
+    session: int
+    marked: bool                # it has the run's mark in its environment, or is in its cgroup
+    role: str                   # "bash" or "tee" where it calls itself this run's keeper or tee
+    began: int                  # clock ticks after boot
     name: str
-    uow: Uow                    # its STATUS names the queue
-    run: str                    # '' where the log does not tell
-    inode: int                  # of what this Monitor ran; 0 where STATUS says it all
 
 
-class State(NamedTuple):        # of a file or directory: one of these changes when anything of it does
-    mtime: int                  # nanoseconds since 1970
+class State(NamedTuple):        # what tells whether a file or directory has changed
+    mtime: int                  # nanoseconds since 1970, as ctime
     size: int
     inode: int
-    ctime: int                  # as mtime
+    ctime: int
 
 
-class Process(NamedTuple):
-    pid: int
-    role: str                   # 'bash' or 'tee' for the keepers, '' for the job's own
-    name: str
+class Wrong(NamedTuple):        # a condition that has begun and not ended
+    text: str                   # what monitor_says said
+    since: float                # seconds after boot
+    again: float                # when the next try is due, seconds after boot
+    path: str                   # the condition ends when this is gone; '' for none
+    tries: int
 
 
 class Job:
-    """The run in hand: what memory adds to its UOW. Times are seconds after boot."""
+    """A run that has begun and is not filed: what memory adds to its UOW on disk."""
 
-    def __init__(self, m, path: str, fd: int, uow: Uow, running: Running, since: int):
-        self.name, self.path = os.path.basename(path), path
-        self.fd = fd                             # its inode, whoever renames it
-        self.uow, self.run = uow, running.run
-        self.start_at = running.at               # byte offset of its START line
+    def __init__(self, m, name: str, fd: int, uow: Uow, mark: Mark, since: int):
+        self.name, self.path = name, os.path.join(m.config.currently_executing, name)
+        self.fd, self.inode = fd, os.fstat(fd).st_ino    # the file, whatever its name is by now
+        self.uow, self.mark, self.run = uow, mark, mark.text
+        self.link = os.path.join(run_directory(m.config), link_name(mark.text, name))
         self.since = since                       # microseconds since 1970
-        mark = re.fullmatch(r"\w+-(\d+)", self.run)
-        self.began = int(mark[1]) / 1e9 if mark else boot_seconds()
+        self.began = mark.began / 1e9            # seconds after boot, of the boot in the mark
         self.limit = m.config.timeout_seconds if uow.timeout is None else uow.timeout
-        self.reason = running.reason             # why it is being killed, '' if it is not
+        self.output_at: Optional[int] = None     # where its output begins; None: not known yet
+        self.reason = read_running(uow.status)[1]    # why it is being killed, '' if it is not
         self.kill_at: Optional[float] = None     # when TERM becomes KILL
         self.keepers: Dict[str, int] = {}        # 'bash' and 'tee' -> pid
-        self.codes: Dict[str, int] = {}          # the same -> exit code, -N for signal N, of our own children only
-        self.child = False                       # whether the keepers are children of this Monitor
-        self.watched: Dict[int, int] = {}        # pid -> pidfd
-        self.over_at: Optional[float] = None     # when the command was first seen to have ended
-        self.searched = 0                        # how many bytes of its UOW are known to be without its END line
+        self.codes: Dict[str, int] = {}          # the same -> exit code, of our own children only
+        self.usage = None                        # what wait4 told of the keeper
+        self.held: Dict[int, int] = {}           # pid -> pidfd
+        self.ended_at: Optional[float] = None    # when the keeper was first seen to be gone
+        self.size, self.grown_at = 0, 0.0        # the log's size, and when it last grew after that
+        self.searched = 0                        # how many bytes are known to have no END line
+        self.status = ""                         # the outcome, once it is known
         self.told: Set[str] = set()              # what was said of it and is not said again
-        self.search: Optional[Hook] = None       # the search for the patterns in its log
-        self.hit: Optional[str] = None           # 'fail' or 'error', '' for neither, None before that is known
 
 
 class Monitor:
-    """What memory holds. The top of this file tells what of it is lost with the Monitor."""
+    """What memory holds. All but the first part can be read again from disk: `forget`."""
 
     def __init__(self, config, until_empty: bool = False):
         self.config, self.until_empty = config, until_empty
         self.device = os.stat(config.root).st_dev
-        self.turn = -1                           # the open file `.turn`; DOOR holds currently-executing, locked
-        self.turn_refused = 0.0, 0.0             # since when it is refused, and when it last was, seconds after boot
-        self.turn_seen = 0                       # the mtime of `.turn` when the waiting queues were last looked at
-        # From people: what messages and signals have set.
         self.paused = os.path.lexists(pause_file(config))
         self.finishing = self.stopping = False
-        self.reads_state = None                  # state_of(monitor_reads) when it was last read to its end
-        self.reads_like = None                   # whose owner and mode a fresh one gets
-        # From the survey.
-        self.waiting = [Waiting(key, getattr(config, key)) for key in ("priority_q", "wait_q")]
-        self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}
-        self.claimed: List[str] = []             # and not begun: the next to start
-        self.filings: List[Filing] = []          # ended, not yet moved
-        self.others = 0                          # how many in currently-executing are none of these, nor the job
-        self.unclear = False                     # something in currently-executing may be under way besides the job
-        self.job: Optional[Job] = None
-        self.children: List[int] = []            # only to be reaped: a tee whose input is held, a hook that was left
-        self.clock = time.time() - boot_seconds()        # the most that the wall clock was ahead of the time since boot
-        # From moves and launches. Times are seconds after boot.
-        self.after: List[Tuple[str, Dict[str, str]]] = []          # whose after_command is to be run: name, environment
-        self.after_hook: Optional[Hook] = None   # the after_command that runs
-        self.ready_hook: Optional[Hook] = None   # the ready_command that runs
-        self.ready_passed = False                # it allowed the next launch
-        self.launch_at = self.move_at = 0.0      # the next try to launch, move is no earlier
-        self.totals = dict.fromkeys(FINISHED, 0)         # ended since the start
-        # For posting.
-        self.post_at = 0.0                       # the next post is no earlier
-        self.pages: Dict[str, tuple] = {}        # page -> what it shows
-        self.finished: Dict[tuple, Entry] = {}   # the newest that ended
-        self.state, self.state_since = None, time.time()
-        self.status_sent, self.sent_at = "", 0.0         # what systemd was told last, and when
-        # For saying things once.
-        self.conditions: Dict[str, str] = {}     # what lasts, `kind` or `kind path` -> what was said of it
-        self.half_line = False                   # the last line of monitor_says was cut by a full disk
-        # For sleeping.
-        self.due = 0.0                           # when the next wake is wanted at the latest, seconds after boot
+        self.wrong: Dict[str, Wrong] = {}        # written by `trying` and `say` alone
+        self.totals = dict.fromkeys(FINISHED, 0) # ended since the start
+        self.children: Set[int] = set()          # pids that are only to be reaped
+        self.failures = 0                        # cycles in a row that were cut short
+        self.half_line = False                   # a full disk cut the last line of monitor_says
+        self.exchanges = True                    # whether the file system can swap two names
+        self.turn = -1                           # the open file `.turn`
+        self.turn_since = self.turn_again = 0.0  # since when another has that lock; the next try
         self.wakeup = -1                         # the pipe that signals are read from
-        self.armed: Dict[str, Tuple[int, int]] = {}      # directory -> (fd, inode) that F_NOTIFY was asked for
-        self.notices, self.notices_at = float(NOTICES_AT_ONCE), 0.0        # how many more may wake, as of when
+        self.had_terminal = False                # at the start
+        self.tokens, self.tokens_at = float(NOTICES_AT_ONCE), 0.0    # wakes by notices, as of when
+        self.watcher: Optional[Watcher] = None
+        self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}   # for the pages
+        self.pages: Dict[str, tuple] = {}        # page -> what it shows
+        self.finished: Dict[tuple, tuple] = {}   # a finished UOW -> its State and Entry
+        self.post_at = 0.0                       # the next post is no earlier
+        self.state, self.state_since = None, time.time()
+        self.status_sent, self.sent_at = "", 0.0     # what systemd was told last, and when
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what disk tells better, but not the children; the next cycle reads it again."""
+        for job in getattr(self, "jobs", ()):
+            self.children |= {pid for role, pid in job.keepers.items() if role not in job.codes}
+            close_job(job)
+        self.children |= {hook.pid for hook in (getattr(self, "after_hook", None),
+                                                getattr(self, "ready_hook", None)) if hook}
+        if self.watcher:
+            os.close(self.watcher.fd)
+        self.recovered = False                   # whether currently-executing was looked at
+        self.queues = [Queue(key, getattr(self.config, key)) for key in ("priority_q", "wait_q")]
+        self.jobs: List[Job] = []                # begun and not filed; more than one is rare
+        self.under_way = False                   # one has begun that cannot be opened, and lives
+        self.claimed: List[str] = []             # in currently-executing and not begun: the next
+        self.hand_seen = None                    # states of currently-executing and .run
+        self.launched = False                    # the last try to launch has started a job
+        self.bad: List[tuple] = []               # (path, inode, why): on their way to trash
+        self.reads_seen = None                   # state of monitor_reads when it was last read
+        self.reads_like = None                   # whose owner and mode a fresh one gets
+        self.after: List[tuple] = []             # (name, environment): after_command is to be run
+        self.after_hook: Optional[Hook] = None
+        self.ready_hook: Optional[Hook] = None
+        self.ready_passed = False                # ready_command allowed the next launch
+        self.watcher = new_watcher()
+        self.watches: Dict[str, tuple] = {}      # path -> (number of its watch, inode)
+        self.news = False                        # a notice came after the step that it is for
+
+    @property
+    def job(self) -> Optional[Job]:
+        return self.jobs[0] if self.jobs else None
 
 
 # ---- UOW text: parse and format, pure ----------------------------------------
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-BLANKS = " \t\r\n\f\v"         # no others: in some locales half a letter is one
+BLANKS = " \t\r\n\f\v"         # more than these may be half a letter in some locales
 TITLES = ["==== UNIT OF WORK", "==== STATUS", "==== JOB LOG"]
 BOM = b"\xef\xbb\xbf"
-START_LINE = re.compile(rb"\n==== JOB START (\S+) run ([\w-]+)(?=\n)")
-# For all runs: one pattern for each would have to be compiled for each, which takes longer than the search. A job
-# prints what it likes: only what can be a mark is one.
-END_LINE = re.compile(rb"\n==== JOB END (\S*) run ([\w-]+) exit (\d{1,3})( killed)?(?=\n)")
+MARK = re.compile(r"([0-9a-f]{8})-(\d{1,20})-([0-9a-f]{1,16})-(\d{1,20})", re.A)
+# One pattern for all runs: compiling one for each run takes longer than the search.
+END_LINE = re.compile(rb"\n==== JOB END (\S*) run ([\w-]+) exit (\d{1,3})(?=\n)")
 
 
 def utc(microseconds: int) -> str:
@@ -342,12 +359,13 @@ def utc(microseconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + ".%06dZ" % rest
 
 
+@lru_cache(100)
 def read_time(text: str) -> int:
-    """Return microseconds since 1970 of an ISO 8601 time; without a zone it is UTC. ValueError if it is none."""
+    """Return µs since 1970 of an ISO 8601 time, UTC unless it says otherwise; ValueError."""
     text = re.sub(r"[zZ]$", "+00:00", text.strip().replace(",", "."))
-    text = re.sub(r"(:\d\d(?:\.\d+)?[+-]\d\d):?(\d\d)?$",      # `date +%z`
+    text = re.sub(r"(:\d\d(?:\.\d+)?[+-]\d\d):?(\d\d)?$",                # `date +%z` has no colon
                   lambda found: found[1] + ":" + (found[2] or "00"), text)
-    text = re.sub(r"(\.\d{1,6})\d*", lambda found: found[1].ljust(7, "0"), text)      # Python 3.9 wants 3 or 6
+    text = re.sub(r"(\.\d{1,6})\d*", lambda found: found[1].ljust(7, "0"), text)   # Python 3.9
     if not re.match(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d", text):
         raise ValueError(text)
     moment = datetime.fromisoformat(text)
@@ -356,7 +374,7 @@ def read_time(text: str) -> int:
 
 
 def read_seconds(text: str) -> float:
-    """Return the seconds of `90`, `90s`, `30m`, `2h` or `1d`; ValueError if it is none of these."""
+    """Return the seconds of `90`, `90s`, `30m`, `2h` or `1d`; ValueError for anything else."""
     found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([smhd]?)", text.strip().lower())
     if not found:
         raise ValueError("expected a number of seconds, or 90s, 30m, 2h, 1d")
@@ -364,16 +382,18 @@ def read_seconds(text: str) -> float:
 
 
 def shown(name) -> str:
-    """Return a file name or text so that a shell reads it back and a terminal is not touched by it."""
+    """Return a name or text so that a shell reads it back and no terminal is affected by it."""
     text = os.fsdecode(name)
     if re.fullmatch(r"[\w./:@%+=,-]+", text):
         return text
     special = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
     def escape(c: str) -> str:
-        return special.get(c) or (c if c.isprintable() else "".join("\\x%02x" % byte for byte in os.fsencode(c)))
+        return special.get(c) or (c if c.isprintable() else
+                                  "".join("\\x%02x" % byte for byte in os.fsencode(c)))
     try:
         return "$'" + "".join(map(escape, text)) + "'"
-    except UnicodeEncodeError:                     # only a text that never was a name
+    except UnicodeEncodeError:                   # only a text that was never a file name
         return ascii(text)
 
 
@@ -391,111 +411,167 @@ def split_line(line: str) -> Optional[Tuple[str, str]]:
     """Return NAME and CONTENT of a `NAME :: CONTENT` line, or None."""
     name, mark, content = line.partition("::")
     name = name.strip(BLANKS)
-    return (name, content.strip(BLANKS)) if mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name) else None
+    valid = mark and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_ \t-]*", name)
+    return (name, content.strip(BLANKS)) if valid else None
 
 
-def read_enqueued(line: str) -> int:
-    """Return the time in line 1: `ENQUEUED :: TIME by NAME`, or TIME alone; ValueError if it is neither."""
+def bad(number: int, what: str, expected: str) -> BadUow:
+    return BadUow("line %d: %s; expected %s" % (max(number, 1), what, expected))
+
+
+def read_enqueued(line: str, number: int) -> int:
+    """Return the time in line 1: `ENQUEUED :: TIME by NAME`, or TIME alone; BadUow."""
     name, mark, content = line.partition("::")
-    if mark and name.strip().upper() != "ENQUEUED":
-        raise ValueError(line)
-    return read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
+    try:
+        if mark and name.strip().upper() != "ENQUEUED":
+            raise ValueError
+        return read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
+    except (ValueError, OverflowError):
+        raise bad(number, shown(line[:MESSAGE_SHOWN]),
+                  "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
+
+
+def next_title(before: str, line: str, number: int) -> str:
+    """Return the title that a `====` line is; BadUow where it does not belong there."""
+    title = " ".join(line.split()).upper()
+    if title not in TITLES:
+        raise bad(number, shown(line[:MESSAGE_SHOWN]),
+                  "`==== UNIT OF WORK`, `==== STATUS` or `==== JOB LOG`")
+    if before and TITLES.index(title) <= TITLES.index(before):
+        raise bad(number, "`%s` stands twice or out of order" % title,
+                  "UNIT OF WORK, STATUS, JOB LOG")
+    if not before and title != TITLES[0]:
+        raise bad(number, "`%s` first" % title, "`==== UNIT OF WORK` before it")
+    return title
+
+
+def lines_of(head: bytes) -> Iterator[tuple]:
+    """Yield (title above, number, offset, raw line, text) up to the `==== JOB LOG` line; BadUow."""
+    title, at = "", 0
+    for number, raw in enumerate(io.BytesIO(head[:HEAD_BYTES]), 1):
+        if b"\0" in raw:
+            raise bad(number, "a NUL byte", "text")
+        plain = raw[len(BOM):] if raw.startswith(BOM) else raw
+        text = "" if raw == b"\n" else os.fsdecode(plain).strip(BLANKS)
+        if text.startswith("===="):
+            title = next_title(title, text, number)
+        yield title, number, at, raw, text
+        if title == TITLES[2]:
+            return
+        at += len(raw)
 
 
 def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
-    """Return the Uow that begins with these bytes (its first 64 KiB are enough); BadUow names the line."""
-    section, number, at = "", 0, 0
-    enqueued, line_1, names, timeout = None, b"", {}, None
-    status, status_at, log_at, header_at, header_end = "", -1, 0, 0, 0
-
-    def bad(what: str, expected: str) -> BadUow:
-        return BadUow("line %d: %s; expected %s" % (max(number, 1), what, expected))
-
-    for found in re.finditer(rb"[^\n]*\n|[^\n]+", head[:HEAD_BYTES]):
-        raw, number, start, at = found[0], number + 1, at, found.end()
-        bom = len(BOM) if raw.startswith(BOM) else 0
-        line = os.fsdecode(raw[bom:]).strip(BLANKS)
-        title = " ".join(line.split()).upper()
-        if b"\0" in raw:
-            raise bad("a NUL byte", "text")
-        if not line:
-            if section == TITLES[1] and status_at < 0 and raw == b" " * STATUS_WIDTH + b"\n":
-                status_at = start
-        elif line.startswith("===="):
-            if title not in TITLES:
-                raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK`, `==== STATUS` or `==== JOB LOG`")
-            if section and TITLES.index(title) <= TITLES.index(section):
-                raise bad("`%s` stands twice or out of order" % title, "UNIT OF WORK, STATUS, JOB LOG")
-            if not section and title != TITLES[0]:
-                raise bad("`%s` first" % title, "`==== UNIT OF WORK` before it")
-            section = title
+    """Return the Uow that begins with these bytes (64 KiB are enough); BadUow names the line."""
+    title, number, enqueued, line_1 = "", 0, None, b""
+    names, status, status_at = {}, "", -1
+    header_at = header_end = log_at = 0
+    for title, number, start, raw, text in lines_of(head):
+        if text.startswith("===="):
             if title == TITLES[0]:
-                header_at, header_end = start + bom, at
-            if title == TITLES[2]:
-                log_at = at if raw.endswith(b"\n") else 0
-                break
-        elif not section:
-            if line_1:
-                raise bad(shown(line[:MESSAGE_SHOWN]), "`==== UNIT OF WORK` behind line 1")
-            try:
-                enqueued, line_1 = read_enqueued(line), raw[bom:]
-            except (ValueError, OverflowError):
-                raise bad(shown(line[:MESSAGE_SHOWN]),
-                          "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
-        elif section == TITLES[1]:
-            if status:
-                raise bad("a second line below STATUS", "one, then `==== JOB LOG`")
-            status, status_at = line, start if len(raw) == STATUS_WIDTH + 1 and raw.endswith(b"\n") else -1
-        else:
-            pair = split_line(line)
-            if not pair:
-                raise bad(shown(line[:MESSAGE_SHOWN]), "`NAME :: CONTENT`")
-            key, header_end = variable(pair[0]), at
-            names[key] = names[key] + "\n" + pair[1] if key in names else pair[1]
-            if key == "UOW_TIMEOUT":
-                try:
-                    timeout = read_seconds(names[key])
-                except ValueError as problem:
-                    wrong = "line %d: TIMEOUT %s; %s" % (number, shown(names[key][:MESSAGE_SHOWN]), problem)
-                    raise BadUow(wrong) from None
+                header_at, header_end = start + raw.index(b"="), start + len(raw)
+            elif title == TITLES[2] and raw.endswith(b"\n"):
+                log_at = start + len(raw)
+        elif not title:
+            if text and line_1:
+                raise bad(number, shown(text[:MESSAGE_SHOWN]), "`==== UNIT OF WORK` behind line 1")
+            if text:
+                enqueued, line_1 = read_enqueued(text, number), os.fsencode(text)
+        elif title == TITLES[1]:
+            if text and status:
+                raise bad(number, "a second line below STATUS", "one, then `==== JOB LOG`")
+            padded = len(raw) == STATUS_WIDTH + 1 and raw.endswith(b"\n")
+            if text or status_at < 0 and not status:
+                status, status_at = text, start if padded else -1
+        elif text:
+            header_end = start + len(raw)
+            add_header(names, text, number)
     if not log_at and len(head) > HEAD_BYTES:
-        raise bad("the header does not end within %d KiB" % (HEAD_BYTES // 1024), "`==== JOB LOG` before that")
-    if not section:
-        raise bad("the end of the file" if number else "an empty file", "`==== UNIT OF WORK`")
+        raise bad(number, "the header does not end within %d KiB" % (HEAD_BYTES // 1024),
+                  "`==== JOB LOG` before that")
+    if not title:
+        raise bad(number, "the end of the file" if number else "an empty file",
+                  "`==== UNIT OF WORK`")
+    refuse_missing(names, required, number)
+    timeout = read_seconds(names["UOW_TIMEOUT"]) if "UOW_TIMEOUT" in names else None
+    header = head[header_at:header_end]
+    return Uow(enqueued, names, timeout, status, status_at, log_at, header, line_1)
+
+
+def add_header(names: Dict[str, str], text: str, number: int) -> None:
+    """Add a header line to the names; BadUow where it is none, or is a wrong TIMEOUT."""
+    pair = split_line(text)
+    if not pair:
+        raise bad(number, shown(text[:MESSAGE_SHOWN]), "`NAME :: CONTENT`")
+    key = variable(pair[0])
+    names[key] = names[key] + "\n" + pair[1] if key in names else pair[1]
+    if key == "UOW_TIMEOUT":
+        try:
+            read_seconds(names[key])
+        except ValueError as problem:
+            raise BadUow("line %d: TIMEOUT %s; %s" % (
+                number, shown(names[key][:MESSAGE_SHOWN]), problem)) from None
+
+
+def refuse_missing(names: Dict[str, str], required, number: int) -> None:
     if not names:
-        raise bad("no header line", "`NAME :: CONTENT` below `==== UNIT OF WORK`")
+        raise bad(number, "no header line", "`NAME :: CONTENT` below `==== UNIT OF WORK`")
     for name in required:
         if not names.get(variable(name)):
             how = " an empty " if variable(name) in names else "out "
-            raise bad("the header ends with%s%s" % (how, name), "`%s :: ...`" % name)
-    return Uow(enqueued, names, timeout, status, status_at, log_at, head[header_at:header_end], line_1)
+            raise bad(number, "the header ends with%s%s" % (how, name), "`%s :: ...`" % name)
+
+
+def appended(log: bytes) -> str:
+    """Return the header line with which a log begins that no run has written, or ''.
+
+    `echo 'COMMAND :: x' >> wait-q/job` writes there once the UOW is stamped.
+    """
+    if b"==== JOB START " in log:
+        return ""
+    first = os.fsdecode(log.lstrip().partition(b"\n")[0])
+    return first if split_line(first) else ""
 
 
 def status_line(text: str) -> bytes:
     """Return a STATUS line at its fixed width, cut where it is longer."""
-    return text.encode("ascii", "backslashreplace").replace(b"\n", b" ")[:STATUS_WIDTH].ljust(STATUS_WIDTH) + b"\n"
+    data = text.encode("ascii", "backslashreplace").replace(b"\n", b" ")
+    return data[:STATUS_WIDTH].ljust(STATUS_WIDTH) + b"\n"
 
 
-def stamped_head(uow: Uow, owner: str, status: str = "") -> bytes:
-    """Return what a UOW has before its log: line 1, the header as written, STATUS, blank while it waits, the titles."""
-    line_1 = uow.line_1.rstrip() or os.fsencode("ENQUEUED :: %s by %s" % (utc(uow.enqueued), owner))
-    return b"%s\n\n%s\n\n==== STATUS\n%s\n==== JOB LOG\n" % (line_1, uow.header.rstrip(b"\r\n"), status_line(status))
+def stamped_head(uow: Uow, line_1: str) -> bytes:
+    """Return what a stamped UOW has before its log: line 1, header as written, STATUS, titles."""
+    first = uow.line_1 or os.fsencode(line_1)
+    return b"%s\n\n%s\n\n==== STATUS\n%s\n==== JOB LOG\n" % (
+        first, uow.header.rstrip(b"\r\n"), status_line(uow.status))
 
 
-def running_status(running: Running) -> str:
-    """Return the STATUS of a run: its mark, where its START stands, and why it is being killed."""
-    return "running: %s at %d%s" % (running.run, running.at, running.reason and ", " + running.reason)
+def running_status(since: int, reason: str = "") -> str:
+    """Return the STATUS of a run: since when, and why it is being killed."""
+    return "running: since %sZ%s" % (utc(since)[:19], reason and ", " + reason)
 
 
-def read_running(status: str) -> Optional[Running]:
-    """Return what a `running` STATUS says, or None if it is no such line."""
-    found = re.fullmatch(r"running: ([\w-]{1,40}) at (\d{1,15})(?:, (.*))?", status, re.A)
-    return Running(found[1], int(found[2]), found[3] or "") if found else None
+def read_running(status: str) -> Tuple[int, str]:
+    """Return since when a `running` STATUS says (0 for no such line), and why it is killed."""
+    found = re.fullmatch(r"running: since (\S+?)(?:, (.+))?", status)
+    with suppress(ValueError):
+        return (read_time(found[1]), found[2] or "") if found else (0, "")
+    return 0, ""
 
 
-def start_line(now: int, run: str) -> bytes:
-    """Return the line that stands before a run's output."""
-    return ("==== JOB START %s run %s\n" % (utc(now), run)).encode()
+def status_word(status: str) -> str:
+    """Return the first word of a STATUS, 'running' say; '' for a blank one."""
+    return status.partition(":")[0]
+
+
+def read_mark(text: str) -> Optional[Mark]:
+    found = MARK.fullmatch(text)
+    return Mark(text, found[1], int(found[2]), int(found[3], 16), int(found[4])) if found else None
+
+
+def link_name(run: str, name: str) -> str:
+    """Return the name of a run's link, MARK.NAME, cut to the 255 bytes of a file name."""
+    return os.fsdecode(os.fsencode(run + "." + name)[:255])
 
 
 def find_end(tail: bytes, run: str) -> Optional[End]:
@@ -504,99 +580,99 @@ def find_end(tail: bytes, run: str) -> Optional[End]:
     if not found:
         return None
     try:
-        ended = read_time(found[-1][1].decode())
-    except ValueError:
-        ended = None                                # `date` failed: the exit code counts, not the time
-    return End(int(found[-1][3]), bool(found[-1][4]), ended, found[-1].start())
+        ended = read_time(found[-1][1].decode("ascii", "replace"))
+    except (ValueError, OverflowError):
+        ended = None
+    return End(int(found[-1][3]), ended, found[-1].start())
 
 
-# ---- Decisions: what to do, and why. No clock, file or global ----------------
+# ---- Decisions: what to do, and why ------------------------------------------
+# Pure functions: no clock, no file, no global state. tests/test_decisions.py has their tables.
 
 def signal_name(number: int) -> str:
-    """Return `SIGSEGV` for 11."""
+    """Return `SIGSEGV` for 11, `signal 33` for one without a name."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return "signal %d" % number
 
 
-def died_by_signal(end: End, last_output: bytes) -> int:
-    """Return the signal that killed the command, 0 if it exited.
+def died_by_signal(code: int) -> int:
+    """Return the signal that an exit code tells of by the shell's convention, 0 for an exit.
 
-    The keeper knows about the job's own shell. When a signal killed a program that the shell
-    ran, the shell exits with 128 + n and says so on stderr; both together tell it from a plain
-    `exit 137`. About INT and TERM bash is silent, so there the number alone tells; about PIPE,
-    too, but 141 is also how a pipeline of programs that are all well ends under `pipefail`.
+    129 is an exit (git uses it for wrong usage), and so is 141 (a healthy pipeline under
+    `pipefail`).
     """
-    number = end.exit - 128
-    if number <= 0 or number > 64:
-        return 0
-    if end.killed or number in (signal.SIGINT, signal.SIGTERM):
-        return number
-    word = re.escape((signal.strsignal(number) or "").encode())
-    said = rb"\d[^\n:\d]*: +\d+ " + word + rb"\b|\n +\d+ " + word + rb"\b"
-    return number if word and re.search(said, last_output) else 0
+    return code - 128 if 130 <= code <= 192 and code != 141 else 0
 
 
-def outcome(end: Optional[End], seconds: float, *, reason: str = "", killed_by: int = 0,
-            exit_known: Optional[int] = None, hit: Optional[str] = None, fail_exit_codes=()) -> str:
+def outcome(code: Optional[int], seconds: float, *, ended: bool, reason: str = "", hit: str = "",
+            fail_exit_codes=(), used: str = "") -> str:
     """Return the STATUS of a run that is over; its first word is the queue.
 
-    end: its END line, or None. reason: why the Monitor killed it. killed_by: the signal that
-    killed the command, or the keeper where there is no END. exit_known: the exit code as a
-    parent sees it, where the log has no END line. hit: whose pattern was found, 'fail' or 'error'.
+    code: the job's exit code, -N where signal N killed its keeper, None where nobody knows.
+    ended: whether the log has its END line. reason: why the Monitor killed it. hit: whose pattern
+    was found, 'fail' or 'error'. used: the CPU time and memory, where they are known.
     """
-    after = " after %.1f s" % seconds
+    after = " after %.1f s%s" % (seconds, used)
+    killed_by = 0 if code is None else -code if code < 0 else died_by_signal(code)
     if reason:
         return "fail: " + reason
+    if code is None:
+        return "fail: interrupted"
+    if not ended and code >= 0:
+        return "fail: exit %d, log incomplete" % code
     if killed_by:
         return "fail: killed by %s%s" % (signal_name(killed_by), after)
-    if end is None and exit_known is None:
-        return "fail: interrupted"
-    if end is None:
-        return "fail: exit %d, log incomplete" % exit_known
-    if end.exit in fail_exit_codes:
-        return "fail: exit %d%s" % (end.exit, after)
+    if code in fail_exit_codes:
+        return "fail: exit %d%s" % (code, after)
     if hit:
-        return "%s: exit %d%s, %s_pattern found" % (hit, end.exit, after, hit)
-    return "%s: exit %d%s" % ("error" if end.exit else "done", end.exit, after)
+        return "%s: exit %d%s, %s_pattern found" % (hit, code, after, hit)
+    return "%s: exit %d%s" % ("error" if code else "done", code, after)
 
 
-def row(status: str, padded: bool, grown: bool) -> str:
-    """Return what a UOW found in currently-executing is: the table at the top of this file.
+def row(linked: bool, status: str, run_directory: bool, name_is_linked: bool) -> str:
+    """Return what a UOW in currently-executing is at a start: "begun", "claimed" or "copy".
 
-    padded: whether the STATUS line is one that a Monitor wrote. grown: whether its log has what a run begins with.
-    The rows of a run that has begun are one here, "adopt": who waits for nobody and looks for an END line files
-    the dead ones, too.
+    linked: whether it has a link in .run. run_directory: whether .run was there. name_is_linked:
+    whether its name belongs to a link of another file: then it is an editor's copy of that run,
+    and goes to trash when the run is filed.
     """
-    running = read_running(status)
-    if status.partition(":")[0] in ("done", "error", "fail"):
-        return "ended"
-    if status and not running:
-        return "strange"
-    if running:                                      # in doubt it has begun: only a person starts it again
-        return "adopt" if grown or running.reason else "next"
-    return "adopt" if grown and not padded else "next"
+    if linked or status_word(status) == "running" or not run_directory:
+        return "begun"
+    return "copy" if name_is_linked else "claimed"
 
 
-def goes_on(tee: bool, remains: bool, held: bool, over_for: float, grace: float) -> str:
-    """Return what of a run goes on whose command has ended: the "job", "output" on its way to the log, or "".
+def is_outcome(status: str, ended: bool) -> bool:
+    """Tell whether the STATUS of a run that has begun is its outcome.
 
-    tee: whether it lives. remains: whether processes of a job live that was killed, or whose keeper was:
-    they count as the job. over_for: seconds since the command ended. Output that somebody still holds is
-    waited for `grace` seconds, as is tee of a job that was killed (both are `held`); else tee is merely slow, and
-    ends by itself.
+    ended: whether the log has an END line of this very run. Without one, `done` and `error` are
+    of an earlier run, or from an editor.
     """
-    if remains:
+    return status_word(status) == "fail" or status_word(status) in ("done", "error") and ended
+
+
+def stage(*, keeper: bool, clean: bool, tee: bool, remains: bool, ended: bool, killing: bool,
+          still_for: float, grace: float) -> str:
+    """Return how far a run is: "job" goes on, its last "output" is on its way, or it is "over".
+
+    keeper, tee: whether they live. clean: the keeper is known to have ended by itself. remains:
+    whether processes of the job live. ended: whether the log has its END line. still_for: seconds
+    since the log last grew. Nobody waits for what a job left running, except where the job was
+    killed or its keeper died: then that is the job.
+    """
+    if keeper or remains and (killing or not ended and not clean):
         return "job"
-    return "output" if tee and (not held or over_for < grace) else ""
+    return "output" if tee and not ended and still_for < grace else "over"
 
 
-def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float], grace: float) -> str:
-    """Return what a job that goes on gets now: "", "term", "grace" (nothing yet), "kill", "late" (KILL has not helped).
+def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float],
+            grace: float) -> str:
+    """Return what a job that goes on gets now: "", "term", "grace" (nothing yet), "kill" or "late".
 
-    limit_at: when its time is up. reason: why it is being ended, '' if it is not. kill_at: when TERM becomes KILL,
-    None before TERM was sent, as by a Monitor that has adopted it. Times are seconds after boot.
+    limit_at: when its time is up. reason: why it is being killed, '' if it is not. kill_at: when
+    TERM becomes KILL, None before TERM was sent, as by a Monitor that has adopted it. "late": KILL
+    has not helped so far. Times are seconds after boot.
     """
     if not reason:
         return "term" if now >= limit_at else ""
@@ -604,19 +680,34 @@ def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float], 
         return "term"
     if now < kill_at:
         return "grace"
-    return "kill" if now <= kill_at + grace + 1 else "late"      # what hangs in the kernel does not die at once
+    return "kill" if now <= kill_at + grace + 1 else "late"
 
 
-def exits(*, stopping: bool, finishing: bool, until_empty: bool, busy: bool, unclear: bool, others: bool,
-          failed: bool) -> str:
+def belonging(processes: Sequence[Process], held: Set[int]) -> Set[int]:
+    """Return the pids of a run's processes.
+
+    These are the marked ones, those that were held before and live, what is in the session of
+    the keeper, and the children of all these: sudo and `env -i` clear the environment.
+    """
+    sessions = {process.pid for process in processes if process.role == "bash"}
+    found = {process.pid for process in processes
+             if process.marked or process.pid in held or process.session in sessions}
+    more = found
+    while more:
+        more = {process.pid for process in processes
+                if process.parent in more and process.pid not in found}
+        found = found | more
+    return found
+
+
+def exits(*, stopping: bool, finishing: bool, until_empty: bool, busy: bool) -> str:
     """Return when the Monitor is to exit: "now", "empty" (once nothing waits), or "" for not yet.
 
-    busy: a job, or an after_command, goes on. unclear: another may be under way; with `others` it is there for sure.
-    failed: something is tried again, for which --until-empty waits and FINISH does not.
+    busy: a run or an after_command goes on.
     """
-    if stopping or finishing and not busy and not (unclear and others):
+    if stopping or finishing and not busy:
         return "now"
-    return "empty" if until_empty and not (busy or unclear or failed) else ""
+    return "empty" if until_empty and not busy else ""
 
 
 def state_word(*, stopping: bool, running: bool, paused: bool, waits: bool) -> str:
@@ -628,105 +719,40 @@ def state_word(*, stopping: bool, running: bool, paused: bool, waits: bool) -> s
     return "paused" if paused else "waiting" if waits else "idle"
 
 
-def lacks(uow: Uow, ours: bool) -> str:
-    """Return what a UOW needs before it can start: "" for nothing, "blank" (STATUS, in place), "stamp" (a new head).
-
-    ours: whether the Monitor may write to it in place.
-    """
-    if uow.enqueued is None or not uow.log_at or uow.status_at < 0 or not ours:
-        return "stamp"
-    return "blank" if uow.status else ""
-
-
-def listing(*, changed: bool, due: bool, stamped: bool, ready: bool) -> str:
-    """Return what to do about the listing of a waiting queue: "keep" it, list it "later", or "now".
-
-    changed: since it was listed. due: a listing may be afforded. stamped: another Monitor has stamped some.
-    ready: it has UOWs that can be started, so that the next survey is soon enough.
-    """
-    if not changed:
-        return "keep"
-    return "now" if due or stamped else "keep" if ready else "later"
+def needs_stamp(uow: Uow, ours: bool) -> bool:
+    """Tell whether a UOW lacks its time, a title or the padded STATUS, or is not ours to write."""
+    return uow.enqueued is None or not uow.log_at or uow.status_at < 0 or not ours
 
 
 def next_look(lasted: float, least: float, most: float) -> float:
-    """Return in how many seconds to look again at what has lasted for so many: the longer, the less often."""
+    """Return in how many seconds to look again at what has lasted for so long: ever less often."""
     return min(most, max(least, lasted / 10))
 
 
-def refused_since(now: float, since: float, last: float) -> float:
-    """Return since when the turn is refused; since, last: the same as of the last refusal, and when that was."""
-    return since if now - last < TURN_PATIENCE else now      # one of long ago was another matter
-
-
-def gate(*, held: bool, waits: bool, due: bool) -> str:
-    """Return whether a launch may be tried: "yes", "later" (what failed or was refused is tried again then), or "no".
-
-    held: a job runs, or none may start. waits: the UOW that is the next is known.
-    """
-    if held or not waits:
-        return "no"
-    return "yes" if due else "later"
-
-
-def readiness(*, refused: bool, process: str, command: bool, passed: bool) -> str:
-    """Return what a launch waits for: "command" or "process" (which refuses), "ask" (ready_command first), or "".
-
-    refused: by ready_command, just now. process: who runs of job_process, '' for nobody. command: whether there is a
-    ready_command. passed: it has allowed this launch.
-    """
-    if refused:
-        return "command"
-    if process:
-        return "process"
-    return "ask" if command and not passed else ""
-
-
-def message_file(regular: bool, links: int, size: int, unchanged_for: float) -> str:
-    """Return '' if what lies in the message file's place is one, "wait", or why it goes to trash.
-
-    unchanged_for: seconds since its mode, links or content changed, below 0 where its time lies ahead.
-    """
-    if regular and links > 1 and 0 <= unchanged_for < STRANGE_SECONDS:
-        return "wait"                                # of our own making, in a file system that remembers it for a while
+def message_file(regular: bool, links: int, size: int) -> str:
+    """Return '' if what is in the message file's place can be read, or why it goes to trash."""
     if not regular or links > 1:
         return "not a regular file of its own; expected the message file"
-    return "more than %d bytes; expected a few messages" % SMALL_BYTES if size > SMALL_BYTES else ""
+    if size > SMALL_BYTES:
+        return "more than %d bytes; expected a few messages" % SMALL_BYTES
+    return ""
 
 
 def settles_in(now: float, seen_for: float, changed: float, quiet: float) -> float:
-    """Return in how many seconds a file has kept still for `quiet`, 0 or less when it has.
+    """Return in how many seconds a file has kept still for `quiet`; 0 or less when it has.
 
-    now, changed: wall clock; seen_for: how long the same size and time were seen here, which
-    counts where a clock was set and the file's time lies ahead.
+    now, changed: wall clock. seen_for: seconds for which this Monitor has seen it unchanged, which
+    counts where the clock was set and the file's time is in the future.
     """
-    return min(quiet - seen_for, changed + quiet - now if changed <= now else quiet)
+    return min(quiet - seen_for, changed + quiet - now)
 
 
-def has_fraction(mtime: int) -> bool:
-    """Tell whether a file time has a fraction of a second; on ext3 none has, and all times of a second are the same."""
-    return mtime % 1_000_000_000 != 0
+def moved(was: int, there: int, left: int) -> str:
+    """Return what `mv` has done: "moved", "gone" (somebody took it), "taken" (the name), "failed".
 
-
-def latest(mtime: int) -> float:
-    """Return the latest that a change may have been that has this time: one without a fraction may have lost it."""
-    return mtime / 1e9 + (not has_fraction(mtime))
-
-
-def would_show(now: float, state: Optional[State]) -> bool:
-    """Tell whether a change from now on would show in a directory's time: one in the same clock tick would not."""
-    if state is None:
-        return False
-    return abs(now - state.mtime / 1e9) >= (TICK_SECONDS if has_fraction(state.mtime) else WHOLE_SECONDS)
-
-
-def moved(was: int, there: int, left: int, own_place: bool) -> str:
-    """Return what a `mv` has done: "moved", "gone" (somebody else took it), "taken" (the name is), or "failed".
-
-    was: the inode before it. there, left: the inodes under both names after it, 0 for none. own_place: nobody else
-    makes a name there, so that it is this file, or what was swapped in meanwhile; what is left may be a link to it.
+    was: the inode before. there, left: the inodes under the two names afterwards, 0 for none.
     """
-    if there and (left != was or own_place):
+    if there == was or there and not left:
         return "moved"
     if not left:
         return "gone"
@@ -743,11 +769,12 @@ def free_name(name: str, number: int) -> str:
 
 # ---- Configuration -----------------------------------------------------------
 
-def checked(accepts, expected: str, convert=str):
-    """Return a reader that converts what `accepts` is true for, and says what was expected otherwise."""
+def checked(accepts, expected: str, convert=str, tool: str = ""):
+    """Return a reader of a value: it converts what is accepted, and says what is expected."""
     def read(text: str):
         if not accepts(text):
-            raise ValueError("expected " + expected)
+            says = "; %s says: %s" % (tool, complaint()) if tool else ""
+            raise ValueError("expected " + expected + says)
         return convert(text)
     return read
 
@@ -756,173 +783,247 @@ def words(text: str) -> List[str]:
     return text.replace(",", " ").split()
 
 
-def pattern(text: str) -> str:
-    if text and not shutil.which("grep"):
-        raise ValueError("expected the command grep in PATH")
-    try:
-        if text and run(["grep", "-qaE", "-e", text]) not in (0, 1):
-            raise ValueError("expected a pattern that `grep -E` accepts, which says: " + complaint())
-    except OSError as problem:
-        raise ValueError("expected grep to judge it: " + reason_of(problem)) from None
-    return text
-
-
-def process_name(text: str) -> str:
-    if len(text) > 15 or "/" in text:
-        raise ValueError("expected a process name as `ps -o comm` shows it, at most 15 characters")
-    if text and not shutil.which("pgrep"):
-        raise ValueError("expected the command pgrep in PATH (of procps)")
-    return text
-
-
 positive = checked(lambda text: read_seconds(text) > 0, "more than 0 seconds", read_seconds)
-needed = checked(bool, "a bash command line")
-yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no", lambda text: text.lower() == "yes")
-name_list = checked(lambda text: all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in words(text)),
+command_line = checked(lambda text: not text or run(["bash", "-nc", text]) == 0,
+                       "a bash command line", tool="bash")
+pattern = checked(lambda text: not text or run(["grep", "-qaE", "-e", text]) in (0, 1),
+                  "a pattern that `grep -E` accepts", tool="grep")
+needed = checked(bool, "a bash command line", command_line)
+yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no",
+                 lambda text: text.lower() == "yes")
+name_list = checked(lambda text: re.fullmatch(r"[A-Za-z0-9_-]*", "".join(words(text))),
                     "header names, such as COMMAND TICKET", words)
-exit_codes = checked(lambda text: all(word.isdecimal() and int(word) <= 255 for word in words(text)),
-                     "exit codes from 0 to 255, such as 4 255", lambda text: [int(word) for word in words(text)])
-optional_path = checked(lambda text: ".." not in text.split("/"), "a path without `..`; write it out from /")
+name_patterns = checked(lambda text: "/" not in text,
+                        "shell patterns of file names, such as *.tmp, without /", str.split)
+process_name = checked(
+    lambda text: not text or len(text) <= 15 and "/" not in text and shutil.which("pgrep"),
+    "a process name as `ps -o comm` shows it, at most 15 characters, and pgrep in PATH (procps)")
+exit_codes = checked(lambda text: all(word.isdecimal() and int(word) < 256 for word in words(text)),
+                     "exit codes from 0 to 255, such as 4 255",
+                     lambda text: [int(word) for word in words(text)])
+optional_path = checked(lambda text: ".." not in text.split("/"),
+                        "a path without `..`; write it out from /")
 path_name = checked(bool, "a path", optional_path)
 
 CONFIG = {   # key: (default, reader, meaning)
     "sleep_seconds": ("15", positive, "longest sleep between wakes"),
     "settle_seconds": ("1", read_seconds, "quiet time before a file is taken"),
     "timeout_seconds": ("86400", read_seconds, "a job's limit; 0 is none"),
-    "kill_grace_seconds": ("10", read_seconds,
-                           "from TERM to KILL; also how long output that a background process holds is waited for"),
-    "job_command": ('eval "$UOW_COMMAND"', needed,
-                    "the configured job: one bash command line, header values are in its environment"),
-    "required_names": ("COMMAND", name_list, "header names that a UOW must have, separated by spaces"),
-    "job_process": ("", process_name, "nothing is launched while a process of this name runs anywhere on the machine"),
-    "ready_command": ("", str, "a launch waits until this exits 0"),
-    "after_command": ("", str, "run after each outcome, at most %d seconds" % HOOK_SECONDS),
-    "error_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to error-q"),
-    "fail_pattern": ("", pattern, "grep -E pattern: found in a run's output, it goes to fail-q"),
+    "kill_grace_seconds": ("10", read_seconds, "from TERM to KILL"),
+    "job_command": ('set -e; eval "$UOW_COMMAND"', needed, "the job: one bash command line"),
+    "required_names": ("COMMAND", name_list, "header names that a UOW must have, and not empty"),
+    "ignored_names": (".* *~ #*# 4913 *.filepart *.part *.tmp", name_patterns,
+                      "shell patterns of names that are never touched; .* always counts"),
+    "job_process": ("", process_name, "no job starts while a process of this name runs anywhere"),
+    "ready_command": ("", command_line, "no job starts until this exits 0"),
+    "after_command": ("", command_line, "run after each outcome, at most %d s" % HOOK_SECONDS),
+    "error_pattern": ("", pattern, "grep -E pattern: a run whose output has it goes to error-q"),
+    "fail_pattern": ("", pattern, "grep -E pattern: a run whose output has it goes to fail-q"),
     "fail_exit_codes": ("", exit_codes, "exit codes that go to fail-q, such as 4 255"),
-    "durable": ("yes", yes_no, "fsync files and directories at every step that a power cut could undo"),
-    "monitor_reads": ("monitor_reads", path_name, "where messages are read"),
+    "durable": ("yes", yes_no, "fsync at every step that a power cut could undo"),
+    "monitor_reads": ("monitor_reads", path_name, "where the Monitor reads messages"),
     "monitor_says": ("monitor_says", path_name, "where the Monitor writes what it does"),
     "status_dir": ("status", optional_path, "where status is posted; empty is nowhere"),
     "wait_q": ("wait-q", path_name, "jobs to run, oldest first"),
     "priority_q": ("priority-q", path_name, "jobs to run before all in wait-q"),
     "currently_executing": ("currently-executing", path_name, "the one UOW in hand"),
-    "done_q": ("done-q", path_name, "exit 0"),
-    "error_q": ("error-q", path_name, "completed, and reports an error"),
-    "fail_q": ("fail-q", path_name, "did not complete"),
-    "trash": ("trash", path_name, "what was found and is no valid UOW"),
+    "done_q": ("done-q", path_name, "jobs that exited with 0"),
+    "error_q": ("error-q", path_name, "jobs that completed and report an error"),
+    "fail_q": ("fail-q", path_name, "jobs that did not complete"),
+    "trash": ("trash", path_name, "what was found and is not a valid UOW"),
     "archive": ("archive", path_name, "whatever people want to keep"),
 }
-DIRECTORIES = ["wait_q", "priority_q", "currently_executing", "done_q", "error_q", "fail_q", "trash", "archive"]
+DIRECTORIES = ["wait_q", "priority_q", "currently_executing", "done_q", "error_q", "fail_q",
+               "trash", "archive"]
 WAITING, FINISHED = DIRECTORIES[:2], DIRECTORIES[3:6]
 PATHS = ["status_dir", "monitor_reads", "monitor_says"]
 
 
+def load_config(path: str, optional: bool = False) -> SimpleNamespace:
+    """Return the configuration in a file; Unusable if it is wrong, or missing and not optional."""
+    missing, data = optional and not os.path.lexists(path), b""
+    try:
+        if not missing:
+            with open(os.open(path, os.O_NONBLOCK), "rb") as file:   # it waits for no FIFO
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file")
+                data = file.read()
+        config = parse_config(os.fsdecode(data), path)
+    except OSError as problem:                       # also where bash or grep cannot be started
+        raise Unusable("%s: %s; expected a configuration (an empty one will do)"
+                       % (shown(path), reason_of(problem))) from None
+    config.optional = missing                        # RELOAD misses one that was there
+    return config
+
+
 def parse_config(text: str, path: str) -> SimpleNamespace:
-    """Return the configuration; Unusable names file, line and what is accepted."""
-    values, where, root = {}, {}, os.path.dirname(os.path.abspath(path))
-    for number, line in enumerate(text.lstrip("\ufeff").splitlines(), 1):
+    """Return the configuration; Unusable has a sentence for each bad line."""
+    values, lines, findings = {}, {}, []
+    for number, line in enumerate(text.lstrip("\ufeff").split("\n"), 1):
         line = line.strip()
-        if not line or line.startswith("#"):
-            continue
-        place, pair = "%s line %d: " % (shown(path), number), split_line(line)
-        if not pair:
-            raise Unusable(place + shown(line[:MESSAGE_SHOWN]) + "; expected `NAME :: CONTENT` or a # comment")
-        if "\0" in line:
-            raise Unusable(place + "a NUL byte; expected text")
-        key = pair[0].lower()
-        if key not in CONFIG:
-            raise Unusable(place + "unknown key %s; expected one of %s" % (shown(pair[0]), ", ".join(CONFIG)))
-        if key in values:
-            raise Unusable(place + "%s stands on line %d already; expected each key once" % (key, where[key]))
         try:
-            values[key], where[key] = CONFIG[key][1](pair[1]), number
+            if line and not line.startswith("#"):
+                key, values[key] = read_line(line, lines)
+                lines[key] = number
         except ValueError as problem:
-            raise Unusable(place + "%s :: %s; %s" % (key, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
-    for key, (default, read, _) in CONFIG.items():
-        if key not in values:
-            values[key] = read(default)
-    keys = DIRECTORIES + PATHS
-    for key in keys:
-        values[key] = values[key] and os.path.normpath(os.path.join(root, values[key]))
-    keys.sort(key=lambda key: key not in where)      # a key that has a line is named, not one that has its default
-    places = [(key, real_place(key, values[key])) for key in keys if values[key]]
-    own = [("this file", os.path.realpath(path)), ("monitor.py", os.path.realpath(__file__))]
-    for key, place in places:
-        what = misplaced(key, place, places + own)
-        if (os.path.realpath(root) + "/").startswith(os.path.join(place, "")):
-            what = what or key + " is the root itself or above it"
-        if key == "monitor_reads" and is_device(place):          # `/dev/null` is everybody's, and this file is moved
-            what = "monitor_reads is a device"
-        if what:
-            named = "%s line %d: " % (shown(path), where[key]) if key in where else shown(path) + ": "
-            raise Unusable("%s%s; expected a place of its own" % (named, what))
-    return SimpleNamespace(**values, root=root, path=os.path.abspath(path))
+            findings.append("%s line %d: %s" % (shown(path), number, problem))
+    for key in CONFIG.keys() - lines.keys():
+        values[key] = CONFIG[key][1](CONFIG[key][0])
+    root = os.path.dirname(os.path.abspath(path))
+    for key in DIRECTORIES + PATHS:
+        if values[key]:
+            values[key] = os.path.normpath(os.path.join(root, values[key]))
+    findings += shared_places(values, lines, path)
+    if findings:
+        raise Unusable(*findings)
+    ignored = re.compile("|".join(map(fnmatch.translate, [".*"] + values["ignored_names"])))
+    return SimpleNamespace(**values, ignored=ignored, root=root, path=os.path.abspath(path))
+
+
+def read_line(line: str, lines) -> Tuple[str, object]:
+    """Return key and value of a line; ValueError if it is wrong."""
+    pair = split_line(line)
+    if not pair or "\0" in line:
+        raise ValueError("%s; expected `NAME :: CONTENT` or a # comment"
+                         % shown(line[:MESSAGE_SHOWN]))
+    key = pair[0].lower()
+    if key not in CONFIG:
+        import difflib                               # only a mistake needs it
+        raise ValueError("unknown key %s; expected a known one: did you mean %s?"
+                         % (shown(pair[0]), difflib.get_close_matches(key, CONFIG, 1, 0)[0]))
+    if key in lines:
+        raise ValueError("%s is on line %d already; expected each key once" % (key, lines[key]))
+    try:
+        return key, CONFIG[key][1](pair[1])
+    except ValueError as problem:
+        raise ValueError("%s :: %s; %s"
+                         % (key, shown(pair[1][:MESSAGE_SHOWN]), problem)) from None
 
 
 def real_place(key: str, path: str) -> str:
-    """Return where a path leads to by way of links above it; status_dir is the only one that may be a link itself."""
+    """Return where a path leads by links above it; only status_dir may be a link itself."""
     if key == "status_dir":
         return os.path.realpath(path)
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
-def is_device(path: str) -> bool:
-    mode = os.lstat(path).st_mode if os.path.lexists(path) else 0
-    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
+def shared_places(values, lines, path: str) -> List[str]:
+    """Return a sentence for each path that needs a place of its own."""
+    root, findings = os.path.realpath(os.path.dirname(os.path.abspath(path))), []
+    keys = [key for key in DIRECTORIES + PATHS if values[key]]
+    keys.sort(key=lambda key: key not in lines)      # what has a line is named, not a default
+    places = {key: real_place(key, values[key]) for key in keys}
+    places.update({"this file": os.path.realpath(path), "monitor.py": os.path.realpath(__file__)})
+    for key in keys:
+        place, what = places[key], ""
+        mode = os.lstat(place).st_mode if os.path.lexists(place) else 0
+        for other, there in places.items():
+            if other != key and (place + "/").startswith(there + "/"):
+                what = "%s %s" % ("the same as" if place == there else "inside", other)
+                break
+        if (root + "/").startswith(os.path.join(place, "")):
+            what = "the root itself or above it"
+        if key == "monitor_reads" and (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+            what = "a device"                        # the Monitor would move it away
+        if what:
+            del places[key]                          # one sentence for each pair
+            line = " line %d" % lines[key] if key in lines else ""
+            findings.append("%s%s: %s is %s; expected a place of its own"
+                            % (shown(path), line, key, what))
+    return findings
 
 
-def misplaced(key: str, place: str, places: Sequence[Tuple[str, str]]) -> str:
-    """Return what another of these places is to this one: the same, or around it; '' if none is."""
-    for other, there in places:
-        if other != key and (place + "/").startswith(there + "/"):
-            return "%s is %s %s" % (key, "the same as" if place == there else "inside", other)
-    return ""
+# ---- Effects: kernel calls that Python does not offer ------------------------
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+IN_CLOSE_WRITE, IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x8, 0x40, 0x80, 0x100, 0x200
+IN_MODIFY, IN_ATTRIB, IN_DELETE_SELF, IN_MOVE_SELF = 0x2, 0x4, 0x400, 0x800
+IN_OVERFLOW, IN_IGNORED, IN_DONT_FOLLOW = 0x4000, 0x8000, 0x02000000
+NAMES_CHANGE = IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF
 
 
-def load_config(path: str, optional: bool = False) -> SimpleNamespace:
-    """Read a configuration file; Unusable when it cannot be read or is wrong, or is missing and not optional."""
+def call(name: str, *arguments) -> int:
+    """Call a C function; OSError where it returns less than 0, or is missing."""
+    function = getattr(LIBC, name, None)
+    result = function(*arguments) if function else -1
+    if result < 0:
+        number = ctypes.get_errno() if function else errno.ENOSYS
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def exchange(one: str, two: str) -> None:
+    """Swap two names in one step; OSError: EINVAL or ENOSYS where the file system cannot."""
+    call("renameat2", AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(two), RENAME_EXCHANGE)
+
+
+class Watcher:
+    """inotify: one descriptor that tells which names have changed in which directories."""
+
+    def __init__(self):
+        self.fd = call("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def add(self, path: str, mask: int) -> int:
+        """Watch a file or directory and return the number of this watch; OSError."""
+        return call("inotify_add_watch", self.fd, os.fsencode(path), mask)
+
+    def read(self) -> List[Tuple[int, int, str]]:
+        """Return (watch, mask, name) of all that has happened since the last call."""
+        found = []
+        with suppress(BlockingIOError):
+            while True:
+                data, at = os.read(self.fd, 65536), 0
+                while at < len(data):
+                    watch, mask, _, length = struct.unpack_from("iIII", data, at)
+                    name = data[at + 16:at + 16 + length].rstrip(b"\0")
+                    found.append((watch, mask, os.fsdecode(name)))
+                    at += 16 + length
+        return found
+
+
+def new_watcher() -> Optional[Watcher]:
+    """Return a Watcher, or None where there is none: then drops are seen after sleep_seconds."""
     try:
-        with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unusable("%s: no regular file; expected a configuration" % shown(path))
-            data = file.read(SMALL_BYTES + 1)
-        if len(data) > SMALL_BYTES:
-            raise Unusable("%s: more than %d bytes; expected a configuration" % (shown(path), SMALL_BYTES))
-    except FileNotFoundError:
-        if not optional:
-            raise Unusable("%s: no such file; expected a configuration (an empty one will do)" % shown(path)) from None
-        data = b""
-    except OSError as problem:
-        raise Unusable("%s: %s; expected a readable file" % (shown(path), reason_of(problem))) from None
-    config = parse_config(os.fsdecode(data), path)
-    config.optional = optional and not os.path.lexists(path)     # at RELOAD, one that was there must not be gone
-    return config
+        return Watcher()
+    except OSError:
+        return None
 
 
-# ---- Effects: the one door to the shell, files, moves, says ------------------
+# ---- Effects: the one door to the shell --------------------------------------
 
 DOOR = SimpleNamespace(
     note=-1,                        # the open file that takes what tools complain of
-    lock=[],                        # currently-executing, open and locked: what `run` starts inherits it
+    lock=[],                        # currently-executing, open and locked: `run` passes it on
     cgroup="",                      # the one that systemd delegated
-    environment=dict(os.environ))   # for every command; os.environ itself would be decoded anew for each
+    environment=dict(os.environ))   # for every command; os.environ would be decoded each time
 
 
 @contextmanager
 def closing(fd: int) -> Iterator[int]:
-    """Close an open file at the end of a `with`, also when it ends in an error."""
+    """Close an open file at the end of a `with`, whatever happens."""
     try:
         yield fd
     finally:
         os.close(fd)
 
 
-def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), env=None, session=False) -> int:
+@lru_cache(None)
+def tool(name: str) -> str:
+    """Return the path of a tool; OSError. It is kept: a long PATH costs many failed execs."""
+    path = shutil.which(name)
+    if not path:
+        raise OSError(errno.ENOEXEC, "no command %s in PATH" % name)
+    return path
+
+
+def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), env=None,
+          session=False) -> int:
     """Start a command and return its pid; OSError when it cannot be started.
 
-    What is not given is /dev/null, stderr too; extra: files that become its fds 3, 4, and so on. Signals are
-    as a login shell has them, whatever Python, `nohup` or a shell's `&` has had ignored.
+    What is not given is /dev/null. extra: files that become its descriptors 3, 4, and so on.
+    Signals are as a login shell has them. Until its exec the child holds all our open files, the
+    lock on currently-executing among them: no new Monitor looks while a run is being born.
     """
     actions = []
     for number, fd in enumerate((stdin, stdout, stderr)):
@@ -930,77 +1031,65 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
                        (os.POSIX_SPAWN_DUP2, fd, number))
     actions += [(os.POSIX_SPAWN_DUP2, fd, 3 + i) for i, fd in enumerate(extra)]
     try:
-        return os.posix_spawnp(argv[0], argv, DOOR.environment if env is None else env, file_actions=actions,
-                               setsigmask=[], setsigdef=SIGNALS, setsid=session)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):     # it may not look as if a UOW were gone
+        return os.posix_spawn(tool(argv[0]), argv, DOOR.environment if env is None else env,
+                              file_actions=actions, setsigmask=[], setsigdef=SIGNALS,
+                              setsid=session)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        tool.cache_clear()                       # it has moved; this is no matter of the UOW
         raise OSError(errno.ENOEXEC, "no command %s in PATH" % argv[0]) from None
 
 
 def run(argv: List[str], stdin=None, stdout=None) -> int:
     """Run a command to its end and return its exit code, -N when signal N killed it.
 
-    It holds the Monitor's lock, too: a `mv` that outlives its Monitor must be over before the next one looks.
+    It holds the lock on currently-executing, too: when the Monitor dies, the next one must not
+    look before this command has ended.
     """
     if DOOR.note < 0:
         DOOR.note = os.memfd_create("note")
-    os.ftruncate(DOOR.note, 0)                       # what another command complained of is none of this one's
+    os.ftruncate(DOOR.note, 0)
     os.lseek(DOOR.note, 0, os.SEEK_SET)
     pid = spawn(argv, stdin=stdin, stdout=stdout, stderr=DOOR.note, extra=DOOR.lock)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def complaint() -> str:
-    """Return what the last command wrote on stderr."""
+    """Return the first line that the last command wrote on stderr."""
     text = os.pread(DOOR.note, 400, 0).decode("utf-8", "replace").strip()
     return shown(text.splitlines()[0]) if text else "no reason given"
 
 
-def output_of(argv: List[str]) -> Tuple[int, bytes]:
-    """Run a command and return its exit code and the first mebibyte of what it wrote."""
+def output_of(argv: List[str], stdin=None) -> Tuple[int, bytes]:
+    """Run a command and return its exit code and the first mebibyte of its output."""
     with closing(os.memfd_create("output")) as fd:
-        return run(argv, stdout=fd), os.pread(fd, SMALL_BYTES, 0)
+        return run(argv, stdin=stdin, stdout=fd), os.pread(fd, SMALL_BYTES, 0)
 
 
 class Hook:
-    """A command that runs beside the cycle; one of the configuration is `bounded`, also when the Monitor is gone."""
+    """A command of the configuration that runs beside the cycle, at most HOOK_SECONDS."""
 
-    def __init__(self, argv: List[str], environment=None):
+    def __init__(self, command: str, environment=None):
         self.began = boot_seconds()
+        argv = ["timeout", "-k", "1", str(HOOK_SECONDS), "bash", "-c", command]
         self.pid = spawn(argv, stderr=2, env=environment, session=True)
-        try:
-            self.pidfd = os.pidfd_open(self.pid)
-        except OSError:
-            self.pidfd = -1
 
     def poll(self) -> Optional[int]:
         """Return the exit code once it has ended, None before."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
-        if not pid:
-            return None
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        return os.waitstatus_to_exitcode(status)
+        return os.waitstatus_to_exitcode(status) if pid else None
 
-    def leave(self) -> int:
-        """End it, since its answer counts no more, and return its pid, which is still to be waited for."""
-        os.killpg(self.pid, signal.SIGTERM)
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-        return self.pid
+    def look_at(self) -> float:
+        """Return when to look again whether it has ended."""
+        return boot_seconds() + next_look(boot_seconds() - self.began, OUTPUT_SECONDS, 1)
 
-
-def bounded(command: str) -> List[str]:
-    return ["timeout", "-k", "1", str(HOOK_SECONDS), "bash", "-c", command]
-
-
-def ended_how(code: int, seconds: float) -> str:
-    """Return how a bounded command ended, in words; its own exit may be 124, too."""
-    stopped = code in (124, 137, -9) and seconds >= HOOK_SECONDS
-    return "ran longer than %d s" % HOOK_SECONDS if stopped else "exit %d" % code
+    def how(self, code: int) -> str:
+        """Say how it ended; its own exit code may be 124, too."""
+        stopped = code in (124, 137, -9) and boot_seconds() - self.began >= HOOK_SECONDS
+        return "ran longer than %d s" % HOOK_SECONDS if stopped else "exit %d" % code
 
 
 def boot_seconds() -> float:
-    """Return seconds since boot, suspend included: no clock setting moves it."""
+    """Return seconds since boot, suspend included: setting the clock does not move it."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
 
 
@@ -1010,123 +1099,141 @@ def wall_microseconds() -> int:
 
 @lru_cache(None)
 def boot_mark() -> str:
-    """Return the eight digits of the boot id that begin every run's mark."""
+    """Return the first eight digits of the boot id, with which every run's mark begins."""
     with open("/proc/sys/kernel/random/boot_id") as file:
         return file.read()[:8]
 
 
+# ---- Effects: what is said, and what lasts -----------------------------------
+
 def say(m, text: str, level: int = 6) -> None:
-    """Write one line to monitor_says and to standard output; a failure is no reason to stop.
+    """Write one line to monitor_says and to standard output; a failure does not stop the Monitor.
 
     level: as in syslog, 6 to inform, 5 to notice, 4 to warn, 3 an error. monitor_says is opened for
-    each line, so that logrotate can move it, and never through a link or into a FIFO that nobody reads.
+    each line, so that logrotate can move it, and never through a link or into a FIFO.
     """
     text = "".join(c if c.isprintable() else shown(c)[2:-1] for c in text)
     encoding = sys.getfilesystemencoding()
-    text = text.encode(encoding, "backslashreplace").decode(encoding)      # what the locale has no sign for
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
     line = utc(wall_microseconds()) + " " + text
-    with suppress(OSError):                          # the journal is away; the file still has it
-        journal = "<%d>%s" % (level, text) if in_journal() else line
-        rest = os.fsencode(journal + "\n")
-        while rest and select.select([], [1], [], 0)[1]:     # a pager that is not read, a terminal that was stopped
-            rest = rest[os.write(1, rest[:select.PIPE_BUF]):]
+    with suppress(OSError):
+        rest = os.fsencode(("<%d>%s" % (level, text) if in_journal() else line) + "\n")
+        while rest and select.select([], [1], [], 0)[1]:     # a terminal that was stopped must not
+            rest = rest[os.write(1, rest[:select.PIPE_BUF]):]    # stop the Monitor
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    path, key = m.config.monitor_says, "says"
     try:
-        with closing(os.open(m.config.monitor_says, flags, 0o644)) as fd:
+        with closing(os.open(path, flags, 0o644)) as fd:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
                 raise OSError(errno.EINVAL, "not a regular file of its own")
             data = os.fsencode("\n" * m.half_line + line + "\n")
             m.half_line = os.write(fd, data) != len(data)
+        over = m.wrong.pop(key, None)
     except OSError as problem:
-        begins(m, "says", "%s cannot be written (%s): what is said goes to standard output only"
-               % (shown(m.config.monitor_says), reason_of(problem)))
+        if key not in m.wrong:                   # not by `trying`: that would come back here
+            text = "%s cannot be written (%s): messages go to standard output only" % (
+                shown(path), reason_of(problem))
+            m.wrong[key] = Wrong(text, boot_seconds(), 0, "", 1)
+            say(m, text, 4)
     else:
-        ends(m, "says")
-
-
-def write_out(fd: int, line: str) -> None:
-    """Write a line to standard output or error. Where that fails, the exit code tells it, too.
-
-    `print` would keep what it cannot write, and fail again at the exit, with an exit code of Python's own.
-    """
-    with suppress(OSError):
-        write_all(fd, (line + "\n").encode(sys.getfilesystemencoding(), "backslashreplace"))
+        if over:
+            say(m, "%s can be written again" % shown(path), 5)
 
 
 def in_journal() -> bool:
-    """Tell whether standard output is the journal, which stamps lines itself and reads their level."""
+    """Tell whether standard output is the journal, which adds the time and reads the level."""
     there = os.fstat(1)
     return os.environ.get("JOURNAL_STREAM") == "%d:%d" % (there.st_dev, there.st_ino)
 
 
-def reason_of(problem: Exception) -> str:
+def write_out(fd: int, line: str) -> None:
+    """Write a line to standard output or error; where that fails, the exit code still tells it."""
+    with suppress(OSError):
+        write_all(fd, (line + "\n").encode(sys.getfilesystemencoding(), "backslashreplace"))
+
+
+def reason_of(problem: BaseException) -> str:
     """Return the short reason of an error."""
     return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
 
 
-def begins(m, key: str, text: str, level: int = 4) -> None:
-    """Say that a condition has begun, once; it is looked at again later."""
-    if key not in m.conditions:
-        m.conditions[key] = text
-        say(m, text, level)
-
-
-def ends(m, key: str) -> None:
-    """Say that a condition has ended, if it had begun."""
-    text = m.conditions.pop(key, None)
-    if text:
-        say(m, "over: " + text, 5)
-
-
 @contextmanager
-def lasting(m, key: str, text: str, end: str = "", level: int = 4) -> Iterator[None]:
-    """Try what may fail for a while, and wake for another try. It failed if `key` is in m.conditions afterwards.
+def trying(m, key: str, text: str, over: str = "", path: str = "", level: int = 4,
+           least: float = RETRY_SECONDS) -> Iterator:
+    """Try what may fail for a while: an OSError in the block is said once, and when it is over.
 
-    That is said once, with its reason, and its file where the text does not name it, between text and end, and once
-    more when it is over.
+    It is said as `text: reason`, or by a Trouble's own text. `over` is said when the block
+    succeeds again, or when `path` is gone. What lasts is in m.wrong; the value of the `with`
+    tells whether it `failed`, and when to try `again` (seconds after boot), at `least` so many
+    seconds later. Set its `undecided` where the block can tell neither.
     """
+    attempt = SimpleNamespace(failed=False, again=float("inf"), over=over, undecided=False)
     try:
-        yield
-        ends(m, key)
+        yield attempt
     except OSError as problem:
-        where = shown(problem.filename) if isinstance(problem.filename, str) else text
-        begins(m, key, text + (where + ": ") * (where not in text) + reason_of(problem) + end, level)
-        again(m)
+        attempt.failed = True
+        last, now = m.wrong.get(key), boot_seconds()
+        whole = "%s: %s" % (text, reason_of(problem))
+        whole = str(problem) if isinstance(problem, Trouble) else whole
+        since, tries = (last.since, last.tries + 1) if last else (now, 1)
+        attempt.again = now + min(m.config.sleep_seconds, max(least, (now - since) / 10))
+        m.wrong[key] = Wrong(whole, since, attempt.again, path, tries)
+        if not last or last.text != whole:
+            say(m, whole, level)
+    else:
+        if key in m.wrong and not attempt.undecided:
+            ended = m.wrong.pop(key)
+            say(m, attempt.over or "over: " + ended.text, 5)
 
 
-def wake_at(m, when: float) -> None:
-    """Wake no later than at a time, in seconds after boot; 0 is at once."""
-    m.due = min(m.due, when)
+def end_gone(m) -> None:
+    """End what was wrong with files that are gone."""
+    for key in [key for key, wrong in m.wrong.items()
+                if wrong.path and not os.path.lexists(wrong.path)]:
+        with trying(m, key, ""):
+            pass
 
 
-def again(m, seconds: float = RETRY_SECONDS) -> float:
-    """Wake when it is time for another try, no later than after sleep_seconds; return when, in seconds after boot."""
-    when = boot_seconds() + min(seconds, m.config.sleep_seconds)
-    wake_at(m, when)
-    return when
+def waits_for_retry(m, key: str) -> float:
+    """Return when a step that has failed is to be tried again, 0.0 if it may be tried now."""
+    wrong = m.wrong.get(key)
+    return wrong.again if wrong and wrong.again > boot_seconds() else 0.0
 
 
-def is_usable(m, path: str) -> bool:
-    """Tell whether a directory of ours is there, no link, on the root's file system, and ours to change; said once."""
-    what = "is no longer a directory on this file system: it rests until it is one again"
+# ---- Effects: files and moves ------------------------------------------------
+
+def require_directory(m, key: str) -> None:
+    """Raise Trouble where a directory of ours is missing, replaced, or cannot be written."""
+    path, does = getattr(m.config, key), WHEN_MISSING[key]
     try:
         found = os.lstat(path)
-        if stat.S_ISDIR(found.st_mode) and found.st_dev == m.device:
-            if os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-                ends(m, "directory " + path)
-                return True
-            what = ("is on a file system that is read-only: it rests until it can be written" if is_read_only(path) else
-                    "cannot be read and written by %s: it rests until it can" % owner_name(os.geteuid()))
     except FileNotFoundError:
-        pass
-    except OSError as problem:
-        what = "cannot be reached (%s): it rests until it can" % reason_of(problem)
-    what = "%s %s" % (shown(path), what)
-    if m.conditions.get("directory " + path, what) != what:
-        ends(m, "directory " + path)                 # it is something else now
-    begins(m, "directory " + path, what)
-    return False
+        raise Trouble("%s is missing: %s until you make it again: mkdir %s"
+                      % (base(path), does, shown(path))) from None
+    if not stat.S_ISDIR(found.st_mode):
+        raise Trouble("%s is not a directory any more: %s until it is one again"
+                      % (shown(path), does))
+    if found.st_dev != m.device:
+        raise Trouble("%s is on another file system now: %s until it is back on that of %s"
+                      % (shown(path), does, shown(m.config.root)))
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        what = "is on a read-only file system" if is_read_only(path) else \
+            "cannot be read and written by " + owner_name(os.geteuid())
+        raise Trouble("%s %s: %s until it can be written" % (shown(path), what, does))
+
+
+WHEN_MISSING = {key: "its jobs wait" for key in ("wait_q", "priority_q")}
+WHEN_MISSING.update({key: "jobs that end stay in currently-executing" for key in
+                     ("done_q", "error_q", "fail_q")})
+WHEN_MISSING.update(currently_executing="no job starts", trash="files that are not valid UOWs "
+                    "stay where they are", archive="nothing else changes")
+
+
+def rests(m, key: str) -> float:
+    """Return when to look again for a directory that is missing, 0.0 where it can be used."""
+    wrong = m.wrong.get("directory " + key)
+    return wrong.again if wrong else 0.0
 
 
 def is_read_only(path: str) -> bool:
@@ -1150,32 +1257,28 @@ def inode_of(path: str) -> int:
         return 0
 
 
-def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool = True) -> Optional[str]:
-    """Move a file, never over another: under the next free name where the name is taken.
+def mv(m, source: str, key: str, name: str = "") -> Optional[str]:
+    """Move a file into a directory of the configuration, never over another one.
 
-    Return the path it has then, or None when somebody else took the source away. OSError when it
-    could not be moved. By version, `mv -n` exits 0 or 1 when it declines, and it may be killed
-    before or after its work: only a look tells where the file is. durable: as for `write_whole`.
+    Return its path there (`name.2` where the name is taken), or None when somebody else took the
+    source away. OSError when it could not be moved. `mv -n` that declines exits 0 or 1 by version,
+    and it may be killed before or after its work: only a look tells where the file is.
     """
-    name = name or os.path.basename(source)
+    directory, name = getattr(m.config, key), name or os.path.basename(source)
     was = inode_of(source)
     if not was:
         return None
-    if not is_usable(m, directory):
-        raise OSError(errno.ENOTDIR, "%s cannot be used now" % shown(directory))
-    # Where nobody else makes a name, but jobs.
-    is_own_place = (directory + "/").startswith(m.config.currently_executing + "/")
+    require_directory(m, key)
     for number in range(1, 1_000_000):
         target = os.path.join(directory, free_name(name, number))
         if os.path.lexists(target):
             continue
         code = run(["mv", "-nT", "--", source, target])
-        found = moved(was, inode_of(target), inode_of(source), is_own_place)
+        found = moved(was, inode_of(target), inode_of(source))
         if found == "moved":
-            if durable:
-                sync_moved(m, directory, os.path.dirname(source))
             if number > 1:
-                say(m, "%s: the name was taken in %s, it is %s there" % (shown(name), base(directory), base(target)), 5)
+                say(m, "%s: the name was taken in %s, it is %s there"
+                    % (shown(name), base(directory), base(target)), 5)
             return target
         if found == "gone":
             return None
@@ -1184,44 +1287,29 @@ def mv(m, source: str, directory: str, name: Optional[str] = None, durable: bool
     raise OSError(errno.EEXIST, "no free name")
 
 
-def mv_all(m, source: str, names: List[str], directory: str) -> None:
-    """Move hundreds of files for the price of one `mv`; what stays behind is for the caller to look at."""
-    if names and is_usable(m, directory) and is_usable(m, source):
-        run(["mv", "-n", "-t", directory, "--"] + [os.path.join(source, name) for name in names])
-        sync_moved(m, directory, source)
-
-
-def trash(m, path: str, why: str, place: str = "", moved: bool = False) -> None:
-    """Move what is no UOW to trash, and say why; place: where people had it; moved: it is in trash already."""
-    try:
-        if moved or mv(m, path, m.config.trash):
-            ends(m, "trash " + path)
-            say(m, "%s in %s goes to trash: %s" % (base(path), base(place or os.path.dirname(path)), why), 4)
-    except OSError as problem:
-        begins(m, "trash " + path, "%s is no UOW (%s), but cannot be moved to trash: %s"
-               % (shown(path), why, reason_of(problem)))
+def trash(m, path: str, why: str) -> None:
+    """Move what is not a valid UOW to trash, and say why."""
+    name, place = shown(os.path.basename(path)), base(os.path.dirname(path))
+    text = "%s in %s is not valid (%s), but cannot be moved to trash" % (name, place, why)
+    with trying(m, "trash " + path, text, path=path):
+        if mv(m, path, "trash"):
+            say(m, "%s in %s goes to trash: %s" % (name, place, why), 4)
+            sync(m, os.path.dirname(path), m.config.trash)
 
 
 def sync(m, *targets) -> None:
-    """Make files (fds) and directories (paths) survive a power cut; OSError when that is not sure."""
+    """With `durable`, make open files and directories (paths) survive a power cut; OSError."""
     if m.config.durable:
         for target in targets:
             if isinstance(target, int):
-                os.fdatasync(target)                 # content and size: a new mtime is worth no write of the journal
+                os.fdatasync(target)             # content and size; the mtime is not worth a write
             else:
                 with closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY)) as fd:
                     os.fsync(fd)
 
 
-def sync_moved(m, directory: str, source: str) -> None:
-    """Make a move last. Where that fails it is made all the same, and what comes after it has to come."""
-    with lasting(m, "sync " + directory, "what is moved to %s may be back in %s after a power cut: "
-                 % (shown(directory), base(source))):
-        sync(m, directory, source)
-
-
 def open_at_once(path: str, flags: int) -> int:
-    """Open a file; Busy while somebody has a lease, which an open would wait for, or OSError."""
+    """Open a file; Busy while somebody has a lease, for which an open would wait, or OSError."""
     try:
         return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
     except BlockingIOError:
@@ -1229,17 +1317,17 @@ def open_at_once(path: str, flags: int) -> int:
 
 
 def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
-    """Open a file without following or waiting; Busy, OSError, or BadUow where it is no regular file."""
+    """Open a regular file without following or waiting; Busy, BadUow (not regular) or OSError."""
     if not stat.S_ISREG(os.lstat(path).st_mode):     # a device is not even opened
         raise BadUow("not a regular file; expected a text file")
     return open_at_once(path, flags | os.O_NOFOLLOW)
 
 
 def open_still(path: str) -> int:
-    """Open for reading a file that nobody writes, without following or waiting; Busy, BadUow or OSError.
+    """Open for reading a file that nobody writes; Busy, BadUow or OSError.
 
-    A read lease is granted only while no process has the file open for writing. The kernel
-    refuses it for other people's files (EACCES): those rest on the quiet time alone.
+    The kernel grants a read lease only while no process has the file open for writing. It refuses
+    one for other people's files (EACCES): those rest on the quiet time alone.
     """
     fd = open_regular(path)
     try:
@@ -1252,31 +1340,44 @@ def open_still(path: str) -> int:
     return fd
 
 
+def is_closed(path: str) -> bool:
+    """Tell whether nobody has a file open for writing, as far as the kernel tells us."""
+    try:
+        os.close(open_still(path))
+        return True
+    except Busy:
+        return False
+
+
 def reopen(fd: int, flags: int = os.O_RDWR) -> int:
     """Open the very inode of an open file again; Busy or OSError."""
     return open_at_once("/proc/self/fd/%d" % fd, flags)
 
 
-def read_uow(fd: int, path: str, required=()) -> Uow:
-    """Return the Uow in an open file that may be anybody's; BadUow says what is wrong, OSError that it is gone.
+def read_own(fd: int, required=()) -> Uow:
+    """Return the Uow in an open file that a Monitor has claimed; BadUow."""
+    return parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), required)
 
-    The name is looked at once more: of a link that was swapped in and taken away again since, the file that it led to
-    has one link, and would be read.
+
+def read_uow(fd: int, path: str, required=()) -> Uow:
+    """Return the Uow in an open file that may be anybody's; BadUow, or Changed when it has moved.
+
+    The name is looked at again after the open: a link may have been swapped in and taken away.
     """
-    opened, there = os.fstat(fd), os.lstat(path)     # in this order: a link would have to be gone, and then back
+    opened, there = os.fstat(fd), os.lstat(path)
     if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
-        raise FileNotFoundError(errno.ENOENT, "it was moved or replaced meanwhile", path)
+        raise Changed()
     if not stat.S_ISREG(opened.st_mode):
         raise BadUow("not a regular file; expected a text file")
-    links = max(opened.st_nlink, there.st_nlink)
-    if links > 1:
-        raise BadUow("%d hard links; expected a file of its own (use cp)" % links)
-    return read_own(fd, required)
-
-
-def read_own(fd: int, required=()) -> Uow:
-    """Return the Uow in an open file that a Monitor has claimed: a backup by `cp -al` may link to it; BadUow."""
-    return parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), required)
+    if max(opened.st_nlink, there.st_nlink) > 1:
+        raise BadUow("%d hard links; expected a file of its own (use cp)" % opened.st_nlink)
+    head = os.pread(fd, HEAD_BYTES + 1, 0)
+    uow = parse_uow(head, required)
+    line = appended(head[uow.log_at:]) if uow.log_at else ""
+    if line:
+        raise BadUow("%s below `==== JOB LOG`; expected header lines above `==== STATUS`"
+                     % shown(line[:MESSAGE_SHOWN]))
+    return uow
 
 
 def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
@@ -1286,58 +1387,65 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
         data, at = data[done:], at if at is None else at + done
 
 
-def write_whole(m, path: str, data: bytes, like=None, rest=None, durable=True, replaces=None,
-                onto: int = -1) -> None:
-    """Replace a file so that at any moment the old or the new one is there whole.
+def write_new(path: str, data: bytes, like: Optional[os.stat_result], rest=None) -> os.stat_result:
+    """Write a new file to disk and return its stat; OSError.
 
-    like: the stat of the file whose owner, group and mode it gets, 0644 where there is none. rest: an fd whose
-    remaining content follows the data. durable: whether a power cut must not take it. replaces: the only inode
-    that may be replaced, 0 for none at all: to copy a long log takes seconds, and people move files meanwhile.
-    onto: an fd that is the new file from then on.
+    like: the stat of the file whose owner, group, mode and time it gets: so other Monitors, too,
+    take it as settled. Without it the mode is 0644. rest: an open file; what it has from its offset
+    on follows the data.
     """
-    # Named after its target, not after the Monitor: what a crash left of one try, the next try replaces.
-    new = os.path.join(os.path.dirname(path), os.fsdecode(b".new." + os.fsencode(os.path.basename(path))[:240]))
-    if os.path.lexists(new):
-        os.unlink(new)                               # never written into: it may be a link that somebody planted
-    with closing(os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
+    with closing(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
         try:
             write_all(fd, data)
             if rest is not None and run(["cat"], stdin=rest, stdout=fd):
                 raise OSError(errno.EIO, "cat: " + complaint())
-            mode = 0o644
-            if like is not None:
-                for owner in (like.st_uid, -1):
-                    with suppress(OSError):          # only root gives files away; the name stands in line 1
-                        os.fchown(fd, owner, like.st_gid)
-                        break
-                mode = stat.S_IMODE(like.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR
-            os.fchmod(fd, mode)
-            if durable:
-                sync(m, fd)
-            if replaces is not None and inode_of(path) != replaces:
-                raise OSError(errno.EAGAIN, "it was moved or replaced meanwhile")
+            for owner in (like.st_uid, -1) if like else ():
+                with suppress(OSError):          # only root gives files away; line 1 has the owner
+                    os.fchown(fd, owner, like.st_gid)
+                    break
+            mode = stat.S_IMODE(like.st_mode) & 0o777 if like else 0o644
+            os.fchmod(fd, mode | (os.geteuid() != 0 and stat.S_IRUSR | stat.S_IWUSR))
+            if like:
+                os.utime(fd, ns=(like.st_atime_ns, like.st_mtime_ns))
+            os.fdatasync(fd)
+            return os.fstat(fd)
+        except BaseException:
+            os.unlink(path)
+            raise
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Replace a file of our own so that at any moment the old or the new one is there whole."""
+    directory, name = os.path.split(path)
+    new = os.path.join(directory, ".new." + name)
+    remove(new)                                  # never written into: it may be somebody's link
+    with closing(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)) as fd:
+        try:
+            write_all(fd, data)
+            os.fchmod(fd, 0o644)
             os.replace(new, path)
         except BaseException:
             os.unlink(new)
             raise
-        if onto >= 0:
-            os.dup2(fd, onto, inheritable=False)
+
+
+def remove(path: str) -> None:
+    """Remove a file that may be gone already; OSError."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def set_status(m, fd: int, text: str) -> None:
-    """Change the STATUS of a UOW in place: one write of a fixed width, whatever the size of the log.
-
-    BadUow where it has no padded STATUS any more: somebody has saved another header over it.
-    """
+    """Change the STATUS of a UOW by one write in place; BadUow where its padded line is gone."""
     at = read_own(fd).status_at
     if at < 0:
-        raise BadUow("its padded STATUS line is gone")
+        raise BadUow("its padded STATUS line is gone: somebody has edited it")
     write_all(fd, status_line(text), at)
     sync(m, fd)
 
 
 def is_ours(found: os.stat_result) -> bool:
-    """Tell whether the Monitor may write to a file in place; any other UOW becomes one by being written anew."""
+    """Tell whether the Monitor may write to a file in place; other UOWs are written anew."""
     return os.geteuid() == 0 or found.st_uid == os.geteuid() and bool(found.st_mode & stat.S_IWUSR)
 
 
@@ -1348,32 +1456,33 @@ def owner_name(uid: int) -> str:
         return "uid %d" % uid
 
 
-# ---- systemd and cgroups -----------------------------------------------------
+# ---- Effects: systemd and cgroups --------------------------------------------
 
 def notify(text: str) -> None:
     """Tell systemd about the Monitor, READY=1 say; nothing happens where no systemd listens."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if path:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as there:
-            there.settimeout(1)                      # a systemd that does not read must not stop the cycle
-            there.sendto(text.encode("utf-8", "replace"), "\0" + path[1:] if path.startswith("@") else path)
+            there.settimeout(1)                  # a systemd that does not read must not stop us
+            there.sendto(text.encode("utf-8", "replace"),
+                         "\0" + path[1:] if path.startswith("@") else path)
 
 
 def divide_cgroup() -> None:
-    """Where systemd delegated a cgroup to this Monitor, move into `monitor` below it; each run gets `run-MARK` beside.
+    """Move into `monitor` in the cgroup that systemd delegated; each run gets a `run-MARK` there.
 
-    The keepers stay beside the Monitor: what ends a run's cgroup, cgroup.kill or the OOM killer, leaves
-    them to write the END line. Only a process that systemd itself started has a cgroup to divide.
+    The keepers stay beside the Monitor: what ends a run's cgroup, cgroup.kill or the OOM killer,
+    leaves them to write the END line. Only what systemd itself started has a cgroup to divide.
     """
-    if str(os.getpid()) not in (os.environ.get("SYSTEMD_EXEC_PID"), os.environ.get("WATCHDOG_PID")):
+    started_by_systemd = (os.environ.get("SYSTEMD_EXEC_PID"), os.environ.get("WATCHDOG_PID"))
+    if str(os.getpid()) not in started_by_systemd:
         return
-    with suppress(OSError, StopIteration):           # no cgroup v2, not ours, or no memory controller in it
+    with suppress(OSError, StopIteration):       # no cgroup v2, or it is not ours
         with open("/proc/self/cgroup") as file:
             unit = "/sys/fs/cgroup" + next(line[3:-1] for line in file if line.startswith("0::/"))
         os.makedirs(unit + "/monitor", exist_ok=True)
         write_cgroup(unit + "/monitor/cgroup.procs", "0")
         DOOR.cgroup = unit
-        write_cgroup(unit + "/cgroup.subtree_control", "+memory")    # for memory.peak; ExecStopPost takes it back
 
 
 def write_cgroup(path: str, text: str) -> None:
@@ -1389,625 +1498,34 @@ def cgroup_of(run: str) -> str:
 
 def new_cgroup(run: str) -> str:
     """Make a run's cgroup and return the file that takes its processes, '' where there is none."""
-    try:
-        os.mkdir(cgroup_of(run))
-        return cgroup_of(run) + "/cgroup.procs"
-    except OSError:
-        return ""
+    with suppress(OSError):
+        if DOOR.cgroup:
+            os.mkdir(cgroup_of(run))
+            return cgroup_of(run) + "/cgroup.procs"
+    return ""
 
 
 def pids_in_cgroup(run: str) -> Set[int]:
-    """Return what is in a run's cgroup and in those that the job made in it: nothing escapes by dropping the mark."""
+    """Return what is in a run's cgroup, and in those that the job made in it."""
     pids: Set[int] = set()
-    for place, _, _ in os.walk(cgroup_of(run)):
+    for place, _, _ in os.walk(cgroup_of(run)) if DOOR.cgroup else ():
         with suppress(OSError), open(place + "/cgroup.procs") as file:       # removed meanwhile
             pids.update(map(int, file))
     return pids
 
 
-def append_used(job: Job, end_at: int) -> None:
-    """Write what a run used as a line of its own behind its END line, once; it informs, so a failure is no matter."""
-    place = cgroup_of(job.run)
-    with suppress(OSError):
-        with open(place + "/cpu.stat") as file:
-            text = "==== JOB USED cpu %.1f s" % (int(file.read().split()[1]) / 1e6)
-        # From Linux 5.19, and where the memory controller is on; a restart of the Monitor would begin the peak anew.
-        if job.child and os.path.exists(place + "/memory.peak"):
-            with open(place + "/memory.peak") as file:
-                text += ", memory peak %.1f MiB" % (int(file.read()) / 1048576)
-        if b"\n==== JOB USED cpu " not in os.pread(job.fd, HEAD_BYTES, end_at):
-            with closing(reopen(job.fd, os.O_WRONLY | os.O_APPEND)) as log:      # appends: tee may still write, too
-                os.write(log, (text + "\n").encode())
-
-
 def remove_cgroups() -> None:
-    """Remove the cgroups of runs that are over; one where a daemon was left running stays until that has ended."""
-    for place, _, _ in os.walk(DOOR.cgroup, topdown=False):
+    """Remove the cgroups of runs that are over; one with a process in it stays until that ends."""
+    for place, _, _ in os.walk(DOOR.cgroup, topdown=False) if DOOR.cgroup else ():
         if place.startswith(DOOR.cgroup + "/run-"):
             with suppress(OSError):
                 os.rmdir(place)
 
 
-# ---- Survey: what is there ---------------------------------------------------
-
-class File:
-    """What is known of one file in a waiting queue."""
-
-    __slots__ = ("inode", "arrived", "looks", "since")       # there may be a hundred thousand
-
-    def __init__(self, inode: int, arrived: int):
-        self.inode = inode                       # 0 where another listing is to tell
-        self.arrived = arrived                   # its ctime when first seen, microseconds since 1970
-        self.looks: Optional[tuple] = None       # size and mtime,
-        self.since = 0.0                         # and since when they were seen so, seconds after boot
-
-
-class Waiting:
-    """What is known of one waiting directory. All of it can be read again from disk. Times are seconds after boot.
-
-    A file's way: `fresh`, `ready`. Or `fresh`, `take`, the private directory, `ready`. Or, as no UOW, `fresh`, `bad`,
-    the private directory, trash.
-    """
-
-    def __init__(self, key: str, path: str):
-        self.key, self.path = key, path
-        self.listed = None                       # state_of(path) when listed, None if that may have missed a change
-        self.again_at = 0.0                      # when the next listing may be made
-        self.racy_seconds = TICK_SECONDS         # until the next listing, after one in the clock tick of a change
-        self.readmes: List[str] = []
-        self.files: Dict[str, File] = {}
-        self.fresh: List[tuple] = []             # heap of (look at, changed, name): not judged yet
-        self.stuck: Dict[str, float] = {}        # name -> seconds until the next try
-        self.ready: List[Tuple[int, str]] = []   # (enqueued, name), in starting order
-        self.take: List[str] = []                # to be stamped
-        self.bad: List[str] = []                 # to be trashed, after those
-        self.aside = TAKEN_PER_WAKE              # how many are in the private directory: at start-up as if it were full
-        self.edit_at = 0.0                       # when putting those back is tried again
-
-    def start_over(self) -> None:
-        self.__init__(self.key, self.path)
-
-    def to_take(self) -> List[str]:
-        """Return the names that are to be taken aside next: not many, and fewer while some cannot be put back."""
-        room = max(0, TAKEN_PER_WAKE - self.aside)
-        return (self.take + self.bad)[:room]
-
-    def took(self, names: List[str]) -> None:
-        """Note that what `to_take` returned is aside."""
-        valid = min(len(names), len(self.take))
-        del self.take[:valid], self.bad[:len(names) - valid]
-
-    def forget(self, name: str) -> None:
-        self.files.pop(name, None)
-        self.stuck.pop(name, None)
-
-    def note(self, name: str, state: State) -> None:
-        """Note that a file is in the queue again."""
-        self.files.setdefault(name, File(0, state.ctime // 1000)).inode = state.inode
-
-    def look_again(self, name: str, at: float, changed: int = 0) -> None:
-        """Have a file looked at, at a time; of several at once, first the one that changed first."""
-        heapq.heappush(self.fresh, (at, changed, name))
-
-    def can_start(self, name: str, enqueued: int) -> None:
-        """Note that a UOW is stamped, and lies in the queue."""
-        bisect.insort(self.ready, (enqueued, name))
-        self.stuck.pop(name, None)
-
-    def drop(self, names: Set[str]) -> None:
-        """Forget files that are gone, wherever they stood."""
-        for name in names:
-            self.forget(name)
-        self.fresh = [item for item in self.fresh if item[2] not in names]
-        heapq.heapify(self.fresh)
-        self.ready = [item for item in self.ready if item[1] not in names]
-        self.take = [name for name in self.take if name not in names]
-        self.bad = [name for name in self.bad if name not in names]
-
-    def may_run(self) -> bool:
-        """Tell whether there are files that may turn out to be the next to run: what is stuck holds up nobody."""
-        return bool(self.ready or self.take or len(self.fresh) > len(self.stuck))
-
-
-def survey(m) -> None:
-    """Bring what is known of the directories up to date. One survey serves the whole cycle: moves keep it so.
-
-    But for what other Monitors stamp meanwhile: `take_turn` looks at that.
-    """
-    for queue in m.waiting:
-        list_waiting(m, queue)
-        look_at_fresh(m, queue)
-        one_readme(m, queue.path, queue.readmes)
-    survey_hand(m)
-    survey_ended(m)
-    survey_conditions(m)
-
-
-def list_waiting(m, queue: Waiting, stamped: bool = False) -> None:
-    """Bring the names up to date, if the directory has changed and a listing is due.
-
-    stamped: another Monitor has stamped some, so at once. A kept listing is what makes the cost per job
-    flat. However fast names come and go, LISTING_SHARE holds; a directory of some hundred files is listed at once.
-    """
-    state = state_of(queue.path)
-    step = listing(changed=state is None or state != queue.listed, due=boot_seconds() >= queue.again_at,
-                   stamped=stamped, ready=bool(queue.ready))
-    if step == "later":
-        queue.listed = None                          # not to be woken again for what is known
-        wake_at(m, queue.again_at)
-    if step != "now":
-        return
-    if not is_usable(m, queue.path):
-        queue.start_over()
-        return
-    began, key, there = boot_seconds(), "listing " + queue.path, {}
-    with lasting(m, key, "%s cannot be listed: " % shown(queue.path), "; it rests until it can", 3):
-        with os.scandir(queue.path) as entries:
-            there = {entry.name: entry.inode() for entry in entries if not NEVER_RUN.fullmatch(entry.name)}
-    if key in m.conditions:                          # the job that runs, and the other queue, need not wait for it
-        queue.start_over()
-        queue.again_at = again(m)
-        return
-    queue.readmes = list(filter(README_NAME.fullmatch, there))
-    for name in queue.readmes:
-        del there[name]
-    all_seen = note_changes(m, queue, there, stamped)
-    ended = boot_seconds()
-    queue.again_at = ended + (ended - began) * LISTING_SHARE
-    if would_show(time.time(), state) and all_seen:
-        queue.listed, queue.racy_seconds = state, TICK_SECONDS
-    else:                                            # where names come and go without end, less and less often
-        queue.listed = None
-        wake_at(m, ended + max(queue.racy_seconds, until_notice(m)))
-        queue.racy_seconds = min(0.5, 2 * queue.racy_seconds)
-
-
-def note_changes(m, queue: Waiting, there: Dict[str, int], stamped: bool) -> bool:
-    """Forget the names that are gone, and note when the new ones arrived; there: name -> inode.
-
-    Return whether all could be looked at; where not, the directory is to be listed again.
-    """
-    gone, back = {name for name, file in queue.files.items() if there.get(name) != file.inode}, clock_set_back(m)
-    all_seen = True
-    if gone:
-        queue.drop(gone)
-    for name in there.keys() - queue.files.keys():
-        try:
-            found = os.lstat(os.path.join(queue.path, name))
-        except FileNotFoundError:
-            continue                                 # gone already; the next listing tells
-        except OSError as problem:
-            begins(m, "look " + queue.path, "%s in %s cannot be looked at: %s; tried again"
-                   % (shown(name), base(queue.path), reason_of(problem)))
-            all_seen = False
-            continue
-        arrived = found.st_ctime_ns // 1000 + (back if found.st_ctime <= time.time() else 0)
-        queue.files[name] = File(there[name], arrived)
-        changed = 0 if stamped else found.st_ctime_ns            # what another Monitor stamped may be the next to start
-        queue.look_again(name, 0.0, changed)
-    if all_seen:
-        ends(m, "look " + queue.path)
-    return all_seen
-
-
-def clock_set_back(m) -> int:
-    """Return by how many microseconds the clock was set back since the start, 0 if it was not.
-
-    What arrives then is stamped as if it had not been, and keeps its place in the order.
-    """
-    ahead = time.time() - boot_seconds()
-    m.clock = max(m.clock, ahead)
-    back = m.clock - ahead
-    if back < 1:
-        ends(m, "clock")
-        return 0
-    begins(m, "clock", "the clock was set back by %.0f s: new UOWs are stamped ahead of it, so that they keep their "
-           "place" % back, 5)
-    return int(back * 1e6)
-
-
-def look_at_fresh(m, queue: Waiting) -> None:
-    """Judge files that are new and have kept still: ready to run, to be taken aside, or not yet."""
-    now = boot_seconds()
-    while queue.fresh and queue.fresh[0][0] <= now and boot_seconds() < now + LOOK_SECONDS:
-        _, changed, name = heapq.heappop(queue.fresh)
-        if name in queue.files:
-            later = look_at_file(m, queue, name, now)
-            if later:
-                queue.look_again(name, now + later, changed)
-    if queue.fresh:
-        wake_at(m, queue.fresh[0][0])
-
-
-def look_at_file(m, queue: Waiting, name: str, now: float) -> float:
-    """Judge one file; return in how many seconds to look again, 0 when that is settled."""
-    path, file, quiet = os.path.join(queue.path, name), queue.files[name], m.config.settle_seconds
-    key = "file " + path
-    try:
-        found = os.lstat(path)
-        looks = (found.st_size, found.st_mtime_ns)
-        if file.looks != looks:
-            file.looks, file.since = looks, now
-        seen_for = now - file.since
-        wait = settles_in(time.time(), seen_for, latest(found.st_mtime_ns), quiet)
-        if wait > 0:
-            return max(wait, AGAIN_SECONDS)
-        with closing(open_still(path)) as fd:
-            uow = read_uow(fd, path, m.config.required_names)
-        if lacks(uow, is_ours(found)):
-            queue.take.append(name)                  # what was said of it ends when it is put back
-        else:
-            queue.can_start(name, uow.enqueued)
-            ends(m, key)
-    except FileNotFoundError:
-        queue.forget(name)
-    except Busy as problem:
-        if seen_for > 5 + 5 * quiet:
-            begins(m, key, "%s in %s waits: %s" % (shown(name), base(queue.path), reason_of(problem)))
-        return next_look(seen_for, max(quiet, AGAIN_SECONDS), m.config.sleep_seconds)
-    except BadUow:
-        # Its quiet time counts from the last change of anything: a drop by link and unlink has two links for a moment.
-        wait = settles_in(time.time(), seen_for, latest(found.st_ctime_ns), quiet)
-        if wait > 0:
-            return max(wait, AGAIN_SECONDS)
-        queue.bad.append(name)
-    except OSError as problem:
-        return let_rest(m, queue, name, problem)
-    queue.stuck.pop(name, None)
-    return 0
-
-
-def let_rest(m, queue: Waiting, name: str, problem: Exception, kind: str = "file") -> float:
-    """Leave a file alone that cannot be handled now, say so once, and return in how many seconds to look again."""
-    key = "%s %s" % (kind, os.path.join(queue.path, name))
-    if key in m.conditions:                          # --until-empty waits for the second try, and no longer
-        queue.stuck[name] = m.config.sleep_seconds
-    begins(m, key, "%s in %s: %s; it is left there and tried again"
-           % (shown(name), base(queue.path), reason_of(problem)))
-    return queue.stuck.get(name, min(RETRY_SECONDS, m.config.sleep_seconds))
-
-
-def look_later(m, queue: Waiting, name: str, problem: Exception) -> None:
-    """Let a file rest that is known and valid, but could not be taken."""
-    queue.look_again(name, boot_seconds() + let_rest(m, queue, name, problem, "take"))
-
-
-def one_readme(m, path: str, names: List[str]) -> None:
-    """Keep the newest README of a directory; the others go to trash, as soon as that is there."""
-    if not names:
-        return
-    *older, newest = sorted(names, key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
-    ends(m, "trash " + os.path.join(path, newest))   # it may have been an older one
-    if not older or not is_usable(m, path):
-        return
-    for name in older:
-        trash(m, os.path.join(path, name), "an older README of %s; one per directory is kept" % base(path))
-
-
-def survey_hand(m) -> None:
-    """Find the row of each UOW in currently-executing that is not the job known: the table at the top.
-
-    The first that is under way is adopted here; what has ended is left to `move`, what is next to `launch`.
-    """
-    known = {(filing.name, filing.inode): filing for filing in m.filings}       # how it ended, whatever STATUS says
-    place, names = m.config.currently_executing, None
-    m.claimed, m.others, m.unclear = [], 0, True
-    if has_lock(m):
-        with lasting(m, "listing", "%s cannot be listed: " % shown(place), "; nothing is started", 3):
-            names = sorted(os.listdir(place))
-    if names is None:
-        m.move_at = again(m) if m.filings else 0.0   # how these ended is known until they can be seen again
-        return
-    m.filings, m.unclear = [], False
-    for name in names:
-        path = os.path.join(place, name)
-        if name.startswith(".new.") and name[5:] in names:       # a crash left it, and it may be as long as the UOW
-            with suppress(OSError):
-                os.unlink(path)
-        if NEVER_RUN.fullmatch(name) or README_NAME.fullmatch(name) or m.job and name == m.job.name:
-            continue
-        try:
-            filing = known.get((name, inode_of(path)))
-            if filing:
-                m.filings.append(filing)
-            else:
-                look_at_hand(m, path, name)
-        except FileNotFoundError:
-            pass
-        except OSError as problem:
-            m.others += 1
-            begins(m, "hand " + path, "%s in currently-executing: %s; it is left there and tried again"
-                   % (shown(name), reason_of(problem)))
-            if not isinstance(problem, PermissionError) or path in [written for _, written, _ in tees(m)]:
-                m.unclear = True                     # it may be under way: nothing is started beside it
-                again(m)
-
-
-def has_lock(m) -> bool:
-    """Tell whether currently-executing is usable and this Monitor's; another that has taken its place is locked."""
-    path = m.config.currently_executing
-    if not is_usable(m, path):
-        return False
-    if inode_of(path) == os.fstat(DOOR.lock[0]).st_ino:
-        ends(m, "lock")
-        return True
-    try:
-        fresh = lock(m.config)
-    except BlockingIOError:
-        begins(m, "lock", "%s is another directory than before, and another Monitor has it: nothing is started"
-               % shown(path), 3)
-        return False
-    os.close(DOOR.lock[0])
-    DOOR.lock = [fresh]
-    ends(m, "lock")
-    say(m, "%s is another directory than before: locked anew" % shown(path), 4)
-    keep_pause(m)                                    # it may be without `.paused`, or have brought an old one
-    return True
-
-
-def look_at_hand(m, path: str, name: str) -> None:
-    """Find the row of one UOW in currently-executing; OSError when that cannot be told now."""
-    try:
-        with closing(open_regular(path, os.O_RDWR)) as fd:
-            uow = read_own(fd)
-            running = read_running(uow.status)
-            if running:                              # before START the file ends at N, or at a newline less
-                grown = not 0 <= running.at - os.fstat(fd).st_size <= 1
-            else:                                    # its STATUS was taken away: any run in its log may be this one
-                grown = bool(uow.log_at and START_LINE.search(os.pread(fd, HEAD_BYTES, uow.log_at - 1)))
-            found = row(uow.status, uow.status_at >= 0, grown)
-            if found == "adopt" and not m.job:
-                m.job = adopt(m, path, fd, uow, running or Running(UNKNOWN, uow.log_at, ""))
-            elif found == "adopt":
-                m.others, m.unclear = m.others + 1, True
-            elif found == "ended":
-                m.filings.append(Filing(name, uow, last_run(fd), 0))
-    except BadUow as problem:
-        state, quiet = state_of(path), m.config.settle_seconds
-        if state and 0 <= time.time() - state.mtime / 1e9 < quiet:
-            wake_at(m, boot_seconds() + quiet)       # a job's `sed -i` makes its copy here, too
-        else:
-            trash(m, path, str(problem))
-        found = ""
-    if found == "next":
-        m.claimed.append(name)
-    elif found == "strange":
-        m.others += 1
-        begins(m, "hand " + path, "%s in currently-executing has the STATUS %s, which no run of mine wrote: left "
-               "there. mv it to wait-q to run it" % (shown(name), shown(uow.status[:STATUS_WIDTH])))
-        return
-    ends(m, "hand " + path)
-
-
-def find_start(fd: int, run: str, at: int) -> Optional[Tuple[int, int, bytes]]:
-    """Return where a run's START stands, where its output begins, and its time; None where it is gone.
-
-    It stands where STATUS says, or near there: who saved another header over a running UOW has moved it.
-    """
-    low = max(0, at - HEAD_BYTES)
-    for found in START_LINE.finditer(os.pread(fd, 2 * HEAD_BYTES, low)):
-        if found[2].decode() == run:
-            return low + found.start() + 1, low + found.end() + 1, found[1]
-    return None
-
-
-def end_on_disk(job: Job) -> Optional[End]:
-    """Return this run's END line, searched from the end of the log, or None.
-
-    What was searched in vain is not searched again, but for its last bytes: a run with a long log may be waited for.
-    """
-    high, kept = os.fstat(job.fd).st_size, b""
-    first = max(0, min(job.start_at, high) - HEAD_BYTES, min(job.searched, high) - 200)
-    job.searched = high
-    while high > first:
-        low = max(first, high - HEAD_BYTES)
-        piece = os.pread(job.fd, high - low, low) + kept
-        end = find_end(piece, job.run)
-        if end:
-            job.searched = 0
-            return end._replace(at=low + end.at)
-        high, kept = low, piece[:200]                # an END line may lie across two pieces
-    return None
-
-
-def output_at(job: Job, end: End) -> int:
-    """Return where a run's output begins; all of the log may be, where START is gone."""
-    start = find_start(job.fd, job.run, job.start_at)
-    return min(start[1] if start else job.uow.log_at, end.at)
-
-
-def last_run(fd: int) -> str:
-    """Return the mark in the last JOB END line of a UOW, '' where it has none."""
-    found = END_LINE.findall(os.pread(fd, 4096, max(0, os.fstat(fd).st_size - 4096)))
-    return found[-1][1].decode() if found else ""
-
-
-def adopt(m, path: str, fd: int, uow: Uow, running: Running) -> Job:
-    """Take up a run that another Monitor started: its processes are found by the run's mark."""
-    at, _, began = find_start(fd, running.run, running.at) or (running.at, 0, b"")
-    try:
-        since = read_time(began.decode())
-    except ValueError:                               # somebody has edited the START line, or taken it away
-        since = wall_microseconds()
-    job = Job(m, path, os.dup(fd), uow, running._replace(at=at), since)
-    try:
-        for process in hold(job):
-            if process.role:
-                job.keepers.setdefault(process.role, process.pid)    # what a job calls so comes later
-    except OSError:                                  # the next try opens all of it again
-        let_go(job)
-        raise
-    if job.keepers:
-        say(m, "adopted %s run %s, started %s" % (shown(job.name), job.run, utc(since)))
-    return job
-
-
-def tees(m) -> Iterator[Tuple[int, str, str]]:
-    """Return pid, UOW and mark of each tee that writes into currently-executing, whoever started it."""
-    for pid in every_pid():
-        facts = dict(line.split(b"=", 1) for line in proc_facts(pid)[0] if b"=" in line)
-        path, run = os.fsdecode(facts.get(b"SJQ_FILE", b"")), os.fsdecode(facts.get(MARK, b""))
-        if (facts.get(KEEPER_MARK) != b"tee" or os.path.dirname(path) != m.config.currently_executing
-                or not re.fullmatch(r"[\w-]{1,40}", run, re.A) or not run.startswith(boot_mark() + "-")):
-            continue                                 # a job may set what it likes
-        with suppress(OSError):                      # it has ended meanwhile
-            if os.stat("/proc/%d" % pid).st_uid == os.geteuid():        # nobody else's process offers us a file
-                yield pid, path, run
-
-
-def adopt_by_its_log(m) -> None:
-    """Adopt at start-up what still writes a log, by the very file that it writes.
-
-    The job, or somebody with an editor, may have changed, moved or deleted it.
-    """
-    for pid, path, run in tees(m):
-        if m.job:
-            break                                    # another one is found by its name
-        log = "/proc/%d/fd/3" % pid
-        try:
-            if not os.access(log, os.R_OK | os.W_OK, effective_ids=True):      # a `chmod -R a-w` reached it, too
-                os.chmod(log, stat.S_IMODE(os.stat(log).st_mode) | stat.S_IRUSR | stat.S_IWUSR)
-            with closing(os.open(log, os.O_RDWR | os.O_NONBLOCK)) as fd:
-                try:
-                    uow = read_own(fd)
-                except BadUow:
-                    uow = NO_UOW
-                running = read_running(uow.status)
-                if not running or running.run != run:
-                    if not any(process.role == "bash" for process in processes_of(run, {})):
-                        continue                     # it is filed, and a daemon holds its output: nothing to wait for
-                    running = Running(run, uow.log_at, "")
-                m.job = adopt(m, path, fd, uow, running)
-        except OSError as problem:
-            if problem.errno in (*SHORTAGES, errno.EIO, errno.ENOEXEC):      # tried again, before anything else
-                raise
-            # else it has ended meanwhile
-
-
-class Ended:
-    """What is known of a directory that only people empty. The Monitor notes what it files there itself."""
-
-    def __init__(self):
-        self.listed = None          # state_of the directory when listed, None if that may have missed a change
-        self.again_at = 0.0         # when the next listing may be made, seconds after boot
-        self.readmes: List[str] = []
-        self.count = 0
-        self.newest: List[tuple] = []                      # heap of (mtime, name, inode)
-        self.hours = collections.Counter()                 # hour since 1970 -> how many ended in it
-
-    def note(self, path: str) -> None:
-        """Count a UOW that has ended here."""
-        state = state_of(path)
-        if state:
-            self.count += 1
-            self.hours[state.mtime // 3_600_000_000_000] += 1
-            push = heapq.heappush if len(self.newest) < RECENT_SHOWN else heapq.heappushpop
-            push(self.newest, (state.mtime / 1e9, os.path.basename(path), state.inode))
-
-
-def survey_ended(m) -> None:
-    """Bring counts, the newest UOWs and the last day of the finished directories up to date.
-
-    By ENDED_SHARE, what people move by hand shows at once in a small directory, and after minutes in a vast one.
-    """
-    for key, ended in m.ended.items():
-        path = getattr(m.config, key)
-        if state_of(path) != ended.listed and boot_seconds() >= ended.again_at:
-            list_ended(ended, key, path)
-        if key in FINISHED:                          # what lies in trash and archive is people's
-            one_readme(m, path, ended.readmes)
-
-
-def list_ended(ended: Ended, key: str, path: str) -> None:
-    """Read anew what is known of a directory that only people empty."""
-    state, began, names = state_of(path), boot_seconds(), []
-    try:
-        names = [name for name in os.listdir(path) if not NEVER_RUN.fullmatch(name)]
-    except OSError:                                        # gone, or no file to be had: the next look tells
-        state = None
-    ended.__init__()
-    ended.readmes = list(filter(README_NAME.fullmatch, names))
-    uows = set(names).difference(ended.readmes)
-    if key in FINISHED:
-        for name in uows:
-            ended.note(os.path.join(path, name))
-    else:
-        ended.count = len(uows)                            # of these nothing is told but how many they are
-    ended.listed = state if would_show(time.time(), state) else None
-    ended.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
-
-
-def anything_waits(m) -> bool:
-    """Tell whether anything is there to be stamped, trashed or started."""
-    return bool(m.claimed or any(queue.bad or queue.may_run() for queue in m.waiting))
-
-
-def survey_conditions(m) -> None:
-    """End what was said, or try again, where no step does: a directory is back, somebody took a file away, say."""
-    nobody = not anything_waits(m)
-    aside = any(queue.aside for queue in m.waiting)  # then a file that is not in its queue may be there
-    for key in list(m.conditions):
-        kind, _, path = key.partition(" ")
-        if kind == "directory":
-            is_usable(m, path)
-        elif kind in ("file", "take", "hand", "move", "trash", "back"):
-            if not os.path.lexists(path) and not (aside and kind in ("file", "take")):
-                ends(m, key)
-        elif nobody and kind == "ready":
-            ends(m, key)
-        elif kind == "turn" and take_turn(m):
-            end_turn(m)
-        elif kind == "pause":
-            keep_pause(m)
-        elif kind == "clock":
-            clock_set_back(m)
-        elif kind == "launch" and not m.claimed and not m.unclear:
-            ends(m, key)                             # it was started, or taken away
-
-
-# ---- Survey: the processes of a run ------------------------------------------
-
-def processes_of(run: str, held: Dict[int, int]) -> List[Process]:
-    """Return the processes with this run's mark, in its cgroup, or held (pid -> pidfd), and what belongs to them.
-
-    A run of another boot has none, whoever carries its mark: `at`, say, keeps the environment of who called it.
-    """
-    if not run.startswith(boot_mark() + "-"):
-        return []
-    found, others, sessions, inside = {}, [], set(), pids_in_cgroup(run)
-    for pid in every_pid():
-        environment, fields, name = proc_facts(pid)
-        if not fields or is_dead(fields):
-            continue
-        parent, session = int(fields[1]), int(fields[3])
-        if pid in inside:
-            found[pid] = Process(pid, "", name)
-        elif mark_of(run) in environment:
-            # A keeper leads its session; a fork of it that is not yet `bash` or `date` still has its environment.
-            role = next((role for role in ("bash", "tee") if session == pid
-                         and KEEPER_MARK + b"=" + role.encode() in environment), "")
-            found[pid] = Process(pid, role, name)
-            if role == "bash":
-                sessions.add(session)                # its session lives as long as it, so the number is not used again
-        else:
-            others.append((parent, session, Process(pid, "", name)))
-    poll = select.poll()
-    for fd in held.values():
-        poll.register(fd, select.POLLIN)
-    ended = {fd for fd, _ in poll.poll(0)}           # asked after /proc: who lives now is who was seen there
-    lives = {pid for pid, fd in held.items() if fd not in ended}
-    # sudo, `env -i`: a child of the run, a child of that, ...
-    while related := [process for parent, session, process in others if process.pid not in found
-                      and (process.pid in lives or session in sessions or parent in found)]:
-        found.update({process.pid: process for process in related})
-    return list(found.values())
-
+# ---- Processes of a run ------------------------------------------------------
 
 def every_pid() -> Iterator[int]:
-    """Yield the numbers of all processes but this one.
-
-    Also of those that began meanwhile, or what forks and ends, forks and ends, would slip through.
-    """
+    """Yield the numbers of all processes but this one, also of those that begin meanwhile."""
     seen = {os.getpid()}
     for _ in range(20):
         new = {int(entry) for entry in os.listdir("/proc") if entry.isdigit()} - seen
@@ -2017,425 +1535,776 @@ def every_pid() -> Iterator[int]:
         yield from sorted(new)
 
 
-def proc_facts(pid: int) -> Tuple[List[bytes], List[bytes], str]:
-    """Return a process's environment, its stat fields from the state on, and its name; OSError if that cannot be told.
+def read_process(pid: int) -> Optional[Tuple[List[bytes], List[bytes], str]]:
+    """Return a process's environment, its stat fields from the state on, and its name.
 
-    All are empty when it is gone, the first when it is not ours.
+    None when it is gone or a zombie; the environment is empty where it is not ours to read.
     """
-    place, gone = "/proc/%d" % pid, (FileNotFoundError, ProcessLookupError)      # anything else is no proof of that
-    try:
-        with open(place + "/stat", "rb") as file:
-            before, _, after = file.read().rpartition(b")")
-    except (*gone, PermissionError):
-        return [], [], ""
-    environment, fields, places = b"", after.split(), [place]
-    if fields[0] == b"Z" and not is_dead(fields):    # its first thread has ended, the others have what it had
-        with suppress(*gone):
-            places = [place + "/task/" + thread for thread in sorted(os.listdir(place + "/task"), key=int)]
-    for place in places:
-        with suppress(*gone, PermissionError):       # what the job runs through sudo is its own all the same
-            with open(place + "/environ", "rb") as file:
-                environment = environment or file.read()
+    place, environment = "/proc/%d" % pid, b""
+    before, _, after = read_proc(place + "/stat").rpartition(b")")
+    fields = after.split()
+    if not fields or fields[0] == b"X" or fields[0] == b"Z" and int(fields[17]) <= 1:
+        return None
+    for path in sorted(glob(place + "/task/*")) if fields[0] == b"Z" else [place]:
+        environment = environment or read_proc(path + "/environ")    # Z: the other threads go on
     return environment.split(b"\0"), fields, os.fsdecode(before.partition(b"(")[2])
 
 
-def is_dead(fields: List[bytes]) -> bool:
-    """Tell by a process's stat fields whether it is only to be reaped: a zombie whose other threads go on is not."""
-    return fields[0] == b"X" or fields[0] == b"Z" and int(fields[17]) <= 1
-
-
-def mark_of(run: str) -> bytes:
-    return MARK + b"=" + run.encode()
-
-
-def hold(job: Job) -> List[Process]:
-    """Return the processes of a run, each held by a pidfd from now on: one that loses its parent is not lost.
-
-    They are looked at again when the pidfds are there: a number that has passed to somebody else's process
-    meanwhile is not held, and never signalled.
-    """
-    before = dict(job.watched)
-    there = processes_of(job.run, before)
-    new = {process.pid for process in there} - set(before)
-    if new:
-        watch(job, new)
-        there = processes_of(job.run, before)
-        for pid in new & set(job.watched) - {process.pid for process in there}:
-            os.close(job.watched.pop(pid))
-    # What else calls itself a keeper is the job's own.
-    return [process if process.pid == job.keepers.get(process.role, process.pid) else process._replace(role="")
-            for process in there]
-
-
-def watch(job: Job, pids) -> None:
-    """Hold a pidfd of each process, none of which is held yet, so that the sleep ends when it does."""
-    room = min(WATCHED, os.sysconf("SC_OPEN_MAX") // 2) - len(job.watched)       # a look at /proc takes some files, too
-    for pid in list(pids)[:max(0, room)]:
-        with suppress(OSError):                      # gone already, or none to be had: then the sleep is short
-            job.watched[pid] = os.pidfd_open(pid)
-
-
-def let_go(job: Job) -> None:
-    """Close what is held open of a run."""
-    for fd in [job.fd, *job.watched.values()]:
-        os.close(fd)
-
-
-def send(job: Job, number: int, roles=("",)) -> List[Process]:
-    """Signal every process of a run, found afresh, and return which there were."""
-    there = [process for process in hold(job) if process.role in roles]
-    if number == signal.SIGKILL:
-        with suppress(OSError):                      # at one stroke, faster than it forks; before Linux 5.14 one by one
-            write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
-    for pid, _, _ in there:
-        with suppress(OSError):                      # it has ended by itself
-            if pid in job.watched:
-                signal.pidfd_send_signal(job.watched[pid], number)
-            elif mark_of(job.run) in proc_facts(pid)[0]:
-                os.kill(pid, number)                 # no pidfd to be had, or one of very many
-    return there
-
-
-def is_held(job: Job) -> bool:
-    """Tell whether anybody can still write into the pipe to tee: where nobody can, tee ends by itself."""
+def read_proc(path: str) -> bytes:
+    """Return what /proc tells, b"" where the process is gone or not ours."""
     try:
-        with closing(os.open("/proc/%d/fd/0" % job.keepers["tee"], os.O_RDONLY | os.O_NONBLOCK)) as fd:
-            poll = select.poll()
-            poll.register(fd, 0)
-            return not poll.poll(0)                  # POLLHUP: the last writer has gone
-    except OSError:
-        return False                                 # it has ended meanwhile
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
 
 
-def holders_of_output(job: Job) -> List[str]:
-    """Return `pid (name)` of the processes that hold the pipe to tee open though the command has ended."""
-    found, tee = [], job.keepers.get("tee", 0)
-    try:
-        pipe = os.readlink("/proc/%d/fd/0" % tee)
-    except OSError:
-        return found                                 # it has ended meanwhile
+def processes(run: str) -> List[Process]:
+    """Return all processes of the machine, those marked that carry this run's mark."""
+    wanted, inside, found = b"SJQ_RUN=" + run.encode(), pids_in_cgroup(run), []
     for pid in every_pid():
-        try:
-            files = "/proc/%d/fd/" % pid
-            if pid != tee and any(os.readlink(files + fd) == pipe for fd in os.listdir(files)):
-                found.append("%d (%s)" % (pid, proc_facts(pid)[2]))
-        except OSError:
+        facts = read_process(pid)
+        if not facts:
             continue
+        environment, fields, name = facts
+        marked, session = wanted in environment, int(fields[3])
+        role = next((role for role in ("bash", "tee") if marked and session == pid
+                     and b"SJQ_KEEPER=" + role.encode() in environment), "")
+        found.append(Process(pid, int(fields[1]), session, marked or pid in inside, role,
+                             int(fields[19]), name))
     return found
 
 
+def marks_of_living() -> Dict[Tuple[int, int], List[Mark]]:
+    """Return (device, inode) of UOWs -> the marks of this boot that living processes carry."""
+    found: Dict[Tuple[int, int], List[Mark]] = {}
+    for pid in every_pid():
+        facts = read_process(pid)
+        for word in facts[0] if facts else ():
+            mark = read_mark(os.fsdecode(word[8:])) if word.startswith(b"SJQ_RUN=") else None
+            if mark and mark.boot == boot_mark():
+                found.setdefault((mark.device, mark.inode), []).append(mark)
+    return found
+
+
+def is_of_this_file(job: Job) -> bool:
+    """Tell whether a run's mark names the very file in hand, and this boot.
+
+    In a copied root it names the original, whose processes are none of ours. After a reboot no
+    process of the run is left, whoever carries its mark.
+    """
+    found = os.fstat(job.fd)
+    return (job.mark.boot, job.mark.device, job.mark.inode) == \
+        (boot_mark(), found.st_dev, found.st_ino)
+
+
+def find_processes(job: Job) -> List[Process]:
+    """Return the processes of a run, its keepers with their roles.
+
+    A keeper is known by the pid that this Monitor recorded, else it is the oldest that calls
+    itself so: a job may set what it likes.
+    """
+    if not is_of_this_file(job):
+        return []
+    all_there = processes(job.run)
+    alive = {process.pid for process in all_there}
+    ended = [pid for pid, fd in job.held.items() if select.select([fd], [], [], 0)[0]]
+    pids = belonging(all_there, (set(job.held) - set(ended)) & alive)
+    found = sorted((process for process in all_there if process.pid in pids),
+                   key=lambda process: process.began)
+    for process in found:
+        if process.role:
+            job.keepers.setdefault(process.role, process.pid)
+    return [process if process.pid == job.keepers.get(process.role) else process._replace(role="")
+            for process in found]
+
+
+def hold(job: Job) -> List[Process]:
+    """Return the processes of a run, each held by a pidfd from now on; OSError.
+
+    What is held stays known when it loses its parent, and its number cannot pass to another
+    process unnoticed: after the pidfds are opened, all are looked at once more.
+    """
+    there = find_processes(job)
+    alive = {process.pid for process in there}
+    new = [process.pid for process in there if process.pid not in job.held]
+    for pid in set(job.held) - alive:
+        os.close(job.held.pop(pid))
+    for pid in new[:max(0, HELD_AT_MOST - len(job.held))]:
+        with suppress(ProcessLookupError):       # gone already
+            job.held[pid] = os.pidfd_open(pid)
+    if new:
+        there = find_processes(job)
+        for pid in set(job.held) - {process.pid for process in there}:
+            os.close(job.held.pop(pid))
+    return there
+
+
+def remains_of(job: Job) -> List[Process]:
+    """Return the processes of a run that are not its keepers: the job and what it started."""
+    return [process for process in hold(job) if not process.role]
+
+
+def send(job: Job, number: int, keepers: bool = False) -> List[Process]:
+    """Signal every process of a run, or its keepers, and return them."""
+    there = [process for process in hold(job) if bool(process.role) == keepers]
+    if number == signal.SIGKILL and not keepers:
+        with suppress(OSError):                  # at one stroke, faster than it forks; Linux 5.14
+            write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
+    for process in there:
+        with suppress(OSError, KeyError):        # it has ended by itself
+            signal.pidfd_send_signal(job.held[process.pid], number)
+    return there
+
+
 def is_alive(job: Job, role: str) -> bool:
-    """Tell whether a keeper of this run lives; of our own children the exit code is kept."""
+    """Tell whether a run's keeper ("bash") or "tee" lives; the exit code of our child is kept."""
     pid = job.keepers.get(role)
     if pid is None or role in job.codes:
         return False
-    if not job.child:
-        return mark_of(job.run) in proc_facts(pid)[0]
-    ended, status = os.waitpid(pid, os.WNOHANG)
+    try:
+        ended, status, usage = os.wait4(pid, os.WNOHANG)
+    except ChildProcessError:                    # another Monitor started it
+        return bool(job.held.get(pid) and not select.select([job.held[pid]], [], [], 0)[0])
     if ended:
         job.codes[role] = os.waitstatus_to_exitcode(status)
+        job.usage = usage if role == "bash" else job.usage
     return not ended
 
 
-def has_ended(job: Job) -> bool:
-    """Tell whether a run is over though it is not filed yet: how it ended is settled."""
-    return bool(job.hit is not None or not is_alive(job, "bash") and not is_alive(job, "tee") and end_on_disk(job))
+def holders_of_output(job: Job) -> List[str]:
+    """Return `pid (name)` of the processes that hold the pipe to tee open."""
+    tee, pids = job.keepers.get("tee", 0), set()
+    with suppress(OSError):                      # tee has ended
+        pipe = os.readlink("/proc/%d/fd/0" % tee)
+        for path in glob("/proc/[0-9]*/fd/*"):
+            with suppress(OSError):              # it has ended, or is not ours to see
+                if os.readlink(path) == pipe:
+                    pids.add(int(path.split("/")[2]))
+    return ["%d (%s)" % (pid, os.fsdecode(read_proc("/proc/%d/comm" % pid).strip()))
+            for pid in sorted(pids - {tee})]
 
 
-# ---- Move: what has ended goes to its queue ----------------------------------
-
-def move(m) -> None:
-    """See how far the job is, and move what has ended to the queue that its STATUS names."""
-    m.children = [pid for pid in m.children if not os.waitpid(pid, os.WNOHANG)[0]]
-    if m.job:
-        look_at_job(m, m.job)
-    if m.filings and boot_seconds() < m.move_at:
-        wake_at(m, m.move_at)
-    else:
-        m.filings = [filing for filing in m.filings if not file_uow(m, filing)]
-    after_commands(m)
+def close_job(job: Job) -> None:
+    """Close what is held open of a run."""
+    for fd in [job.fd, *job.held.values()]:
+        os.close(fd)
+    job.held.clear()
 
 
-def look_at_job(m, job: Job) -> None:
-    """See how far the job is: within its limit, being killed, over, judged; write its STATUS at its end."""
-    now = boot_seconds()
-    if job.hit is None and not job.search:
-        what = under_way(m, job, now)
-        if what == "job":
-            limit_at = job.began + job.limit if job.limit else float("inf")
-            step = killing(now, limit_at, job.reason, job.kill_at, m.config.kill_grace_seconds)
-            if step == "term":
-                kill(m, job, job.reason or "timed out after %s s" % ("%.9g" % job.limit))
-            elif step in ("kill", "late"):
-                keep_killing(m, job, step == "late")
-            wake_at(m, {"": limit_at, "kill": now + 0.05, "late": now + 1}.get(step, job.kill_at))
-        if what and not job.watched:
-            if job.child:
-                watch(job, [pid for role, pid in job.keepers.items() if role not in job.codes])
-            wake_at(m, now + BLIND_SECONDS)
-        if what:
-            return
-    end = end_on_disk(job)
-    if search_patterns(m, job, end):
-        finish(m, job, end)
+# ---- Survey: what is there ---------------------------------------------------
+
+class File:
+    """What is known of one file in a waiting queue. There may be a hundred thousand."""
+
+    __slots__ = ("inode", "arrived", "looks", "since", "look_at", "enqueued")
+
+    def __init__(self, inode: int, arrived: int):
+        self.inode = inode
+        self.arrived = arrived                   # its ctime when first seen, µs since 1970
+        self.looks: Optional[tuple] = None       # size and mtime,
+        self.since = 0.0                         # and since when they are so, seconds after boot
+        self.look_at = 0.0                       # when it is to be checked; 0.0: it never was
+        self.enqueued: Optional[int] = None      # None while it is not known to be a valid UOW
 
 
-def under_way(m, job: Job, now: float) -> str:
-    """Find out what of the run goes on, and say who holds its output (`goes_on`)."""
-    if is_alive(job, "bash"):
-        return "job"
-    tee, grace = is_alive(job, "tee"), m.config.kill_grace_seconds
-    if tee and job.over_at is None and job.keepers["tee"] in job.watched:
-        select.select([job.watched[job.keepers["tee"]]], [], [], 0.005)      # it follows at once: one wake for both
-        tee = is_alive(job, "tee")
-    if job.over_at is None and job.keepers:
-        job.over_at = now
-    over_for = now - (job.over_at or now)
-    clean = job.codes["bash"] >= 0 if "bash" in job.codes else end_on_disk(job) is not None
-    remains = (bool(job.reason) or not clean) and any(not process.role for process in hold(job))
-    if remains and not job.reason and (over_for >= 1 or not job.keepers):
-        flag(m, job, "remains", ": its shell has ended without a word of how; waiting for what is left of it")
-    held = tee and is_held(job)
-    what = goes_on(tee, remains, held or bool(job.reason), over_for, grace)
-    if what == "output":
-        wake_at(m, now + 0.2)
-        if held and over_for >= min(1, grace / 2):
-            if "output" not in job.told:             # to find the holders takes a while
-                flag(m, job, "output", ": the command has ended, but its output is held by %s; waiting %g s at most"
-                     % (", ".join(holders_of_output(job)) or "nobody that I may see", grace))
-        elif over_for >= 1:
-            flag(m, job, "tee", ": the command has ended, and tee still writes its output")
-    elif tee and not remains:
-        flag(m, job, "held", ": output is still held; not waited for any longer")
-    return what
+class Queue:
+    """What is known of one waiting directory; all of it can be read again from disk."""
+
+    def __init__(self, key: str, path: str):
+        self.key, self.path = key, path
+        self.listed = None                       # the directory's mtime when it was listed
+        self.list_at = 0.0                       # when it is to be looked at in any case
+        self.readmes: List[str] = []
+        self.files: Dict[str, File] = {}
+        self.fresh: List[tuple] = []             # heap of (look_at, arrived, name): to be checked
+        self.stamped: List[tuple] = []           # sorted (enqueued, name, inode): can start
+        self.unstamped: List[tuple] = []         # sorted (arrived, name, inode): to be stamped
+        self.added: Tuple[List, List] = ([], [])         # what is new for these two
+
+    def add(self, name: str, state: State) -> None:
+        """Note a file that is new here, or new under this name."""
+        self.files[name] = file = File(state.inode, state.ctime // 1000)
+        heapq.heappush(self.fresh, (0.0, file.arrived, name))
+
+    def look_again(self, name: str, at: float) -> None:
+        file = self.files[name]
+        file.enqueued, file.look_at = None, at
+        heapq.heappush(self.fresh, (at, file.arrived, name))
+
+    def can_start(self, name: str, enqueued: int, stamped: bool) -> None:
+        """Note that a file is a valid UOW, and whether it is stamped."""
+        file = self.files[name]
+        file.enqueued = enqueued
+        self.added[0 if stamped else 1].append((enqueued, name, file.inode))
+
+    def in_order(self, count: int) -> List[Tuple[int, str, int]]:
+        """Return the first of the valid UOWs in starting order: (enqueued, name, inode)."""
+        self.drop_outdated()
+        found: List[Tuple[int, str, int]] = []
+        for entry in heapq.merge(self.stamped, self.unstamped):
+            if len(found) >= count:
+                break
+            if self.is_current(entry) and entry not in found[-1:]:       # held and released: twice
+                found.append(entry)
+        return found
+
+    def to_stamp(self, count: int) -> List[Tuple[int, str, int]]:
+        """Return the oldest valid UOWs that have no stamp."""
+        self.drop_outdated()
+        return [entry for entry in dict.fromkeys(self.unstamped[:count]) if self.is_current(entry)]
+
+    def drop_outdated(self) -> None:
+        """Sort what is new, and drop entries of files that are gone or changed from both heads."""
+        for entries, added in zip((self.stamped, self.unstamped), self.added):
+            if len(added) > STAMPS:
+                entries += added
+                entries.sort()
+            else:                                # to sort 100,000 takes longer than a job
+                for entry in added:
+                    bisect.insort(entries, entry)
+            added.clear()
+            outdated = 0
+            while outdated < len(entries) and not self.is_current(entries[outdated]):
+                outdated += 1
+            del entries[:outdated]
+
+    def is_current(self, entry: Tuple[int, str, int]) -> bool:
+        file = self.files.get(entry[1])
+        return file is not None and (file.enqueued, file.inode) == (entry[0], entry[2])
+
+    def unchecked(self) -> bool:
+        """Tell whether there are files that were never checked: one of them may be the oldest."""
+        while self.fresh and not self.is_due(self.fresh[0]):
+            heapq.heappop(self.fresh)
+        return bool(self.fresh and self.fresh[0][0] == 0.0)
+
+    def is_due(self, entry: tuple) -> bool:
+        file = self.files.get(entry[2])
+        return bool(file and file.enqueued is None and file.look_at == entry[0])
 
 
-def flag(m, job: Job, what: str, text: str) -> None:
-    """Say something of a run once; what: that which is not said again."""
-    if what not in job.told:
-        job.told.add(what)
-        say(m, "%s%s" % (shown(job.name), text), 4)
+def survey(m) -> float:
+    """Bring what is known of the directories up to date; return when a file is to be looked at.
 
-
-def kill(m, job: Job, reason: str) -> None:
-    """Begin to end a job: the reason on disk first, so that whoever files it knows, then TERM to all of it."""
-    job.reason = reason
-    try:
-        set_status(m, job.fd, running_status(Running(job.run, job.start_at, reason)))
-    except (OSError, BadUow) as problem:
-        flag(m, job, "kill status", ": STATUS cannot be written (%s); it is killed all the same" % reason_of(problem))
-    if "ending" not in job.told:
-        say(m, "ending %s: %s; TERM now, KILL in %g s" % (shown(job.name), reason, m.config.kill_grace_seconds), 5)
-        job.told.add("ending")
-    send(job, signal.SIGTERM)
-    send(job, signal.SIGCONT)                        # a stopped process would not see the TERM
-    job.kill_at = boot_seconds() + m.config.kill_grace_seconds       # where TERM was not sent, it is in the next cycle
-
-
-def keep_killing(m, job: Job, late: bool) -> None:
-    """After the grace, KILL everything of the run again and again: what forks meanwhile is found by the next look."""
-    left = send(job, signal.SIGKILL)
-    if late and left:
-        flag(m, job, "kill", ": it is waited for, KILL has not ended %s"
-             % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
-    elif late:
-        send(job, signal.SIGKILL, roles=("bash", "tee"))                 # a keeper that was stopped
-
-
-def search_patterns(m, job: Job, end: Optional[End]) -> bool:
-    """Look for the patterns in this run's output, beside the cycle; True when that is done.
-
-    Only where there is an END line: else no pattern matters.
+    One survey serves the whole cycle: the moves keep it up to date.
     """
-    if job.search:
-        code = job.search.poll()
-        if code is None:
-            if boot_seconds() > job.search.began + HOOK_SECONDS:
-                flag(m, job, "search", ": its output is still searched for the patterns; KILL JOB ends the search")
-            return False
-        job.search = None
-        if code not in SEARCH_CODES:                 # no memory for `tail`, say
-            begins(m, "search", "%s: the patterns could not be looked for (exit %d); tried again, until KILL JOB ends "
-                   "that" % (shown(job.name), code), 3)
-            again(m)
-            return False
-        job.hit = SEARCH_CODES[code]
-    elif end and job.hit is None and not job.reason and (m.config.fail_pattern or m.config.error_pattern):
-        out = output_at(job, end)
-        job.search = Hook(["bash", "-pc", SEARCH, "search", str(out + 1), str(end.at - out),
-                           "/proc/%d/fd/%d" % (os.getpid(), job.fd), m.config.fail_pattern, m.config.error_pattern])
+    survey_directories(m)
+    survey_hand(m)
+    if "pause" in m.wrong and not waits_for_retry(m, "pause"):
+        keep_pause(m)
+    set_watches(m)
+    read_notices(m)
+    due = min([survey_queue(m, queue) for queue in m.queues])
+    end_gone(m)
+    return due
+
+
+def survey_directories(m) -> None:
+    """See which directories are missing, replaced, or cannot be written."""
+    for key in DIRECTORIES:
+        path = getattr(m.config, key)
+        with trying(m, "directory " + key, "%s cannot be reached" % shown(path),
+                    "%s is back" % shown(path)):
+            require_directory(m, key)
+
+
+def set_watches(m) -> None:
+    """Ask inotify for changes of the waiting queues, currently-executing and the message file.
+
+    A watch follows the inode, so what was replaced gets a new one. It is set before the place is
+    listed or read: nothing that comes between the two is missed.
+    """
+    hand, reads = m.config.currently_executing, m.config.monitor_reads
+    wanted = {queue.path: NAMES_CHANGE | IN_CLOSE_WRITE | IN_ATTRIB for queue in m.queues}
+    wanted.update({hand: NAMES_CHANGE,
+                   reads: IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF})
+    for path, mask in wanted.items() if m.watcher else ():
+        inode = inode_of(path)
+        if inode and m.watches.get(path, (0, 0))[1] != inode:
+            with suppress(OSError):              # none to be had: looked at every sleep_seconds
+                m.watches[path] = (m.watcher.add(path, mask | IN_DONT_FOLLOW), inode)
+                look_again_at(m, path)
+
+
+def look_again_at(m, path: str = "") -> None:
+    """Have a watched place listed or read again, or all of them."""
+    m.news = True
+    for queue in m.queues:
+        if path in ("", queue.path):
+            queue.listed = None
+    if path in ("", m.config.currently_executing):
+        m.hand_seen = None
+    if path in ("", m.config.monitor_reads):
+        m.reads_seen = None
+
+
+def read_notices(m) -> bool:
+    """Take in what inotify tells; return whether any of it is new to this Monitor.
+
+    A notice means "look at this name", never more: then their order does not matter, and those of
+    our own moves are known already.
+    """
+    queues, news = {queue.path: queue for queue in m.queues}, False
+    for watch, mask, name in dict.fromkeys(m.watcher.read() if m.watcher else ()):
+        path = next((path for path, known in m.watches.items() if known[0] == watch), "")
+        if mask & IN_OVERFLOW:
+            look_again_at(m)
+            news = True
+        elif path and mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF):
+            del m.watches[path]
+            look_again_at(m, path)
+            news = True
+        elif path in queues:
+            news = look_at_name(m, queues[path], name) or news
+        elif path == m.config.monitor_reads:
+            news = news or state_of(path) != m.reads_seen
+        elif path:
+            news = news or not is_known_in_hand(m, name)
+    m.news = m.news or news
+    return news
+
+
+def look_at_name(m, queue: Queue, name: str) -> bool:
+    """Look at one name in a waiting queue; return whether something is new there."""
+    file, state = queue.files.get(name), state_of(os.path.join(queue.path, name))
+    if m.config.ignored.fullmatch(name):
         return False
-    ends(m, "search")                                # also where RELOAD has taken the patterns away
+    if not state:
+        return queue.files.pop(name, None) is not None
+    if README_NAME.fullmatch(name):
+        queue.listed = None
+    elif file is None or file.inode != state.inode:
+        queue.add(name, state)
+    elif file.enqueued is None or file.looks != (state.size, state.mtime):
+        queue.look_again(name, boot_seconds())   # it was written to, or a chmod may have mended it
+    else:
+        return False
     return True
 
 
-def finish(m, job: Job, end: Optional[End]) -> None:
-    """Write the STATUS of a run that is over; `move` then moves its UOW to the queue that the STATUS names."""
-    code = job.codes.get("bash")
-    if end:
-        at = max(output_at(job, end), end.at - 4096)
-        killed_by = died_by_signal(end, os.pread(job.fd, end.at - at, at))
-    else:
-        killed_by = max(0, -(code or 0))             # the keeper itself
-    if job.over_at is None and end and end.time:
-        seconds = max(0, end.time - job.since) / 1e6
-    else:
-        seconds = max(0, (job.over_at or boot_seconds()) - job.began)        # it may be of another boot
-    status = outcome(end, seconds, reason=job.reason, killed_by=killed_by, exit_known=code, hit=job.hit,
-                     fail_exit_codes=m.config.fail_exit_codes)
-    key = "finish " + job.name
-    with lasting(m, key, "%s: STATUS cannot be written (" % shown(job.name), "); tried again", 3):
-        try:                                         # read-only, an I/O error: the END line keeps the outcome meanwhile
-            keep_inode(m, job)
-            if end:
-                append_used(job, end.at)
-            sync(m, job.fd)                          # all of the log, before a STATUS that says so
-            write_outcome(m, job, status)
-        except BadUow as problem:                    # flagged already: its header was changed
-            say(m, "%s: STATUS cannot be written (%s); it is filed all the same" % (shown(job.name), problem), 4)
-    if key in m.conditions:
+def survey_queue(m, queue: Queue) -> float:
+    """List a waiting queue where that is due, check what is new; return when to look again."""
+    key = "listing " + queue.path
+    if rests(m, queue.key):
+        queue.__init__(queue.key, queue.path)
+    at = rests(m, queue.key) or waits_for_retry(m, key)
+    if at:
+        return at
+    with trying(m, key, "%s cannot be listed: its jobs wait" % shown(queue.path),
+                level=3) as attempt:
+        if queue.listed is None or boot_seconds() >= queue.list_at:
+            list_queue(m, queue)
+    keep_one_readme(m, queue.path, queue.readmes)
+    return min(attempt.again, queue.list_at, check_files(m, queue))
+
+
+def list_queue(m, queue: Queue) -> None:
+    """Bring the names up to date, if the directory has changed since it was listed; OSError."""
+    now, changed = boot_seconds(), os.stat(queue.path).st_mtime_ns
+    queue.list_at = now + m.config.sleep_seconds
+    if queue.listed == changed:
         return
-    m.filings.append(Filing(job.name, job.uow._replace(status=status), job.run, os.fstat(job.fd).st_ino))
-    m.job = None
-    if job.child:
-        m.children += [pid for role, pid in job.keepers.items() if role not in job.codes]
-    remove_cgroups()
-    let_go(job)
-    if m.unclear:
-        wake_at(m, 0)                                # a second one under way comes before any new one
+    with os.scandir(queue.path) as entries:
+        there = {entry.name: entry.inode() for entry in entries
+                 if not m.config.ignored.fullmatch(entry.name)}
+    queue.readmes = list(filter(README_NAME.fullmatch, there))
+    for name in queue.readmes:
+        del there[name]
+    for name in [name for name, file in queue.files.items() if there.get(name) != file.inode]:
+        del queue.files[name]
+    for name in there.keys() - queue.files.keys():
+        look_at_name(m, queue, name)
+    queue.listed = changed
+    if time.time() - changed / 1e9 < AGAIN_SECONDS and not m.watcher:
+        queue.listed = None                      # a change in the same tick of the clock is unseen
+        queue.list_at = now + AGAIN_SECONDS
 
 
-def keep_inode(m, job: Job) -> None:
-    """See that what is filed is the file that was run: a job or an editor may have edited, moved or deleted it."""
-    ours, there = os.fstat(job.fd), inode_of(job.path)
-    if there != ours.st_ino:
-        if there:
-            flag(m, job, "inode", " was replaced by another file while it ran: the other one goes to trash")
-            trash(m, job.path, "not the file that was run")
-            if os.path.lexists(job.path):            # nothing is written or moved over it
-                raise OSError(errno.EEXIST, "another file has its name")
-        where = os.readlink("/proc/self/fd/%d" % job.fd)
-        found = state_of(where)                      # ` (deleted)` behind it may make it too long a name
-        linked = found and found.inode == ours.st_ino            # other links to it, by `cp -al` say, do not count
-        if linked and os.path.dirname(where) == m.config.currently_executing:       # an editor's backup
-            flag(m, job, "name", " was renamed to %s while it ran: it gets its name back" % base(where))
-            mv(m, where, m.config.currently_executing, job.name)
-        elif linked:
-            flag(m, job, "name", " was moved to %s while it ran: it is left there" % shown(where))
-            return
-        else:
-            flag(m, job, "name", " was deleted while it ran: written again with all its output")
-            with closing(reopen(job.fd, os.O_RDONLY)) as rest:
-                write_whole(m, job.path, b"", like=ours, rest=rest, replaces=0, onto=job.fd)
-    if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
-        flag(m, job, "header", ": its header was changed while it ran")
+def check_files(m, queue: Queue) -> float:
+    """Check files that are new, or due again, for a while; return when the next is due."""
+    now = boot_seconds()
+    until = now + SLICE_SECONDS
+    while queue.fresh and queue.fresh[0][0] <= now < until:
+        entry = heapq.heappop(queue.fresh)
+        later = check_file(m, queue, entry[2], now) if queue.is_due(entry) else 0
+        if later:
+            queue.look_again(entry[2], now + later)
+        now = boot_seconds()
+    return queue.fresh[0][0] if queue.fresh else float("inf")
 
 
-def write_outcome(m, job: Job, status: str) -> None:
-    """Write the STATUS of a run that is over: in place, or the header anew where an editor took its padded line away.
-
-    BadUow where it is no UOW any more, or cannot be copied: not to another place, nor beside a tee that still writes.
-    """
-    try:
-        set_status(m, job.fd, status)
-    except BadUow:
-        uow, found = read_own(job.fd), os.fstat(job.fd)
-        if (not uow.log_at or found.st_size - uow.log_at > COPY_BYTES or inode_of(job.path) != found.st_ino
-                or is_alive(job, "tee")):
-            raise
-        if uow.enqueued is None:
-            uow = uow._replace(enqueued=job.uow.enqueued or job.since)
-        with closing(reopen(job.fd, os.O_RDONLY)) as rest:
-            os.lseek(rest, uow.log_at, os.SEEK_SET)
-            head = stamped_head(uow, owner_name(found.st_uid), status)
-            write_whole(m, job.path, head, like=found, rest=rest, replaces=found.st_ino, onto=job.fd)
-
-
-def file_uow(m, filing: Filing) -> bool:
-    """Move a UOW whose STATUS is final to its queue, and have after_command run; False when it is to be tried again."""
-    name, uow, run, _ = filing
-    word = uow.status.partition(":")[0]
-    path, target = os.path.join(m.config.currently_executing, name), getattr(m.config, word + "_q")
-    key = "move " + path
-    if os.path.lexists(path) and not is_usable(m, target):       # a look costs less than hundreds of `mv` that fail
-        m.move_at = again(m)
-        return False
-    filed = None
-    with lasting(m, key, "%s stays in currently-executing: " % shown(name), "; tried again"):
-        # A power cut that undoes this leaves a STATUS that has it done again; only after_command would run twice.
-        filed = mv(m, path, target, durable=bool(m.config.after_command))
-    if key in m.conditions:
-        m.move_at = again(m)
-        return False
-    where = " -> " + base(target) if filed else "; somebody took it away from currently-executing"
-    say(m, "%s: %s%s" % (shown(name), uow.status, where), 6 if word == "done" else 4)
-    if not filed:
-        return True
-    m.totals[word + "_q"] += 1
-    m.ended[word + "_q"].note(filed)
-    if m.config.after_command:
-        m.after.append((name, dict(job_environment(uow, filed, run), SJQ_STATUS=uow.status)))
-    return True
-
-
-def after_commands(m) -> None:
-    """Look after after_command: one at a time, its failure reported, no job beside it."""
-    if m.after_hook:
-        code = m.after_hook.poll()
-        if code is None:
-            return
-        if code:
-            how = ended_how(code, boot_seconds() - m.after_hook.began)
-            say(m, "after_command for %s: %s" % (shown(m.after[0][0]), how), 4)
-        m.after_hook = None
-        del m.after[0]
-    while m.after and not m.after_hook:
-        name, environment = m.after[0]
+def check_file(m, queue: Queue, name: str, now: float) -> float:
+    """Check one file in a waiting queue; return in how many seconds to check again, 0 for never."""
+    path, file, quiet = os.path.join(queue.path, name), queue.files[name], m.config.settle_seconds
+    named = "%s in %s " % (shown(name), base(queue.path))
+    with trying(m, "file " + path, named + "cannot be read", named + "can be read now",
+                path) as attempt:
+        attempt.undecided = True                 # until it is known to be valid, or not to be
         try:
-            m.after_hook = Hook(bounded(m.config.after_command), environment)
-            ends(m, "after")
-        except OSError as problem:
-            text = "after_command for %s could not be started: %s" % (shown(name), reason_of(problem))
-            if problem.errno in SHORTAGES:
-                begins(m, "after", text + "; tried again")
-                again(m)
-                return
-            say(m, text, 4)
-            del m.after[0]
+            found = os.lstat(path)
+            looks = (found.st_size, found.st_mtime_ns)
+            if file.looks != looks:
+                file.looks, file.since = looks, now
+            lasted = now - file.since
+            wait = settles_in(time.time(), lasted, found.st_mtime, quiet)
+            if wait > 0:
+                return max(wait, AGAIN_SECONDS)
+            with closing(open_still(path)) as fd:
+                uow = read_uow(fd, path, m.config.required_names)
+            queue.can_start(name, file.arrived if uow.enqueued is None else uow.enqueued,
+                            not needs_stamp(uow, is_ours(found)))
+            attempt.undecided = False
+        except FileNotFoundError:
+            del queue.files[name]
+            return 0
+        except Changed:
+            return AGAIN_SECONDS
+        except Busy as problem:
+            if lasted > 5 + 5 * quiet:
+                raise Trouble("%s in %s waits: %s"
+                              % (shown(name), base(queue.path), problem.strerror)) from None
+            return next_look(lasted, max(quiet, AGAIN_SECONDS), m.config.sleep_seconds)
+        except BadUow as problem:
+            return not_valid(m, path, file, found, str(problem))
+        except PermissionError:
+            raise Trouble(not_readable(path, found)) from None
+    return max(AGAIN_SECONDS, attempt.again - now) if attempt.failed else 0
+
+
+def not_valid(m, path: str, file: File, found: os.stat_result, why: str) -> float:
+    """Have a file that is not a valid UOW go to trash once it is quiet; return when to look again.
+
+    Its quiet time counts from the last change of anything: a drop by link and unlink has two links
+    for a moment. A UOW that runs, and was moved here, has two until its run is filed.
+    """
+    if found.st_nlink == 2 and stat.S_ISREG(found.st_mode):
+        status = status_of(path)
+        if status_word(status) == "running" or found.st_ino in [job.inode for job in m.jobs]:
+            return RETRY_SECONDS
+    seen_for = boot_seconds() - file.since
+    wait = settles_in(time.time(), seen_for, found.st_ctime, m.config.settle_seconds)
+    if wait > 0:
+        return max(wait, AGAIN_SECONDS)
+    m.bad.append((path, found.st_ino, why))
+    return m.config.sleep_seconds                # it is still here then where it could not be moved
+
+
+def status_of(path: str) -> str:
+    """Return the STATUS of a file that may be anybody's, '' where there is none."""
+    with suppress(OSError, BadUow), closing(open_regular(path)) as fd:
+        return read_own(fd).status
+    return ""
+
+
+def not_readable(path: str, found: os.stat_result) -> str:
+    mend = "chmod u+r" if found.st_uid == os.geteuid() else "chmod o+r"
+    return "%s in %s cannot be read by %s, who runs the Monitor; %s mends it with: %s %s" % (
+        base(path), base(os.path.dirname(path)), owner_name(os.geteuid()),
+        owner_name(found.st_uid), mend, shown(path))
+
+
+def keep_one_readme(m, path: str, names: List[str]) -> None:
+    """Keep the newest README of a directory; the others go to trash."""
+    names.sort(key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
+    for name in names[:-1] if not rests(m, "trash") else ():
+        if not waits_for_retry(m, "trash " + os.path.join(path, name)):
+            trash(m, os.path.join(path, name), "an older README; one per directory is kept")
+            if "trash " + os.path.join(path, name) not in m.wrong:
+                names.remove(name)
+
+
+# ---- Survey: what is in hand -------------------------------------------------
+
+def run_directory(config) -> str:
+    return os.path.join(config.currently_executing, ".run")
+
+
+def in_hand(m) -> List[str]:
+    """Return the names in currently-executing that may be UOWs; OSError."""
+    return sorted(name for name in os.listdir(m.config.currently_executing)
+                  if not m.config.ignored.fullmatch(name) and not README_NAME.fullmatch(name))
+
+
+def is_known_in_hand(m, name: str) -> bool:
+    return m.config.ignored.fullmatch(name) is not None or name in m.claimed or \
+        name in [job.name for job in m.jobs]
+
+
+def survey_hand(m) -> None:
+    """See what is in currently-executing beside the job: nothing, as a rule.
+
+    A link that this Monitor does not know goes through the table at the top of this file. Any
+    other file is left alone until the next start. OSError begins again from disk.
+    """
+    place = m.config.currently_executing
+    if "directory currently_executing" in m.wrong:
+        return
+    if inode_of(place) != os.fstat(DOOR.lock[0]).st_ino and not m.jobs:
+        lock_again(m)
+    if not m.recovered:
+        recover(m)
+    seen = (state_of(place), state_of(run_directory(m.config)))
+    if seen == m.hand_seen:
+        return
+    inodes = set(adopt_links(m).values())
+    for name in in_hand(m):
+        path = os.path.join(place, name)
+        if not is_known_in_hand(m, name) and "hand " + path not in m.wrong and \
+                inode_of(path) not in inodes:
+            with trying(m, "hand " + path, "", path=path):
+                raise Trouble("%s in currently-executing was not put there by this Monitor: it is "
+                              "left alone until the next start; mv it to wait-q to run it"
+                              % shown(name))
+    m.hand_seen = None if any(key.startswith("adopt ") for key in m.wrong) else seen
+
+
+def lock_again(m) -> None:
+    """Lock what has taken the place of currently-executing; Trouble if another Monitor has it."""
+    place = shown(m.config.currently_executing)
+    try:
+        fresh = lock(m.config)
+    except Taken as problem:
+        raise Trouble("another Monitor has the directory that is %s now: nothing starts here: %s"
+                      % (place, problem)) from None
+    os.close(DOOR.lock[0])
+    DOOR.lock, m.recovered = [fresh], False
+    say(m, "%s is another directory than before; it is locked now" % place, 4)
+    keep_pause(m)
+
+
+def recover(m) -> None:
+    """Find the row of each UOW in currently-executing: the table at the top of this file."""
+    there = os.path.isdir(run_directory(m.config))
+    with turn(m) as mine:                        # then nobody is stamping
+        if mine:
+            trash_old_stamps(m)
+    links = adopt_links(m)
+    inodes, living = set(links.values()), None
+    for name in in_hand(m):
+        path = os.path.join(m.config.currently_executing, name)
+        linked = inode_of(path) in inodes
+        taken = any(link_name(mark_of_link(link).text, name) == link for link in links)
+        found = row(linked, status_of(path), there, taken)
+        if found == "claimed":
+            m.claimed.append(name)
+        elif found == "begun" and not linked:
+            living = marks_of_living() if living is None else living
+            give_link(m, path, living)
+    make_run_directory(m)
+    adopt_links(m)
+    m.recovered = True
+
+
+def give_link(m, path: str, living: Dict[Tuple[int, int], List[Mark]]) -> None:
+    """Link a UOW that has begun and has no link, with the mark of its living run, else a new one.
+
+    Where .run is missing all links are made in .run.new first, which then gets its name in one
+    step: after a kill meanwhile no UOW looks as if it had not begun.
+    """
+    place = run_directory(m.config)
+    if not os.path.isdir(place):
+        place += ".new"
+        make_private(place)
+    try:
+        with closing(open_regular(path)) as fd:
+            found = os.fstat(fd)
+            if found.st_nlink > 1 and status_word(read_own(fd).status) != "running":
+                raise BadUow("%d hard links; expected a file of its own" % found.st_nlink)
+            marks = [mark for mark in living.get((found.st_dev, found.st_ino), ())
+                     if not find_end(os.pread(fd, SMALL_BYTES, max(0, found.st_size - SMALL_BYTES)),
+                                     mark.text)]
+            run = max(marks, key=lambda mark: mark.began).text if marks else new_mark(found)
+            link_into(fd, place, link_name(run, os.path.basename(path)))
+    except FileExistsError:                      # a kill has left it: it has its link
+        pass
+    except BadUow as problem:
+        trash(m, path, str(problem))
+
+
+def make_private(path: str) -> None:
+    """Make a directory that is nobody else's; not its parent, which would not be locked."""
+    with suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+
+
+def make_run_directory(m) -> None:
+    """Make .run where it is missing, with what was linked for it."""
+    place = run_directory(m.config)
+    if not os.path.isdir(place):
+        make_private(place + ".new")
+        os.rename(place + ".new", place)
+        sync(m, m.config.currently_executing)
+
+
+def link_into(fd: int, directory: str, name: str) -> None:
+    """Give an open file one more name; FileExistsError, OSError."""
+    with closing(os.open(directory, os.O_RDONLY | os.O_DIRECTORY)) as there:
+        os.link("/proc/self/fd/%d" % fd, name, dst_dir_fd=there)     # dst_dir_fd makes it follow
+
+
+def new_mark(found: os.stat_result) -> str:
+    return "%s-%d-%x-%d" % (boot_mark(), time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+                            found.st_dev, found.st_ino)
+
+
+def adopt_links(m) -> Dict[str, int]:
+    """Take up each run that has a link in .run and is not known; return link name -> inode."""
+    place, links, m.under_way = run_directory(m.config), {}, False
+    known = {job.inode for job in m.jobs}
+    names = os.listdir(place) if os.path.isdir(place) else []
+    for name in sorted(names, key=began_of, reverse=True):
+        path, mark = os.path.join(place, name), mark_of_link(name)
+        inode = inode_of(path)
+        if not mark:
+            with trying(m, "link " + path, "", path=path):
+                raise Trouble("a file in %s is not from a Monitor and is ignored; remove it: rm %s"
+                              % (shown(place), shown(path)))
+        elif inode:
+            links[name] = inode
+        if mark and inode not in known | {0}:    # a file's second link goes with its first
+            known.add(inode)
+            try:
+                m.jobs.append(adopt(m, path, mark))
+            except PermissionError as problem:   # immutable, say: only a live run holds up others
+                m.under_way = m.under_way or any(process.marked for process in processes(mark.text))
+                with trying(m, "adopt " + path, "%s began and cannot be opened"
+                            % shown(name.partition(".")[2]), path=path, level=3):
+                    raise problem
+    return links
+
+
+def mark_of_link(name: str) -> Optional[Mark]:
+    return read_mark(name.partition(".")[0]) if "." in name else None
+
+
+def began_of(name: str) -> int:
+    """Return when the run of a link began: the newest comes first."""
+    mark = mark_of_link(name)
+    return mark.began if mark else -1
+
+
+def adopt(m, link: str, mark: Mark) -> Job:
+    """Return the run of a link: what it is, `move` finds out; OSError."""
+    cut = os.path.basename(link).partition(".")[2]
+    name = next((name for name in in_hand(m) if link_name(mark.text, name) ==
+                 os.path.basename(link)), cut)
+    make_writable(link)
+    fd = open_at_once(link, os.O_RDWR | os.O_NOFOLLOW)
+    try:
+        uow = read_own(fd)
+    except BadUow:                               # somebody has edited it while it ran
+        uow = NO_UOW
+    job = Job(m, name, fd, uow, mark, read_running(uow.status)[0] or wall_microseconds())
+    job.link = link
+    try:
+        if hold(job) and job.keepers and not m.failures:
+            say(m, "adopted %s run %s" % (shown(name), job.run))
+        if is_outcome(uow.status, find_end_on_disk(job) is not None):
+            job.status = uow.status
+    except BaseException:
+        close_job(job)                           # nobody knows it yet, to let it go
+        raise
+    return job
+
+
+def make_writable(path: str) -> None:
+    """Let the Monitor write to its own file, whatever `chmod -R` has made of it."""
+    found = os.lstat(path)
+    if stat.S_ISREG(found.st_mode) and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+        os.chmod(path, stat.S_IMODE(found.st_mode) | stat.S_IRUSR | stat.S_IWUSR)
+
+
+def is_old_stamp(path: str) -> bool:
+    """Tell whether this is a stamped copy that was not finished, and is older than a minute."""
+    state = state_of(path) if os.path.basename(path).startswith(".stamp.") else None
+    return bool(state) and time.time() - min(state.mtime, state.ctime) / 1e9 > LEFT_SECONDS
+
+
+def trash_old_stamps(m) -> None:
+    """Move the stamped copies that a crash has left to trash."""
+    for key in WAITING + ["currently_executing"]:
+        directory = getattr(m.config, key)
+        for name in os.listdir(directory) if os.path.isdir(directory) else ():
+            if is_old_stamp(os.path.join(directory, name)):
+                trash(m, os.path.join(directory, name), "a stamped copy that was not finished")
 
 
 # ---- Edit: stamp what waits --------------------------------------------------
 
-def private(config, key: str) -> str:
-    """Return the directory in currently-executing where a queue's UOWs are stamped: nobody else can reach it."""
-    return os.path.join(config.currently_executing, "." + key)
+def edit(m) -> float:
+    """Stamp UOWs that need it, the oldest first; return when to go on.
+
+    While a job could start or end any moment only a few are stamped at a time.
+    """
+    if not m.exchanges or not any(queue.to_stamp(1) for queue in m.queues):
+        return float("inf")
+    at = waits_for_retry(m, "edit")
+    if at:
+        return at
+    if m.launched and not m.jobs and not next_needs_stamp(m):
+        return 0.0                               # the next job first: stamps are written beside it
+    with turn(m) as mine:
+        if not mine:
+            return m.turn_again
+        busy = m.job and boot_seconds() < m.job.began + 0.1 or not m.job and not m.paused
+        with trying(m, "edit", "nothing can be stamped") as attempt:
+            for queue in m.queues:
+                stamp_some(m, queue, FEW_STAMPS if busy else STAMPS)
+    if attempt.failed:
+        return attempt.again
+    if m.exchanges and any(queue.to_stamp(1) for queue in m.queues):
+        return boot_seconds() + TURN_SECONDS     # another Monitor may have the lock in between
+    return float("inf")
 
 
-def edit(m) -> None:
-    """Take new files aside, some hundred at a time: the valid ones are stamped and put back, the others trashed."""
-    if "lock" in m.conditions:
-        return
-    for queue in m.waiting:
-        key, names = "edit " + queue.path, queue.to_take()
-        if not names and not queue.aside:
-            continue
-        if boot_seconds() < queue.edit_at and (not names or key in m.conditions):
-            wake_at(m, queue.edit_at)
-            continue
-        if not is_usable(m, queue.path) or not is_usable(m, m.config.currently_executing):
-            continue
-        if not take_turn(m):
-            return
+def next_needs_stamp(m) -> bool:
+    """Tell whether the UOW that is to start next has no stamp so far."""
+    chosen = next_waiting(m)
+    return bool(chosen and m.exchanges and chosen[1:] in chosen[0].to_stamp(1))
+
+
+@contextmanager
+def turn(m) -> Iterator[bool]:
+    """Hold the lock that the Monitors of this root have in turn; the value tells if we have it.
+
+    Whoever has it stamps some UOWs, or chooses and claims one. What the last one has done is taken
+    in first: the oldest UOW that is known here is the oldest there is.
+    """
+    mine = take_turn(m)
+    try:
+        if mine and read_notices(m):
+            for queue in m.queues:
+                check_files(m, queue)
+        yield mine
+    finally:
+        if mine:
+            fcntl.flock(m.turn, fcntl.LOCK_UN)
+
+
+def take_turn(m) -> bool:
+    """Take the lock on .turn; False while another Monitor has it, which is said after a while."""
+    path, now = turn_file(m.config), boot_seconds()
+    with trying(m, "turn", "%s cannot be locked: nothing is stamped or started" % shown(path),
+                "the lock on .turn is free again") as attempt:
+        if m.turn < 0 or inode_of(path) != os.fstat(m.turn).st_ino:      # somebody has removed it
+            mine, m.turn = m.turn, open_turn(m.config)
+            if mine >= 0:
+                os.close(mine)
         try:
-            with lasting(m, key, "what is new in %s cannot be stamped: " % base(queue.path), "; tried again", 3):
-                take_aside(m, queue)
-                put_back(m, queue)
-        finally:
-            end_turn(m, stamped=True)
-        if key in m.conditions:
-            queue.aside, queue.edit_at = max(1, queue.aside), again(m)
-        if queue.to_take():
-            wake_at(m, 0)
+            fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            m.turn_since = 0.0
+            return True
+        except BlockingIOError:
+            attempt.undecided = True
+            m.turn_since = m.turn_since or now
+            m.turn_again = now + next_look((now - m.turn_since) / 10, TURN_SECONDS, 1)
+            if now - m.turn_since > TURN_PATIENCE:
+                raise Trouble("another Monitor has held the lock on .turn for more than %d s: "
+                              "nothing is stamped or started here. It is named by: fuser -v %s"
+                              % (TURN_PATIENCE, shown(path))) from None
+    m.turn_again = m.turn_again if m.turn_again > now else attempt.again
+    return False
 
 
 def turn_file(config) -> str:
@@ -2443,870 +2312,863 @@ def turn_file(config) -> str:
 
 
 def open_turn(config) -> int:
-    """Open what the Monitors of this root lock in turn; OSError."""
-    return os.open(turn_file(config), os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o600)
+    """Open the file that the Monitors of this root lock in turn; OSError."""
+    flags = os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
+    return os.open(turn_file(config), flags, 0o600)
 
 
-def take_turn(m) -> bool:
-    """Take the turn among the Monitors of this root; False while another process keeps it.
-
-    Who has it stamps some UOWs, or chooses, claims and starts one: otherwise a UOW could be overtaken while
-    another Monitor has it aside for its stamp. What others have stamped since the last turn is looked at first.
-    """
-    path = turn_file(m.config)
-    with lasting(m, "turn file", "%s cannot be opened (" % shown(path),
-                 "): nothing is stamped or started until it can"):
-        if inode_of(path) != os.fstat(m.turn).st_ino:            # removed, or a backup was restored over the root
-            mine, m.turn = m.turn, open_turn(m.config)
-            os.close(mine)
-    if "turn file" in m.conditions:
-        return False
-    now = boot_seconds()
-    try:
-        fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        since = refused_since(now, *m.turn_refused)
-        m.turn_refused = since, now
-        if now - since > TURN_PATIENCE:
-            begins(m, "turn", "another process has the turn among the Monitors, a lock on .turn: nothing is stamped or "
-                   "started until it leaves it. `fuser -v .turn` names it")
-        wake_at(m, now + next_look(now - since, TURN_SECONDS, 1))
-        return False
-    ends(m, "turn")
-    m.turn_refused = 0.0, 0.0
-    last, m.turn_seen = m.turn_seen, os.fstat(m.turn).st_mtime_ns
-    for queue in m.waiting if last != m.turn_seen or not has_fraction(last) else ():
-        list_waiting(m, queue, stamped=True)
-        look_at_fresh(m, queue)
-    return True
-
-
-def end_turn(m, stamped: bool = False) -> None:
-    """Leave the turn to the other Monitors; stamped: tell them to look again."""
-    if stamped:
-        now = time.time_ns()                         # finer than the kernel's own times
-        with suppress(OSError):                      # read-only: nothing was stamped either
-            os.utime(m.turn, ns=(now, now))
-        m.turn_seen = os.fstat(m.turn).st_mtime_ns
-    fcntl.flock(m.turn, fcntl.LOCK_UN)
-
-
-def take_aside(m, queue: Waiting) -> None:
-    """Move what is to be stamped or trashed into the queue's private directory; what cannot be moved rests."""
-    names, place = queue.to_take(), private(m.config, queue.key)         # only now: the turn may have brought others
-    if not os.path.isdir(place):
-        os.mkdir(place, 0o700)                       # never makedirs: currently-executing may have gone this moment
-    mv_all(m, queue.path, names, place)
-    for name in names:
+def stamp_some(m, queue: Queue, count: int) -> None:
+    """Stamp the oldest UOWs of a queue that need it; what fails rests, and harms only itself."""
+    entries = queue.to_stamp(count)
+    if not entries:
+        return
+    texts = date_texts([enqueued for enqueued, _, _ in entries])
+    until = boot_seconds() + SLICE_SECONDS
+    for (enqueued, name, inode), stamped_at in zip(entries, texts):
         path = os.path.join(queue.path, name)
-        try:
-            if os.path.lexists(path):
-                if os.path.lexists(os.path.join(place, name)):
-                    raise OSError(errno.EEXIST, "another of this name is aside")
-                mv(m, path, place)
-            ends(m, "take " + path)
-        except OSError as problem:
-            look_later(m, queue, name, problem)
-    queue.took(names)
+        text = "%s in %s cannot be stamped" % (shown(name), base(queue.path))
+        with trying(m, "stamp " + path, text, path=path) as attempt:
+            try:
+                stamp(m, queue, name, inode, stamped_at)
+            except BadUow as problem:
+                m.bad.append((path, inode, str(problem)))
+                queue.look_again(name, boot_seconds() + m.config.sleep_seconds)
+            except (FileNotFoundError, Changed, Busy):
+                look_at_name(m, queue, name)
+                if name in queue.files:
+                    queue.look_again(name, boot_seconds() + AGAIN_SECONDS)
+            except OSError as problem:
+                if problem.errno not in (errno.EINVAL, errno.ENOSYS):
+                    raise
+                m.exchanges = False              # the file system cannot: stamped at the claim
+                return
+        if attempt.failed:
+            queue.look_again(name, attempt.again)
+        if boot_seconds() > until:
+            break
+    sync(m, queue.path)
 
 
-def put_back(m, queue: Waiting) -> None:
-    """Stamp what lies in a queue's private directory, and empty it: into the queue, or into trash."""
-    place = private(m.config, queue.key)
-    queue.aside, queue.edit_at = 0, boot_seconds() + m.config.sleep_seconds
-    stamped, bad = stamp_all(m, queue, place)
-    for name in stamped:
-        if name in queue.files:
-            queue.files[name].inode = 0              # should anything fail from here on, it is listed as new
-    sync(m, place)
-    mv_all(m, place, list(stamped), queue.path)
-    mv_all(m, place, [name for name in bad if not os.path.lexists(os.path.join(m.config.trash, name))], m.config.trash)
-    for name, why in bad.items():
-        path = os.path.join(place, name)
-        trash(m, path, why, queue.path, moved=not os.path.lexists(path))
-        queue.aside += os.path.lexists(path)
-    for name, enqueued in stamped.items():
-        path, target = os.path.join(place, name), os.path.join(queue.path, name)
-        try:
-            if os.path.lexists(path):
-                target = mv(m, path, queue.path)
-            ends(m, "back " + path)
-        except OSError as problem:
-            if os.path.lexists(path):
-                queue.aside += 1
-                queue.edit_at = again(m)
-                queue.stuck.pop(name, None)
-                begins(m, "back " + path, "%s cannot be put back into %s: %s"
-                       % (shown(name), base(queue.path), reason_of(problem)))
-                continue
-        waits_again(m, queue, name, target, enqueued)
+def date_texts(times: List[int]) -> List[str]:
+    """Return times in microseconds since 1970 as line 1 has them; one `date` for all of them."""
+    with closing(os.memfd_create("times")) as fd:
+        lines = ["@%d.%06d\n" % divmod(moment, 1_000_000) for moment in times]
+        write_all(fd, "".join(lines).encode())
+        os.lseek(fd, 0, os.SEEK_SET)
+        code, text = output_of(["date", "-u", "-f", "-", "+%Y-%m-%dT%H:%M:%S.%6NZ"], stdin=fd)
+    if code or text.count(b"\n") != len(times):
+        raise OSError(errno.EIO, "date exit %d: %s" % (code, complaint()))
+    return text.decode().split()
 
 
-def stamp_all(m, queue: Waiting, place: str) -> Tuple[Dict[str, Optional[int]], Dict[str, str]]:
-    """Stamp what lies in a private directory: name -> when enqueued, None if it rests; name -> why it is no UOW."""
-    stamped: Dict[str, Optional[int]] = {}
-    bad: Dict[str, str] = {}
-    for name in os.listdir(place):
-        path = os.path.join(place, name)
-        if name.startswith(".new."):
-            with suppress(FileNotFoundError):                # half a stamp: the whole UOW beside it may have been
-                os.unlink(path)                              # stamped again in this very loop
-            continue
-        try:
-            stamped[name] = stamp(m, path, queue.files[name].arrived if name in queue.files else None).enqueued
-        except BadUow as problem:
-            bad[name] = str(problem)
-        except OSError as problem:
-            if not isinstance(problem, Busy):
-                let_rest(m, queue, name, problem)
-            stamped[name] = None
-            continue
-        ends(m, "file " + os.path.join(queue.path, name))
-    return stamped, bad
+def stamp(m, queue: Queue, name: str, inode: int, text: str) -> None:
+    """Stamp a UOW where it waits: write a stamped copy beside it and swap the two names.
 
-
-def stamp(m, path: str, arrived: Optional[int]) -> Uow:
-    """Give a UOW that nobody else can reach its time, titles and blank STATUS; BadUow, Busy or OSError.
-
-    Where only a STATUS is to be blanked, that is done in place, however long the log. Anything
-    else is written anew beside it and renamed over it, with the log copied by `cat`.
+    So its name is never missing. What comes out is removed only if it is the file that was read,
+    unchanged and closed. OSError: EINVAL where the file system cannot swap; Changed, Busy, BadUow.
     """
+    path = os.path.join(queue.path, name)
     with closing(open_still(path)) as fd:
         uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
-        waiting = uow._replace(status="", enqueued=uow.enqueued if uow.enqueued is not None else
-                               found.st_ctime_ns // 1000 if arrived is None else arrived)
-        if found.st_uid == os.geteuid() and not is_ours(found):      # read-only: it is made ours, not copied
-            os.fchmod(fd, stat.S_IMODE(found.st_mode) & 0o777 | stat.S_IRUSR | stat.S_IWUSR)
-            found = os.fstat(fd)
-        lacking = lacks(uow, is_ours(found))
-        if not lacking:
-            return uow
-        if lacking == "blank":
-            with closing(reopen(fd)) as writer:
-                set_status(m, writer, "")
-        else:
-            data = new_head(waiting, found)
-            os.lseek(fd, uow.log_at, os.SEEK_SET)
-            write_whole(m, path, data, like=found, rest=fd if 0 < uow.log_at < found.st_size else None)
-        os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))    # it has settled, for other Monitors, too
-        return waiting
+        if found.st_ino != inode:
+            raise Changed()
+        new = os.path.join(queue.path, ".stamp.%d.%d" % (os.getpid(), inode))
+        ours = write_stamped(new, fd, uow, found, text)
+    try:
+        exchange(new, path)
+    except BaseException:
+        os.unlink(new)                           # its name is gone: nothing has happened
+        raise
+    out = os.lstat(new)
+    if (out.st_ino, out.st_size, out.st_mtime_ns) != (inode, found.st_size, found.st_mtime_ns) \
+            or not is_closed(new):
+        undo_exchange(m, path, new, ours.st_ino)
+        raise Changed()
+    os.unlink(new)
+    queue.files[name] = file = File(ours.st_ino, queue.files[name].arrived)
+    file.looks = (ours.st_size, ours.st_mtime_ns)
+    queue.can_start(name, read_time(text) if uow.enqueued is None else uow.enqueued, True)
 
 
-def new_head(uow: Uow, found: os.stat_result) -> bytes:
-    """Return what a UOW gets before its log by a stamp; BadUow where that is too long, or the log too long to copy."""
-    data = stamped_head(uow, owner_name(found.st_uid))
-    if len(data) > HEAD_BYTES:
-        raise BadUow("the header with its time and titles is longer than %d KiB; expected less" % (HEAD_BYTES // 1024))
-    if uow.log_at and found.st_size - uow.log_at > COPY_BYTES:
-        raise BadUow("the file is another user's, or the header lacks its time, a title or the padded STATUS, and the "
-                     "log behind it is longer than %d MiB; expected a shorter one" % (COPY_BYTES >> 20))
-    return data
+def undo_exchange(m, path: str, new: str, ours: int) -> None:
+    """Give somebody's file its name back; where that name was moved on meanwhile, it goes to trash.
 
-
-def waits_again(m, queue: Waiting, name: str, path: Optional[str], enqueued: Optional[int]) -> None:
-    """Note what is back in its queue: ready, or, enqueued None, to be looked at later.
-
-    What is gone, or has got another name there, is for the next listing to find.
+    A name is never restored in a waiting queue: whoever moved it away would get it twice.
     """
-    state = state_of(path) if path else None
-    if not state or os.path.basename(path) != name:
-        queue.stuck.pop(name, None)
-        return
-    queue.note(name, state)
-    if enqueued is None:
-        rest = min(RETRY_SECONDS, m.config.sleep_seconds) if "file " + path in m.conditions else AGAIN_SECONDS
-        later = queue.stuck.get(name, max(rest, m.config.settle_seconds))
-        queue.look_again(name, boot_seconds() + later)
+    with suppress(OSError):
+        exchange(new, path)
+    if inode_of(new) == ours:
+        os.unlink(new)
     else:
-        queue.can_start(name, enqueued)
+        name = os.path.basename(path)
+        os.rename(new, os.path.join(m.config.trash, free_name(name, time.time_ns())))
+        say(m, "%s was changed and moved while it was stamped: what it was then is in trash"
+            % shown(name), 4)
+
+
+def write_stamped(new: str, fd: int, uow: Uow, found: os.stat_result, text: str) -> os.stat_result:
+    """Write the stamped copy of an open UOW, its log copied by `cat`, and return its stat."""
+    head = stamped_head(uow, "ENQUEUED :: %s by %s" % (text, owner_name(found.st_uid)))
+    if len(head) > HEAD_BYTES:
+        raise BadUow("the header with its time and titles is longer than %d KiB; expected less"
+                     % (HEAD_BYTES // 1024))
+    if uow.log_at and found.st_size - uow.log_at > COPY_BYTES:
+        raise BadUow("it needs a new header, and the log below is longer than %d MiB; expected less"
+                     % (COPY_BYTES >> 20))
+    os.lseek(fd, uow.log_at, os.SEEK_SET)
+    return write_new(new, head, found, fd if 0 < uow.log_at < found.st_size else None)
+
+
+# ---- Move: what has ended goes to its queue ----------------------------------
+
+def move(m) -> float:
+    """See how far the runs are, file what has ended, trash what is not valid."""
+    reap(m)
+    due = [follow(m, job) for job in list(m.jobs)]
+    return min([after_commands(m), trash_bad(m), *due])
+
+
+def trash_bad(m) -> float:
+    """Move what is not a valid UOW to trash, for a while; return when to go on."""
+    until = boot_seconds() + SLICE_SECONDS
+    while m.bad and not rests(m, "trash"):
+        if boot_seconds() > until:
+            return 0.0
+        path, inode, why = m.bad.pop(0)
+        if inode_of(path) == inode:
+            trash(m, path, why)
+    return rests(m, "trash") if m.bad else float("inf")
+
+
+def reap(m) -> None:
+    """Take the exit codes of children that nobody asks for; as pid 1 also those of orphans."""
+    own = {pid for job in m.jobs for pid in job.keepers.values()}
+    own |= {hook.pid for hook in (m.after_hook, m.ready_hook) if hook}
+    for pid in list(m.children - own):
+        with suppress(ChildProcessError):
+            if not os.waitpid(pid, os.WNOHANG)[0]:
+                continue
+        m.children.discard(pid)
+    while os.getpid() == 1:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if not ended or ended.si_pid in own:
+            return
+        os.waitpid(ended.si_pid, 0)
+
+
+def follow(m, job: Job) -> float:
+    """Take a run one step further: wait, kill, settle the outcome, file; return when to go on."""
+    now = boot_seconds()
+    if not job.status:
+        due = look_at_job(m, job, now)
+        if due:
+            return due
+        at = waits_for_retry(m, "finish " + job.run)
+        if at or not finish(m, job):
+            return at or m.wrong["finish " + job.run].again
+    at = waits_for_retry(m, "file " + job.run) or rests(m, status_word(job.status) + "_q")
+    return at or file_job(m, job)
+
+
+def look_at_job(m, job: Job, now: float) -> float:
+    """See whether a run goes on, kill it where its time is up; return when to look, 0 if over."""
+    keeper, grace = is_alive(job, "bash"), m.config.kill_grace_seconds
+    step = "job" if keeper else stage_of_end(m, job, now)
+    if step == "over":
+        return 0.0
+    if step == "output":
+        return now + next_look(now - job.ended_at, OUTPUT_SECONDS, 1)
+    limit_at = job.began + job.limit if job.limit and is_of_this_file(job) else float("inf")
+    order = killing(now, limit_at, job.reason, job.kill_at, grace)
+    if order == "term":
+        begin_killing(m, job, job.reason or "timed out after %s s" % ("%.9g" % job.limit))
+    elif order in ("kill", "late"):
+        keep_killing(m, job, order == "late")
+    if job.keepers.get("bash") not in job.held and not order:
+        return min(limit_at, now + 1)            # nothing tells when it ends, or what is left of it
+    return {"": limit_at, "kill": now + 0.05, "late": now + 1}.get(order, job.kill_at)
+
+
+def stage_of_end(m, job: Job, now: float) -> str:
+    """Return the stage of a run whose keeper is gone, and say what it has left running."""
+    if job.ended_at is None:
+        job.ended_at = job.grown_at = now
+    tee = is_alive(job, "tee")
+    if tee and job.keepers["tee"] in job.held:   # it ends at once, as a rule: one wake for both
+        select.select([job.held[job.keepers["tee"]]], [], [], OUTPUT_SECONDS)
+        tee = is_alive(job, "tee")
+    size, clean = os.fstat(job.fd).st_size, job.codes.get("bash", -1) >= 0
+    if size != job.size:
+        job.size, job.grown_at = size, now
+    ended = end_of(job) is not None
+    remains = bool(job.reason or not ended and not clean) and bool(remains_of(job))
+    step = stage(keeper=False, clean=clean, tee=tee, remains=remains, ended=ended,
+                 killing=bool(job.reason), still_for=now - job.grown_at,
+                 grace=m.config.kill_grace_seconds)
+    if step == "job" and not job.reason and now - job.ended_at >= 1:
+        flag(m, job, "remains",
+             ": its shell is gone without a word; waiting for what is left of it")
+    if step == "over" and tee:
+        left = ", ".join(holders_of_output(job))
+        flag(m, job, "left", ": left running: " + left if left else "")
+    return step
+
+
+def end_of(job: Job) -> Optional[End]:
+    """Return a run's END line; one that differs from what wait4 tells is text of the job's own."""
+    end, code = find_end_on_disk(job), job.codes.get("bash")
+    return None if end and code is not None and code != end.exit else end
+
+
+def find_end_on_disk(job: Job) -> Optional[End]:
+    """Return the last END line of this run, searched from the end of the log, or None.
+
+    What was searched in vain is not searched again, but for its last bytes.
+    """
+    high, kept = os.fstat(job.fd).st_size, b""
+    first = max(0, min(job.searched, high) - 300)
+    job.searched = high
+    while high > first:
+        low = max(first, high - HEAD_BYTES)
+        piece = os.pread(job.fd, high - low, low) + kept
+        end = find_end(piece, job.run)
+        if end:
+            job.searched = 0
+            return end._replace(at=low + end.at)
+        high, kept = low, piece[:300]            # an END line may be cut by two pieces
+    return None
+
+
+def flag(m, job: Job, what: str, text: str) -> None:
+    """Say something of a run once; what: that which is not said again."""
+    if text and what not in job.told:
+        job.told.add(what)
+        say(m, shown(job.name) + text, 4)
+
+
+def begin_killing(m, job: Job, reason: str) -> None:
+    """Begin to kill a job: the reason on disk first, for whoever files it, then TERM to all."""
+    job.reason = reason
+    try:
+        set_status(m, job.fd, running_status(job.since, reason))
+    except (OSError, BadUow) as problem:
+        flag(m, job, "kill status", ": STATUS cannot be written (%s); it is killed all the same"
+             % reason_of(problem))
+    flag(m, job, "killing", ": %s; TERM now, KILL in %g s" % (reason, m.config.kill_grace_seconds))
+    send(job, signal.SIGTERM)
+    send(job, signal.SIGCONT)                    # a stopped process would not see the TERM
+    job.kill_at = boot_seconds() + m.config.kill_grace_seconds
+
+
+def keep_killing(m, job: Job, late: bool) -> None:
+    """KILL everything of a run, again and again: the next look finds what was forked meanwhile."""
+    left = send(job, signal.SIGKILL)
+    if late and left:
+        flag(m, job, "late", ": KILL has not ended %s; waiting for it"
+             % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
+    elif late:
+        send(job, signal.SIGKILL, keepers=True)  # a keeper that was stopped
+
+
+def find_output(job: Job) -> int:
+    """Return where a run's output begins; all of the log may be it where START is gone."""
+    if job.output_at is None:
+        os.lseek(job.fd, 0, os.SEEK_SET)
+        pattern = "^==== JOB START [^ ]* run %s$" % job.run
+        code, text = output_of(["grep", "-abom1", "-e", pattern], stdin=job.fd)
+        at, _, line = text.partition(b":")
+        job.output_at = int(at) + len(line) if code == 0 else job.uow.log_at
+        with suppress(ValueError, IndexError):
+            job.since = read_time(line.split()[3].decode())
+    return job.output_at
+
+
+def find_pattern(m, job: Job, end: End) -> str:
+    """Return whose pattern this run's output has: 'fail', 'error' or ''; Trouble to try again."""
+    if not (m.config.fail_pattern or m.config.error_pattern):
+        return ""
+    begins = find_output(job)
+    argv = ["timeout", str(HOOK_SECONDS), "bash", "-pc", SEARCH, "search", str(begins + 1),
+            str(end.at - begins), m.config.fail_pattern, m.config.error_pattern]
+    with closing(os.open("/proc/self/fd/%d" % job.fd, os.O_RDONLY)) as log:
+        code = os.waitstatus_to_exitcode(os.waitpid(spawn(argv, extra=[log]), 0)[1])
+    if code == 124:
+        say(m, "%s: the search for the patterns took longer than %d s; the exit code decides"
+            % (shown(job.name), HOOK_SECONDS), 4)
+    elif code not in (10, 11, 12):
+        raise Trouble("%s: the patterns could not be looked for (exit %d)"
+                      % (shown(job.name), code))
+    return {10: "fail", 11: "error"}.get(code, "")
+
+
+def finish(m, job: Job) -> bool:
+    """Settle the outcome of a run that is over, and write it into STATUS; False to try again."""
+    text = "%s: STATUS cannot be written; it stays in currently-executing" % shown(job.name)
+    with trying(m, "finish " + job.run, text, level=3) as attempt:
+        end = end_of(job)
+        code = end.exit if end else job.codes.get("bash")
+        hit = find_pattern(m, job, end) if end and not job.reason else ""
+        status = outcome(code, run_seconds(job, end), ended=end is not None, reason=job.reason,
+                         hit=hit, fail_exit_codes=m.config.fail_exit_codes, used=used_by(job))
+        sync(m, job.fd)                          # the whole log, before a STATUS that speaks of it
+        if job.uow.header not in os.pread(job.fd, HEAD_BYTES, 0):
+            flag(m, job, "header", ": its header was changed while it ran")
+        try:
+            set_status(m, job.fd, status)
+        except BadUow as problem:
+            flag(m, job, "status", ": %s; it is filed all the same" % problem)
+        job.status = status
+    return not attempt.failed
+
+
+def run_seconds(job: Job, end: Optional[End]) -> float:
+    """Return how long a run took: by our own clock if we saw both ends, else by its log."""
+    if job.codes.get("bash") is not None and job.ended_at is not None:
+        return max(0.0, job.ended_at - job.began)
+    find_output(job)
+    return max(0, end.time - job.since) / 1e6 if end and end.time else \
+        max(0.0, boot_seconds() - job.began)
+
+
+def used_by(job: Job) -> str:
+    """Return `, cpu 8.1 s, 34 MiB` of our own child, as wait4 tells it; '' where it does not.
+
+    A child inherits the Monitor's own peak of memory: less than that is not told.
+    """
+    if not job.usage:
+        return ""
+    text = ", cpu %.1f s" % (job.usage.ru_utime + job.usage.ru_stime)
+    if job.usage.ru_maxrss > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss:
+        text += ", %d MiB" % (job.usage.ru_maxrss // 1024)
+    return text
+
+
+def file_job(m, job: Job) -> float:
+    """Move a UOW whose outcome is on disk to its queue, and remove its link last.
+
+    The link keeps the file whatever becomes of its name: a job or a person may have moved,
+    replaced or deleted it.
+    """
+    key = status_word(job.status) + "_q"
+    with trying(m, "file " + job.run, "%s stays in currently-executing" % shown(job.name),
+                "%s can be filed now" % shown(job.name)) as attempt:
+        filed = move_by_name(m, job, key) or find_elsewhere(m, job, key) or \
+            link_to_queue(m, job, key)
+        remove_other_names(m, job)
+        sync(m, os.path.dirname(filed), m.config.currently_executing)
+        remove_links(m, job)
+    if attempt.failed:
+        return attempt.again
+    m.jobs.remove(job)
+    m.children |= {pid for role, pid in job.keepers.items() if role not in job.codes}
+    close_job(job)
+    remove_cgroups()
+    say(m, "%s: %s -> %s" % (shown(job.name), job.status, base(os.path.dirname(filed))),
+        6 if key == "done_q" else 4)
+    m.totals[key] += 1
+    if os.path.dirname(filed) == getattr(m.config, key):
+        m.ended[key].note(filed)
+    if m.config.after_command:
+        environment = job_environment(job.uow, filed, job.run)
+        m.after.append((job.name, dict(environment, SJQ_STATUS=job.status)))
+    return after_commands(m)
+
+
+def move_by_name(m, job: Job, key: str) -> Optional[str]:
+    """Move what bears the run's name to its queue; None where that is not the file that was run."""
+    while inode_of(job.path) == job.inode:
+        target = mv(m, job.path, key)
+        if target and inode_of(target) == job.inode:
+            return target
+        if target:                               # swapped in at the last moment
+            trash(m, target, "another file took the name of a running UOW")
+    return None
+
+
+def find_elsewhere(m, job: Job, queue: str) -> Optional[str]:
+    """Return where in another directory of ours the file that was run is now; it stays there."""
+    has_a_name = os.fstat(job.fd).st_nlink > os.path.lexists(job.link)
+    for key in DIRECTORIES if has_a_name else ():
+        for place, below, names in os.walk(getattr(m.config, key)):
+            if key != "archive":
+                below.clear()
+            for name in names if key != "currently_executing" else ():
+                path = os.path.join(place, name)
+                if inode_of(path) == job.inode:
+                    flag(m, job, "moved", (": it was moved to %s while it ran, and is left there"
+                                           % shown(place)) * (key != queue))
+                    return path
+    return None
+
+
+def link_to_queue(m, job: Job, key: str) -> str:
+    """Give the file that was run a name in its queue: its own is gone, or another file's."""
+    require_directory(m, key)
+    flag(m, job, "gone", ": it was deleted or replaced while it ran; it is filed all the same")
+    directory = getattr(m.config, key)
+    for number in range(1, 1_000_000):
+        path = os.path.join(directory, free_name(job.name, number))
+        with suppress(FileExistsError):
+            if os.fstat(job.fd).st_nlink:
+                link_into(job.fd, directory, os.path.basename(path))
+            else:                                # .run was removed, too: a copy is left to make
+                os.lseek(job.fd, 0, os.SEEK_SET)
+                job.inode = write_new(path, b"", os.fstat(job.fd), job.fd).st_ino
+                os.close(job.fd)
+                job.fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            return path
+    raise OSError(errno.EEXIST, "no free name")
+
+
+def remove_other_names(m, job: Job) -> None:
+    """Clear the run's name in currently-executing, and any other name there of the same file."""
+    if inode_of(job.path) not in (0, job.inode):
+        trash(m, job.path, "not the file that was run: it took its name meanwhile")
+        if os.path.lexists(job.path):            # without its link this would be the next to start
+            raise Trouble("%s stays in currently-executing until what took its name can go to trash"
+                          % shown(job.name))
+    if os.fstat(job.fd).st_nlink > 2:
+        for name in os.listdir(m.config.currently_executing):
+            path = os.path.join(m.config.currently_executing, name)
+            if inode_of(path) == job.inode:
+                os.unlink(path)
+
+
+def remove_links(m, job: Job) -> None:
+    """Remove the run's link, and others of the same file."""
+    remove(job.link)
+    place = run_directory(m.config)
+    if os.fstat(job.fd).st_nlink > 1 and os.path.isdir(place):
+        for name in os.listdir(place):
+            if mark_of_link(name) and inode_of(os.path.join(place, name)) == job.inode:
+                os.unlink(os.path.join(place, name))
+
+
+def after_commands(m) -> float:
+    """Look after after_command: one at a time, no job beside it; return when to look again."""
+    if m.after_hook:
+        code = m.after_hook.poll()
+        if code is None:
+            return m.after_hook.look_at()
+        if code:
+            how = m.after_hook.how(code)
+            say(m, "after_command for %s: %s" % (shown(m.after[0][0]), how), 4)
+        m.after_hook = None
+        del m.after[0]
+    at = waits_for_retry(m, "after")
+    while m.after and not m.after_hook and not at:
+        name, environment = m.after[0]
+        with trying(m, "after", "after_command for %s cannot be started" % shown(name)) as attempt:
+            if m.config.after_command:
+                m.after_hook = Hook(m.config.after_command, environment)
+                at = m.after_hook.look_at()
+            else:
+                del m.after[0]                   # RELOAD has taken it away
+        at = attempt.again if attempt.failed else at
+    return at or float("inf")
 
 
 # ---- Launch ------------------------------------------------------------------
 
-def launch(m) -> None:
-    """Start the next job if one may start: claim it with `mv`, judge what was claimed, write START, start it."""
-    step = gate(held=bool(m.job or m.unclear or m.after or m.paused or m.finishing or m.stopping),
-                waits=bool(m.claimed or next_waiting(m.waiting)), due=boot_seconds() >= m.launch_at)
-    if step == "later":
-        wake_at(m, m.launch_at)
-    if step != "yes":
-        if m.ready_hook and m.ready_hook.poll() is not None:
-            m.ready_hook = None                      # asked in vain: the next launch asks again
-        m.ready_passed = False
-    elif is_ready(m) and take_turn(m):
-        try:
-            start_next(m)
-        finally:
-            end_turn(m)
+def launch(m) -> float:
+    """Start the next job if one may start; return when to try again."""
+    key = "launch"
+    if m.jobs or m.under_way or m.after or m.paused or m.finishing or m.stopping:
+        drop_ready_hook(m)
+        return float("inf")
+    m.launched = False
+    if any(queue.unchecked() for queue in m.queues):
+        return 0.0                               # one of those may be the oldest
+    if not m.claimed and next_needs_stamp(m):
+        return float("inf")                      # `edit` says when
+    if not (m.claimed or next_waiting(m)):
+        with trying(m, key, ""), trying(m, "ready", "", "nothing waits any more"), \
+                trying(m, "turn", "", "the lock on .turn is not needed any more"):
+            drop_ready_hook(m)
+            m.turn_since = 0.0
+        return float("inf")
+    at = rests(m, "currently_executing") or waits_for_retry(m, key) or ask_ready(m)
+    if at:
+        return at
+    with turn(m) as mine, trying(m, key, "no job can be started", "jobs can be started again",
+                                 level=3) as attempt:
+        if not mine:
+            return m.turn_again
+        started = start_next(m)
+    m.launched = not attempt.failed and started
+    if not m.launched:
+        return attempt.again if attempt.failed else 0.0
+    return 0.0 if m.job.status else m.job.began + (m.job.limit or float("inf"))
 
 
-def next_waiting(queues: List[Waiting]) -> Optional[Tuple[Waiting, str]]:
-    """Return the UOW that is to start next: the oldest of priority-q, or of wait-q when nothing there can run.
+def next_waiting(m) -> Optional[Tuple[Queue, int, str, int]]:
+    """Return the UOW that is to start next: its queue, time, name and inode.
 
-    None, too, while one that is not judged or stamped yet may come first.
+    While priority-q has any file that may become a job, nothing in wait-q starts.
     """
-    for queue in queues:
-        if queue.ready:
-            return queue, queue.ready[0][1]
-        if queue.may_run():
-            return None
+    for queue in m.queues:
+        first = queue.in_order(1)
+        if first:
+            return (queue, *first[0])
+        if len(queue.files) > len(in_trouble(m, queue)):
+            return None                          # one there is still settling
     return None
 
 
-def is_ready(m) -> bool:
-    """Tell whether job_process and ready_command let a job start; said once when they begin and cease to refuse."""
-    code, seconds = None, 0.0
+def drop_ready_hook(m) -> None:
+    """Forget the answer of ready_command, and end it: the next launch asks again."""
     if m.ready_hook:
-        code = m.ready_hook.poll()
-        if code is None:
-            return False
-        seconds, m.ready_hook = boot_seconds() - m.ready_hook.began, None
-    m.ready_passed = m.ready_passed or code == 0     # for one launch
-    with lasting(m, "ready start", "waiting: job_process or ready_command cannot be asked: "):
-        process = who_runs(m.config.job_process) if m.config.job_process and not code else ""
-        step = readiness(refused=bool(code), process=process, command=bool(m.config.ready_command),
-                         passed=m.ready_passed)
-        if step == "ask":
-            m.ready_hook = Hook(bounded(m.config.ready_command))
-    if "ready start" in m.conditions:
-        m.launch_at = again(m)
-        return False
-    if code == 0 or not step:
-        ends(m, "ready command")
-    if step in ("ask", ""):
-        ends(m, "ready process")                     # also where the configuration has none any more
-    else:
-        why = process or "ready_command refuses (%s)" % ended_how(code, seconds)
-        begins(m, "ready " + step, "waiting: " + why, 5)
-        m.ready_passed = False                       # it is asked again then
-        m.launch_at = again(m, m.config.sleep_seconds)
-    return not step
+        m.children.add(m.ready_hook.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(m.ready_hook.pid, signal.SIGTERM)
+    m.ready_hook, m.ready_passed = None, False
+
+
+def ask_ready(m) -> float:
+    """Ask job_process and ready_command whether a job may start; return 0 if so, or when to ask."""
+    hook, code = m.ready_hook, m.ready_hook.poll() if m.ready_hook else None
+    if hook and code is None:
+        return hook.look_at()
+    at = waits_for_retry(m, "ready")
+    if at and not hook:
+        return at
+    m.ready_hook = None
+    if m.config.ready_command and not hook and not m.ready_passed:
+        with trying(m, "hook", "ready_command cannot be started") as attempt:
+            m.ready_hook = Hook(m.config.ready_command)
+        return attempt.again if attempt.failed else m.ready_hook.look_at()
+    with trying(m, "ready", "waiting: job_process cannot be asked", level=5,
+                least=m.config.sleep_seconds) as attempt:
+        if code:
+            raise Trouble("waiting: ready_command refuses (%s)" % hook.how(code))
+        who = who_runs(m.config.job_process) if m.config.job_process else ""
+        if who:
+            raise Trouble("waiting: " + who)
+        attempt.over = "ready_command accepts again" if m.config.ready_command else \
+            "no process %s runs any more" % shown(m.config.job_process or "of job_process")
+    m.ready_passed = not attempt.failed
+    return attempt.again if attempt.failed else 0.0
 
 
 def who_runs(name: str) -> str:
-    """Return which processes of this name run, anywhere on the machine, or why that cannot be told; '' for none."""
-    # -x compares whole names, but still as a pattern: what is no letter is taken literally.
+    """Return which processes of this name run, anywhere on the machine; '' for none; OSError."""
+    # -x compares whole names, but as a pattern: all but letters and digits is escaped.
     code, pids = output_of(["pgrep", "-x", "--", re.sub(r"([^\w-])", r"\\\1", name)])
     if code == 0:
         return "a process %s runs, pid %s" % (shown(name), " ".join(pids.decode().split()[:5]))
-    return "pgrep for job_process failed (exit %d: %s)" % (code, complaint()) if code != 1 else ""
+    if code != 1:
+        raise OSError(errno.EIO, "pgrep exit %d: %s" % (code, complaint()))
+    return ""
 
 
-def start_next(m) -> None:
-    """Claim and start the next UOW, having the turn."""
-    if m.claimed:                                    # by a Monitor that died; where it has to go back, it is to wait-q
-        queue, path = m.waiting[-1], os.path.join(m.config.currently_executing, m.claimed[0])
+def start_next(m) -> bool:
+    """Claim the next UOW and start it; False where it is not to be had, or goes back; OSError."""
+    if m.claimed:                                # by a Monitor that died: it goes first
+        queue, name, inode = m.queues[-1], m.claimed.pop(0), 0
+        path: Optional[str] = os.path.join(m.config.currently_executing, name)
     else:
-        chosen = next_waiting(m.waiting)             # None: the turn brought others, that come first and are not ready
-        path = claim(m, *chosen) if chosen else None
-        if path is None:
-            return
-        queue = chosen[0]
+        chosen = next_waiting(m)
+        if not chosen or next_needs_stamp(m):
+            return False                         # the lock brought others, which come first
+        queue, _, name, inode = chosen
+        path = claim(m, queue, name)
+    if not path or not os.path.lexists(path):
+        return False
     try:
-        start(m, path)
+        start(m, path, inode)
         m.ready_passed = False
-    except (BadUow, OSError) as problem:
-        # This file alone, not the others: somebody has it open, or has saved over it since it was judged.
-        if isinstance(problem, (BadUow, Busy, PermissionError)) and give_back(m, queue, path, problem):
-            wake_at(m, 0)
-            return
-        begins(m, "launch", "%s cannot be started now (%s); tried again" % (base(path), reason_of(problem)), 3)
-        m.launch_at = again(m, 5)
+        return True
+    except (BadUow, Busy, Changed, PermissionError) as problem:
+        give_back(m, queue, path, problem)       # this file alone has changed, or is held
+        return False
+    except OSError:
+        if not os.path.lexists(path):            # somebody took it away
+            return False
+        m.claimed.insert(0, name)
+        raise
 
 
-def claim(m, queue: Waiting, name: str) -> Optional[str]:
-    """Move a waiting UOW into currently-executing, where nobody else can reach it; None where it is not to be had."""
-    queue.ready.pop(0)
-    queue.racy_seconds = TICK_SECONDS                # it is this `mv` that changes the directory
-    try:                                             # `start` makes it durable
-        path = mv(m, os.path.join(queue.path, name), m.config.currently_executing, durable=False)
-    except OSError as problem:
-        look_later(m, queue, name, problem)
+def claim(m, queue: Queue, name: str) -> Optional[str]:
+    """Move a waiting UOW into currently-executing; its path there, None if it is not to be had."""
+    make_run_directory(m)
+    source, path = os.path.join(queue.path, name), os.path.join(m.config.currently_executing, name)
+    with trying(m, "claim " + source, "%s cannot be claimed" % shown(name), path=source) as attempt:
+        if os.path.lexists(path):
+            raise Trouble("%s waits: another file of this name is in currently-executing; "
+                          "mv it away" % shown(name))
+        code = run(["mv", "-nT", "--", source, path])
+        if not os.path.lexists(path) and os.path.lexists(source):
+            raise OSError(errno.EIO, "mv exit %d: %s" % (code, complaint()))
+    if attempt.failed:
+        queue.look_again(name, attempt.again)
         return None
-    queue.forget(name)
-    if path is None:
-        wake_at(m, 0)                                # somebody else took it
+    queue.files.pop(name)
     return path
 
 
-def give_back(m, queue: Waiting, path: str, problem: Exception) -> bool:
-    """Put a claimed UOW that is not as it was judged back where it waits; False where that fails, too."""
-    try:
-        target = mv(m, path, queue.path)
-    except OSError:
-        return False
-    state = state_of(target) if target else None
-    if state:
-        queue.note(os.path.basename(target), state)
-        look_later(m, queue, os.path.basename(target), problem)
-    return True
-
-
-def start(m, path: str) -> None:
-    """Start the job of a claimed UOW, in the order of writing that the top of this file tells.
-
-    BadUow, Busy, or OSError: then nothing was started and the UOW says so.
-    """
-    with closing(open_still(path)) as fd:
-        uow = read_uow(fd, path, m.config.required_names)
-        if lacks(uow, is_ours(os.fstat(fd))) == "stamp":
-            raise BadUow("it has no stamp, or not any more")
-        size = os.fstat(fd).st_size
-        gap = b"" if os.pread(fd, 1, size - 1) == b"\n" else b"\n"
-        run = "%s-%d" % (boot_mark(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        writer = reopen(fd)                          # what was judged; what fails from here on is undone
-    since, running = wall_microseconds(), Running(run, size + len(gap), "")
-    job = Job(m, path, writer, uow, running, since)
-    try:
-        write_all(writer, status_line(running_status(running)), uow.status_at)
-        write_all(writer, gap + start_line(since, job.run), size)
-        # One sync for claim, STATUS and START: if a power cut undoes the claim alone, nothing has begun, and it waits.
-        waiting = [queue.path for queue in m.waiting if is_usable(m, queue.path)]
-        sync(m, writer, m.config.currently_executing, *waiting)
-        start_processes(m, job)
-    except OSError as problem:
-        undo_start(m, job, size, problem)
+def give_back(m, queue: Queue, path: str, problem: BaseException) -> None:
+    """Put a claimed UOW that cannot start as it is back where it waits, to be checked again."""
+    waiting, text = None, "%s stays in currently-executing until the next start" % base(path)
+    with trying(m, "hand " + path, text, path=path):
+        waiting = mv(m, path, queue.key)
+    if not waiting:
         return
-    m.job, m.notices = job, m.notices + 1
-    m.claimed = [name for name in m.claimed if name != job.name]
-    if job.limit:
-        wake_at(m, job.began + job.limit)            # before the next survey, that may be far away
-    if not job.watched:
-        wake_at(m, job.began + BLIND_SECONDS)
-    say(m, "started %s run %s" % (shown(job.name), job.run))
+    name = os.path.basename(waiting)
+    look_at_name(m, queue, name)
+    text = "%s in %s cannot be started" % (shown(name), base(queue.path))
+    with trying(m, "file " + waiting, text, path=waiting) as attempt:
+        if isinstance(problem, PermissionError):
+            raise problem
+    if attempt.failed and name in queue.files:
+        queue.look_again(name, attempt.again)
 
 
-def start_processes(m, job: Job) -> None:
+def start(m, path: str, inode: int) -> None:
+    """Start the job of a claimed UOW, in the order of steps that the top of this file tells.
+
+    inode: of the UOW that was chosen, 0 for any. BadUow, Busy, Changed or OSError: then nothing
+    was started, and neither a link nor STATUS says so.
+    """
+    name = os.path.basename(path)
+    with closing(open_still(path)) as fd:
+        uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
+        if inode and found.st_ino != inode:
+            raise Changed()
+        if needs_stamp(uow, is_ours(found)):
+            stamp_in_hand(m, path, fd, uow, found)
+            return start(m, path, 0)
+        space = os.fstatvfs(fd)                  # on a full disk it would run and lose its log
+        if space.f_blocks and not (space.f_bavail if os.geteuid() else space.f_bfree):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        gap = "" if os.pread(fd, 1, found.st_size - 1) == b"\n" else "\n"
+        mark = read_mark(new_mark(found))
+        writer = reopen(fd)                      # left open, it would look like somebody's writer
+    since = wall_microseconds()
+    job = Job(m, name, writer, uow._replace(status=""), mark, since)
+    job.output_at, linked = found.st_size + len(gap) + START_BYTES + len(job.run), False
+    try:
+        write_all(writer, status_line(running_status(since)), uow.status_at)
+        if uow.status:                           # after a power cut an old `fail` beside the link
+            sync(m, writer)                      # would be taken for this run's outcome
+        link_into(writer, run_directory(m.config), os.path.basename(job.link))
+        linked = True
+        if inode_of(path) != job.inode:
+            raise Changed()                      # replaced since it was opened
+        sync(m, writer, run_directory(m.config), m.config.currently_executing,
+             *[queue.path for queue in m.queues if "directory " + queue.key not in m.wrong])
+        start_processes(m, job, gap)
+    except OSError as problem:
+        undo_start(m, job, linked, problem)
+        return
+    m.jobs.append(job)
+    say(m, "started %s run %s" % (shown(name), job.run))
+
+
+def stamp_in_hand(m, path: str, fd: int, uow: Uow, found: os.stat_result) -> None:
+    """Stamp a claimed UOW, where that could not be done while it waited: nobody moves it here."""
+    enqueued = found.st_ctime_ns // 1000 if uow.enqueued is None else uow.enqueued
+    new = os.path.join(os.path.dirname(path), ".stamp.%d.%d" % (os.getpid(), found.st_ino))
+    write_stamped(new, fd, uow, found, date_texts([enqueued])[0])
+    os.rename(new, path)
+
+
+def start_processes(m, job: Job, gap: str) -> None:
     """Start `bash KEEPER | tee -a uow`; OSError when neither runs.
 
-    tee first, and on the inode through /dev/fd, so that a job which renames its own file at once
-    loses no output. Both outlive the Monitor: tee's own output is /dev/null.
+    tee first, and on the very file through /dev/fd, so that a job which renames its own file at
+    once loses no output. Both outlive the Monitor: tee's own stdout is /dev/null.
     """
     environment = job_environment(job.uow, job.path, job.run)
-    pipes: List[int] = []
+    read, write = os.pipe()
     try:
-        pipes += os.pipe()
-        pipes += os.pipe()
-        read, write, note_read, note_write = pipes
         job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
                                    env=dict(environment, SJQ_KEEPER="tee"), session=True)
-        keeper = ["bash", "-pc", KEEPER, "sjq-keeper", m.config.job_command, job.run, new_cgroup(job.run)]
-        job.keepers["bash"] = spawn(keeper, stdout=write, extra=[note_read, note_write],
-                                    env=dict(environment, SJQ_KEEPER="bash"), session=True)
+        keeper = ["bash", "-pc", KEEPER, "sjq-keeper", m.config.job_command, job.run,
+                  new_cgroup(job.run), gap]
+        job.keepers["bash"] = spawn(keeper, stdout=write, session=True,
+                                    env=dict(environment, SJQ_KEEPER="bash"))
     finally:
-        for fd in pipes:
-            os.close(fd)
+        os.close(read)
+        os.close(write)
         if "tee" in job.keepers and "bash" not in job.keepers:
-            os.waitpid(job.keepers["tee"], 0)        # it ends at once, with the pipe
-    job.child = True
-    watch(job, job.keepers.values())
+            os.waitpid(job.keepers["tee"], 0)    # it ends at once, with the pipe
+    for pid in job.keepers.values():
+        with suppress(OSError):                  # it runs; without a pidfd its end is seen late
+            job.held[pid] = os.pidfd_open(pid)
 
 
 def job_environment(uow: Uow, path: str, run: str) -> Dict[str, str]:
-    """Return a job's environment: the Monitor's own but for what is meant for it alone, the header, three facts."""
+    """Return a job's environment: the Monitor's without its own, the header, three facts."""
     environment = {key: value for key, value in DOOR.environment.items()
                    if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
     environment.update(uow.names, SJQ_NAME=os.path.basename(path), SJQ_FILE=path, SJQ_RUN=run)
     return environment
 
 
-def undo_start(m, job: Job, size: int, problem: OSError) -> None:
-    """Nothing was started: take START and STATUS back and let it be tried again, or file what can never start."""
-    passing = problem.errno in PASSING
-    status = "" if passing else "fail: could not start: " + reason_of(problem)
-    inode = os.fstat(job.fd).st_ino
-    try:
-        os.ftruncate(job.fd, size)
-        set_status(m, job.fd, status)
-    finally:
-        os.close(job.fd)
-    if passing:
-        raise problem
-    m.filings.append(Filing(job.name, job.uow._replace(status=status), job.run, inode))
-    wake_at(m, 0)
-
-
-# ---- Post: pages and numbers, pure -------------------------------------------
-# A Snapshot (or a log) goes in, text comes out. Whatever people or jobs wrote passes through
-# esc(), ansi_html() or json on its way. Times are seconds since 1970, 0 where there is none.
-
-class Entry(NamedTuple):        # a UOW that the pages name
-    queue: str                  # its directory's key
-    name: str
-    page: str                   # its file under uow/
-    enqueued: float = 0
-    started: float = 0
-    ended: float = 0
-    status: str = ""
-    command: str = ""
-    seconds: Optional[float] = None     # how long it ran, where STATUS says so, or has run
-    timeout: float = 0
-    run: str = ""
-
-
-# All that is posted, as of the moment `written`: what README.md tells of status.json, and the lines of `says`.
-# running is an Entry or None, waiting and recent (what has finished) are Entries in the order of the page,
-# every is `every_seconds`, hours `finished_by_hour`, totals `finished_since_start`.
-Snapshot = SimpleNamespace
-OUTCOMES = {"done_q": "✓ done", "error_q": "! error", "fail_q": "✕ fail"}    # a sign each: colour is never alone
-PAGE_STYLE = """
-:root{color-scheme:light dark;--page:light-dark(#faf9f6,#131416);--card:light-dark(#fff,#1b1d20);--hue:var(--soft);
- --ink:light-dark(#1c1b19,#e9e7e2);--soft:light-dark(#5f5b54,#a5a097);--line:light-dark(#e6e2da,#2e3136)}
-.done_q,.idle{--hue:light-dark(#2f6f5e,#7fc7ad)}.fail_q{--hue:light-dark(#b3261e,#ff8f85)}
-.error_q,.waiting,.paused,.over,.alert{--hue:light-dark(#8f5600,#e2b15c)}
-.running,.currently_executing,.card{--hue:light-dark(#2457a6,#8fb8ff)}*{box-sizing:border-box;margin:0}
-body{margin:auto;max-width:76rem;padding:clamp(1rem,4vw,3rem);background:var(--page);color:var(--ink);
- overflow-wrap:anywhere;font:1rem/1.5 system-ui,sans-serif;font-variant-numeric:tabular-nums}section{min-width:0}
-.soft,footer,h2,thead th{color:var(--soft)}.small,footer,td,.meter,.legend{font-size:.875rem}
-a{color:inherit;text-underline-offset:.2em}.name,pre{font-family:ui-monospace,monospace;unicode-bidi:isolate}
-h1{margin:.75rem 0;font-size:1.5rem}.state h1{margin:0;font-size:clamp(2.25rem,7vw,3.5rem);text-transform:capitalize}
-.state h1::before{content:"";display:inline-block;width:.5em;height:.5em;margin-right:.3em;border-radius:50%;
- background:var(--hue)}.stale h1{text-decoration:line-through}pre,h2,thead th,text{font-size:.8125rem}
-h2{margin-bottom:.75rem;letter-spacing:.06em;text-transform:uppercase}pre{white-space:pre-wrap;tab-size:8}
-main{display:grid;gap:clamp(2rem,4vw,3rem);margin:clamp(1.5rem,4vw,3rem) 0}
-@media(min-width:56rem){main{grid-template-columns:7fr 5fr}.wide{grid-column:1/-1}}
-.card,.log,.alert{padding:clamp(1rem,2.5vw,1.5rem);border:1px solid var(--line);border-radius:.75rem}
-.alert{display:none;margin-bottom:2rem;border-left:.375rem solid var(--hue)}.stale .alert{display:block}
-.card,.alert{background:var(--card)}.log{max-height:80vh;overflow:auto;background:#15181d;color:#e4e6e9}
-.follow{display:flex;flex-direction:column-reverse}.left-out{margin:1rem 0;padding:.5rem 1rem;background:#262b33}
-.outcome,.elapsed,.card td{font-weight:600}.card td{font-size:1rem}.outcome{color:var(--hue)}.elapsed{font-size:2rem}
-.command{max-height:8em;margin:.5rem 0 1rem;overflow:auto}progress{width:100%;height:1rem;accent-color:var(--hue)}
-.meter,.legend{display:flex;flex-wrap:wrap;gap:0 1.5rem;margin-top:1rem}.meter .soft{margin-left:auto}
-table{width:100%;border-collapse:collapse}tr+tr,thead+tbody tr{border-top:1px solid var(--line)}
-th,td{padding:.5rem 0 .5rem 1rem;text-align:right;vertical-align:baseline;font-weight:400;white-space:nowrap}
-th:first-child{padding-left:0;text-align:left;white-space:normal}.chart{width:100%;height:10.5rem}svg{overflow:visible}
-text{fill:var(--soft)}line{stroke:var(--line)}rect{fill:var(--hue);stroke:var(--hue)}rect.error_q{fill-opacity:.4}
-rect.fail_q{fill:none;stroke-width:2}
-"""
-# The page reloads itself. It is stale when reloading has brought nothing new for too long, by the
-# browser's own clock, however that is set. Without script the reader has the time of writing.
-STALE_SCRIPT = """const seen = sessionStorage, page = document.body.dataset
-if (seen.written != page.written) Object.assign(seen, {written: page.written, first: Date.now()})
-const look = () => document.body.classList.toggle("stale", Date.now() - seen.first > page.patience * 1000)
-look(), setInterval(look, 500)"""
-# The digest of the script, which a test holds against it; for it alone each start would load hashlib.
-PAGE_POLICY = ("default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-               "script-src 'sha256-OZpra2UKhAr784USESjaAxVUviXqB8+T26zLLHj3Of0='")
-HTML_SIGNS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;"})
-
-
-def esc(text: str) -> str:
-    """Return text as HTML text or attribute value, with a sign for what would act on its surroundings unseen."""
-    text = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text.replace("\r\n", "\n"))
-    return text.translate(HTML_SIGNS)
-
-
-def iso(seconds: float) -> str:
-    """Return a time as utc() does; a file time out of all reason is cut to the years 1970 to 9999."""
-    return utc(int(min(max(seconds, 0), 253402300799) * 1_000_000))
-
-
-def time_html(seconds: float, now: float) -> str:
-    """Return a <time>: the time of day, and the date unless it is now's."""
-    text = iso(seconds)
-    seen = text[11:19] if text[:10] == iso(now)[:10] else text[:16].replace("T", " ")
-    return f'<time datetime="{text}">{seen}</time>'
-
-
-def length_text(seconds: float) -> str:
-    """Return a length of time as people say it: `9.3 s`, `4 min 12 s`, `2 h 5 min`."""
-    whole = round(seconds)
-    for unit, word, part, part_word in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= unit:
-            return f"{whole // unit:,} {word} {whole % unit // part} {part_word}"
-    return f"{max(seconds, 0):.1f} s"
-
-
-def document(s: Snapshot, title: str, body: str, reload: bool) -> str:
-    """Return a whole page that loads nothing; reload: whether it follows what the Monitor writes."""
-    seconds, as_of = s.every + 2, time_html(s.written, s.written)
-    live = f' data-written="{s.written}" data-patience="{3 * seconds:g}"' if reload and s.state != "stopped" else ""
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">
-{f'<meta http-equiv="refresh" content="{seconds:g}">' * reload}<link rel="icon" href="data:,">
-<title>{esc(title)} · simple-job-q</title><style>{PAGE_STYLE}</style></head><body{live}>
-<p class="alert" role="alert"><strong>Stale.</strong> Nothing newer than {as_of} UTC has reached this page:
-the Monitor has stopped, or cannot write here. What stands below was true then.</p>
-{body}
-<footer>As of {as_of} UTC, {iso(s.written)[:10]}</footer><script>{STALE_SCRIPT}</script></body></html>
-"""
-
-
-def section(ident: str, title: str, inner: str, box: str = "", width: str = "wide") -> str:
-    """Return a part of a page that a screen reader lists by its heading; the box of a log scrolls by key, too."""
-    keys = f' role="group" tabindex="0" aria-labelledby="{ident}"' if "log" in box else ""
-    return (f'<section class="{width}" aria-labelledby="{ident}"><h2 id="{ident}">{title}</h2>\n'
-            f'<div class="{box}"{keys}><div>{inner}</div></div></section>\n')
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of rows of HTML, each with a heading as its first cell; '' where there is none."""
-    head = "".join(f'<th scope="col">{text}</th>' for text in heads)
-    body = "".join(f'<tr><th scope="row">{first}</th><td>{"</td><td>".join(rest)}</td></tr>\n' for first, *rest in rows)
-    head = f"<thead><tr>{head}</tr></thead>" if heads else ""
-    return f"<table>{head}<tbody>\n{body}</tbody></table>" if rows else ""
-
-
-def outcome_html(queue: str, detail: str) -> str:
-    """Return what has become of a UOW: sign, word and detail."""
-    word = OUTCOMES.get(queue, queue.replace("_", "-"))
-    return f'<span class="outcome {queue}">{word}</span> <span class="soft">{esc(detail)}</span>'
-
-
-def uow_html(e: Entry) -> str:
-    """Return the link to a UOW's page, and what has become of it."""
-    name, detail = shown(e.name), re.sub(" after [0-9.]+ s$", "", e.status.partition(": ")[2])
-    name = esc(name if len(name) <= 80 else name[:79] + "…")
-    return f'<a class="name" href="uow/{e.page}">{name}</a><p class="small">{outcome_html(e.queue, detail)}</p>'
-
-
-def page_index(s: Snapshot) -> str:
-    """Return the page of the whole queue."""
-    finished = [(uow_html(e), "–" if e.seconds is None else length_text(e.seconds), time_html(e.ended, s.written))
-                for e in s.recent]
-    waiting = [(uow_html(e), length_text(s.written - e.enqueued)) for e in s.waiting]
-    more = s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0) - len(waiting)
-    more = f'<p class="soft">and {more:,} more</p>' if more > 0 else ""
-    queues = [(key.replace("_", "-"), f"{count:,}") for key, count in s.queues.items()]
-    promise = (f"It is written at least every {s.every:g} s while the Monitor lives." if s.state != "stopped" else
-               "It is not written again until the Monitor starts.")
-    title, reason = f"{s.state} · {shown(s.running.name)}" if s.running else s.state, esc(s.reason and s.reason + ", ")
-    return document(s, title, f"""<header class="state {s.state}">
-<p><strong>simple-job-q</strong> <span class="name small soft">{esc(shown(s.root))}</span></p><h1>{s.state}</h1>
-<p>{reason}since {time_html(s.since, s.written)} UTC, for {length_text(s.written - s.since)}</p>
-<p class="soft small">This page is as of <strong>{time_html(s.written, s.written)} UTC</strong>. {promise}</p></header>
-<main>{section("running", "Running job", running_job(s), "card", "")}
-{section("queues", "Queues", table((), queues), "card", "")}{section("day", "Finished in 24 hours", chart(s), "card")}
-{section("finished", "Finished last", table(("Job", "Took", "Ended, UTC"), finished) or "Nothing yet.", "", "")}
-{section("waits", "Waiting, next first", f"{table(('Job', 'For'), waiting) or 'Nothing waits.'}{more}", "", "")}
-{section("says", "monitor_says", f"<pre>{esc(chr(10).join(s.says))}</pre>", "log")}</main><p class="soft small">
-For programs: <a href="status.json">status.json</a>, <a href="metrics.prom">metrics.prom</a></p>""", True)
-
-
-def running_job(s: Snapshot) -> str:
-    """Return the running job and how far along it is, against its timeout and against earlier runs of its command."""
-    job = s.running
-    if job is None:
-        last = f" The last one ended {time_html(s.last_finish, s.written)} UTC." if s.last_finish else ""
-        return f'<p class="soft">No job is running.{last}</p>'
-    elapsed = job.seconds
-    runs = sorted(e.seconds for e in s.recent
-                  if e.queue == "done_q" and e.seconds is not None and e.command == job.command != "")
-    known = f"the median of {len(runs)} runs" if runs[1:] else "the last run"
-    text = f"""{uow_html(job)}<pre class="command soft" tabindex="0" aria-label="Command">{esc(job.command)}</pre>
-<p class="elapsed">{length_text(elapsed)}</p><p class="soft small">since {time_html(job.started, s.written)} UTC</p>"""
-    for what, limit in ((known, runs[len(runs) // 2] if runs else 0), ("the timeout", job.timeout)):
-        share = elapsed / max(limit, 0.1)
-        text += f"""<label class="meter{" over" * (share > 1)}">{share:.0%} of {what}
-<span class="soft">{length_text(limit)}</span><progress value="{min(share, 1)}"></progress></label>""" if limit else ""
-    return text
-
-
-def chart(s: Snapshot) -> str:
-    """Return 24 hours as stacked bars, wide in per cent and high in pixels: any width, and letters of one size."""
-    first, top = (s.written // 3600 - 23) * 3600, max([sum(hour.values()) for hour in s.hours] + [1])
-    drawn, told, legend = "", "", ""
-    for i, hour in enumerate(s.hours):
-        clock, y = iso(first + i * 3600)[11:16], 140.0
-        text = ", ".join(f"{hour[key]:,} {OUTCOMES[key][2:]}" for key in OUTCOMES)
-        told += f" {clock}: {text}." * any(hour.values())
-        drawn += f"<g><title>{clock} UTC: {text}</title>"
-        for key in filter(hour.get, OUTCOMES):
-            height = max(3, hour[key] * 120 / top)
-            y -= height
-            drawn += f'<rect class="{key}" x="{i / 0.24 + 0.5:.2f}%" width="3.2%" y="{y:.1f}" height="{height:.1f}"/>'
-        drawn += "</g>" + f'<text x="{i / 0.24:.2f}%" y="160">{clock}</text>' * (i < 22 and int(clock[:2]) % 6 == 0)
-    for key in OUTCOMES:
-        legend += f"""<span><svg width="14" height="14" aria-hidden="true"><rect class="{key}" width="14" height="14"/>
-</svg> {sum(hour[key] for hour in s.hours):,} {OUTCOMES[key][2:]}</span>"""
-    return f"""<svg class="chart" role="img" aria-label="Finished jobs per hour, UTC.{told}">
-<text y="14">{top:,} an hour</text><line x2="100%" y1="20" y2="20"/><line x2="100%" y1="140" y2="140"/>{drawn}</svg>
-<p class="legend">{legend}</p>"""
-
-
-def page_uow(s: Snapshot, entry: Entry, header: str, log: str) -> str:
-    """Return one UOW's page; log is HTML. The running one's follows: it opens at the log's end and reloads itself."""
-    runs = entry.queue == "currently_executing"
-    facts = " · ".join(f"{word} {time_html(getattr(entry, word), s.written)} UTC"
-                       for word in ("enqueued", "started", "ended") if getattr(entry, word))
-    return document(s, shown(entry.name), f"""<header><p><a href="../index.html">← queue</a></p>
-<h1 class="name">{esc(shown(entry.name))}</h1><p>{outcome_html(entry.queue, entry.status.partition(": ")[2])}</p>
-<p class="soft small">{facts}</p></header><main>{section("header", "Unit of work", f"<pre>{esc(header)}</pre>", "card")}
-{section("log", "Job log", log or "<pre>(no output yet)</pre>", "log" + " follow" * runs)}</main>""", runs)
-
-
-# A log as HTML. A colour is a pair: as text on the log's dark ground, and as the ground of black or white text.
-COLOURS = """828a94 ff7b72 7fd88f e3b341 79b8ff d2a8ff 6fd3dc d0d4da
-             9aa3ad ffa198 a5f0b0 f8d878 a5d6ff e2c5ff b3f0f5 ffffff""".split()
-GROUNDS = """000000 d1433a 22873e 937015 2f76ca a851bd 208282 c9ced6
-             757575 d1433a 22873e 937015 2f76ca a851bd 208282 ffffff""".split()
-STEPS = "00 5f 87 af d7 ff".split()
-CUBE = [red + green + blue for red in STEPS for green in STEPS for blue in STEPS]
-GREYS = ["%02x" % n * 3 for n in range(8, 248, 10)]
-PALETTE = {str(n): pair for n, pair in enumerate(zip(COLOURS + CUBE + GREYS, GROUNDS + CUBE + GREYS))}
-# What each code of a colour sequence such as `1;38;5;208` changes in the look of the text behind it.
-CODE = re.compile(r"(?:([34]8)(?:[;:]5[;:]0*(\d+)|[;:]2[;:]+(\d+)[;:](\d+)[;:](\d+)|[;:]2[;:][;:\d]*|[;:]?\d*)"
-                  r"|0*(\d*)(:0)?)(?::\d*)*;")
-SGR = {"1": {"1": "font-weight:bold"}, "2": {"2": "opacity:.72"}, "3": {"3": "font-style:italic"},
-       "4": {"4": "text-decoration:underline"}, "7": {"7": "inverse"}, "": dict.fromkeys("1 2 3 4 7 38 48".split(), ""),
-       "22": {"1": "", "2": ""}, "23": {"3": ""}, "24": {"4": ""}, "27": {"7": ""}, "39": {"38": ""}, "49": {"48": ""},
-       **{str(n + (30 if n < 8 else 82)): {"38": PALETTE[str(n)]} for n in range(16)},
-       **{str(n + (40 if n < 8 else 92)): {"48": PALETTE[str(n)]} for n in range(16)}}
-TERMINAL = re.compile(
-    r"(?P<text>[^\x00-\x08\x0a-\x1f\x7f-\x9f]+)|(?P<newline>\n)|(?P<back>\r|\x1b\[1?G)|(?P<wipe>\x1b\[2K)"
-    r"|(?P<rest>\x1b\[0?K)|\x1b\[(?P<sgr>[0-9;:]*)m|\x1b\[[0-?]*[ -/]*[@-~]?"             # the last may be cut off
-    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]?|[\x00-\x1f\x7f-\x9f]")     # window titles, hyperlinks
-
-
-def ansi_html(log: bytes) -> str:
-    """Return a log as <pre> with its colours; lines that were redrawn show their last state."""
-    lines, line, look, redrawn = [], [], {}, False
-    for token in TERMINAL.finditer(log.decode("utf-8", "replace")):
-        kind = token.lastgroup
-        if kind == "wipe" or redrawn and kind in ("text", "rest"):
-            line = []
-        if kind == "text":
-            line.append(look_html(token[0], look))
-        elif kind == "newline":
-            lines += line + ["\n"]
-            line = []
-        elif kind == "sgr":
-            for layer, index, red, green, blue, code, off in CODE.findall(token["sgr"] + ";"):
-                rgb = "".join("%02x" % int(n[-3:]) for n in (red, green, blue) if (n.lstrip("0") or n[:1]) in PALETTE)
-                colour = PALETTE.get(index) or len(rgb) == 6 and (rgb, rgb)
-                look.update({layer: colour} if layer else SGR.get("24" if off else code, {}))
-        redrawn = kind == "back" or redrawn and kind not in ("text", "newline")
-    return "<pre>" + "".join(lines + line) + "</pre>"
-
-
-def look_html(text: str, look: dict) -> str:
-    """Return text drawn as look says; on a coloured ground it is black or white, whichever can be read."""
-    front, behind = look.get("38"), look.get("48")
-    if look.get("7"):
-        front, behind = behind, front or PALETTE["7"]
-    styles = [look[code] for code in "1234" if look.get(code)]
-    if behind:
-        red, green, blue = bytes.fromhex(behind[1])
-        front = ("000000" if 299 * red + 587 * green + 114 * blue > 120_000 else "ffffff",)
-        styles.append("background:#" + behind[1])
-    if front:
-        styles.append("color:#" + front[0])
-    text = text.translate(HTML_SIGNS)
-    return f'<span style="{";".join(styles)}">{text}</span>' if styles else text
-
-
-def log_excerpt(head: bytes, tail: bytes, left_out: int, path: str) -> str:
-    """Return head and tail of a log, with what is left out between them and where it all is."""
-    if not left_out:
-        return ansi_html(head + tail) if head or tail else ""
-    cut, skip = len(head) - (head.rfind(b"\n") + 1), tail.find(b"\n") + 1      # whole lines read better,
-    cut, skip = (n if n <= 4096 else 0 for n in (cut, skip))                   # unless a line is too long to be spared
-    return f"""{ansi_html(head[:len(head) - cut])}<p class="left-out">
-<strong>{left_out + cut + skip:,} bytes are left out here.</strong>
-The whole log is in <span class="name">{esc(shown(path))}</span></p>{ansi_html(tail[skip:])}"""
-
-
-def status_json(s: Snapshot) -> str:
-    """Return the Snapshot for programs: times in UTC, lengths in seconds; a name is as it is where it is UTF-8."""
-    def text(name: str) -> str:
-        return name if name == name.encode("utf-8", "ignore").decode() else shown(name)
-    job = s.running
-    return json.dumps({
-        "written": iso(s.written), "state": s.state, "reason": s.reason, "since": iso(s.since), "paused": s.paused,
-        "running": job and {
-            "name": text(job.name), "since": iso(job.started), "run": job.run, "command": text(job.command),
-            "elapsed_seconds": round(job.seconds, 3), "timeout_seconds": job.timeout},
-        "queues": s.queues, "oldest_wait_seconds": round(s.oldest_wait_seconds, 3),
-        "waiting": [{"name": text(e.name), "queue": e.queue, "enqueued": iso(e.enqueued)} for e in s.waiting],
-        "finished": [{"name": text(e.name), "queue": e.queue, "ended": iso(e.ended), "status": e.status,
-                      "seconds": e.seconds} for e in s.recent],
-        "last_finish": iso(s.last_finish) if s.last_finish else None, "finished_since_start": s.totals,
-        "finished_by_hour": s.hours, "every_seconds": s.every, "root": text(s.root)}, indent=1) + "\n"
-
-
-def metrics_prom(s: Snapshot) -> str:
-    """Return the numbers for node_exporter. People move files away: only what the Monitor saw finish is a counter."""
-    job, waits, text = s.running, s.queues.get("wait_q", 0) + s.queues.get("priority_q", 0), ""
-    for name, told, value in (
-            ("up", "1 from the Monitor's start to its clean stop; a kill leaves it.", s.state != "stopped"),
-            ("written_timestamp_seconds", "When this file was written, as Unix time.", s.written),
-            ("paused", "1 while no more jobs are started, by message.", s.paused),
-            ("jobs", "Files in each directory.", {'{queue="%s"}' % key: n for key, n in s.queues.items()}),
-            ("finished_jobs_total", "Finished since the Monitor started, by outcome.",
-             {'{outcome="%s"}' % key[:-2]: n for key, n in s.totals.items()}),
-            ("waiting", "Jobs in both waiting queues.", waits),
-            ("running", "1 while a job runs.", bool(job)),
-            ("running_elapsed_seconds", "How long it has run, or 0.", job.seconds if job else 0),
-            ("running_timeout_seconds", "The running job's limit, 0 without one.", job.timeout if job else 0),
-            ("oldest_waiting_seconds", "How long the oldest waiting job has waited, or 0.", s.oldest_wait_seconds),
-            ("last_finish_timestamp_seconds", "When a job last finished, as Unix time, or 0.", s.last_finish)):
-        kind = "counter" if name.endswith("_total") else "gauge"
-        text += f"# HELP simple_job_q_{name} {told}\n# TYPE simple_job_q_{name} {kind}\n"
-        for labels, number in (value if isinstance(value, dict) else {"": value}).items():
-            text += f"simple_job_q_{name}{labels} {float(number):.17g}\n"
-    return text
-
-
-# ---- Post: what is posted, and when ------------------------------------------
-
-def counts(m) -> Dict[str, int]:
-    """Return how many UOWs each directory holds, as of the last listing."""
-    known = {queue.key: len(queue.files) for queue in m.waiting}
-    known["currently_executing"] = len(m.claimed) + len(m.filings) + m.others + bool(m.job)
-    known.update({key: ended.count for key, ended in m.ended.items()})
-    return {key: known[key] for key in DIRECTORIES}
-
-
-def post(m) -> None:
-    """Post the state into status_dir: at most once a second, and at least every few seconds while a job runs."""
-    now, place = boot_seconds(), m.config.status_dir
-    if not place:
-        ends(m, "post")
-    elif now < m.post_at and not m.stopping:
-        wake_at(m, m.post_at)
-    else:
+def undo_start(m, job: Job, linked: bool, problem: OSError) -> None:
+    """Nothing was started: take back link and STATUS, or file what can never start; OSError."""
+    if not linked or isinstance(problem, Changed) or problem.errno in PASSING:
         try:
-            post_pages(m, take_snapshot(m), place)
-            ends(m, "post")
-        except Exception as problem:                       # even a bug: no page is worth a job
-            begins(m, "post", "the status cannot be posted into %s: %s" % (shown(place), reason_of(problem)))
-        m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * (boot_seconds() - now)))
-        wake_at(m, now + (FOLLOW_SECONDS if m.job else IDLE_SECONDS))
+            if linked:
+                os.unlink(job.link)              # the link first: STATUS alone still means "begun"
+            set_status(m, job.fd, "")
+        finally:
+            os.close(job.fd)
+        raise problem
+    m.jobs.append(job)                           # it is filed in any case: its link is there
+    status = "fail: could not start: " + reason_of(problem)
+    set_status(m, job.fd, status)
+    job.status = status
 
 
-def post_pages(m, s: Snapshot, place: str) -> None:
-    """Write all that is posted: first a page for each UOW that is named, where it has changed since."""
-    uow = os.path.join(place, "uow")
-    os.stat(m.config.root)                                 # where somebody has moved it, nothing is made in its place
-    for directory in (place, uow):
-        os.makedirs(directory, 0o755, exist_ok=True)
-    if os.path.islink(uow):
-        raise OSError(errno.ENOTDIR, "%s is a symbolic link; expected a directory" % shown(uow))
-    there, before, m.pages = os.listdir(uow), m.pages, {}
-    for entry in s.waiting + s.recent + [s.running] * bool(s.running):
-        path, target = os.path.join(getattr(m.config, entry.queue), entry.name), os.path.join(uow, entry.page)
-        shows = (path, state_of(path))                       # also when it may be read no longer
-        if entry is s.running or entry.page not in there or before.get(target) != shows:
-            seen = peek(path, LOG_SHOWN, entry.queue in WAITING)
-            page = page_uow(s, entry, seen.header, log_excerpt(seen.head, seen.tail, seen.left_out, path))
-            write_whole(m, target, page.encode(), durable=False)
-        m.pages[target] = shows                              # not before it is written
-    for name, text in (("index.html", page_index), ("status.json", status_json), ("metrics.prom", metrics_prom)):
-        write_whole(m, os.path.join(place, name), text(s).encode(), durable=False)
-    for name in there:
-        if os.path.join(uow, name) not in m.pages and re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):
-            with suppress(FileNotFoundError):              # half a page, that has just been written again
-                os.unlink(os.path.join(uow, name))         # our own, named no longer
+# ---- Messages: how they are read ---------------------------------------------
+
+def beside(path: str, end: str) -> str:
+    """Return the hidden file beside a message file: `.monitor_reads.taken`, say."""
+    return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + end)
 
 
-def take_snapshot(m) -> Snapshot:
-    """Return all that is posted, as of now."""
-    now, state, job, running = time.time(), state_now(m), m.job, None
-    if state != m.state:
-        m.state, m.state_since = state, now
-    if job:
-        found = os.fstat(job.fd)
-        command = job.uow.names.get("UOW_COMMAND", "") if found.st_mode & stat.S_IROTH else ""
-        running = Entry("currently_executing", job.name, "%d.html" % found.st_ino, (job.uow.enqueued or 0) / 1e6,
-                        job.since / 1e6, command=command, seconds=max(0, boot_seconds() - job.began), timeout=job.limit,
-                        run=job.run)
-    newest = heapq.nlargest(RECENT_SHOWN, ((*item, key) for key in FINISHED for item in m.ended[key].newest))
-    m.finished = {item: m.finished.get(item) or finished_entry(m, *item) for item in newest}
-    ready = [(queue, *item) for queue in m.waiting for item in queue.ready[:WAITING_SHOWN]]
-    says = peek(m.config.monitor_says, 4096)
-    lines = says.tail.partition(b"\n")[2] if says.left_out else says.head + says.tail
-    return Snapshot(
-        written=now, state=state[0], reason=state[1], since=m.state_since, paused=m.paused, root=m.config.root,
-        every=FOLLOW_SECONDS if job else max(POST_SECONDS, min(m.config.sleep_seconds, IDLE_SECONDS)), running=running,
-        waiting=[Entry(queue.key, name, "%d.html" % queue.files[name].inode, enqueued / 1e6)
-                 for queue, enqueued, name in ready[:WAITING_SHOWN]],
-        recent=[e for e in m.finished.values() if os.path.lexists(os.path.join(getattr(m.config, e.queue), e.name))],
-        queues=counts(m), totals=m.totals, last_finish=newest[0][0] if newest else 0,
-        hours=[{key: m.ended[key].hours[now // 3600 - back] for key in FINISHED} for back in range(23, -1, -1)],
-        says=lines.decode("utf-8", "replace").split("\n")[-SAYS_SHOWN - 1:-1],
-        oldest_wait_seconds=max(0, now - min([enqueued for _, enqueued, _ in ready], default=now * 1e6) / 1e6))
+def read_messages(m) -> float:
+    """Act on what people have appended to monitor_reads; return when to look again.
 
-
-def finished_entry(m, ended: float, name: str, inode: int, key: str) -> Entry:
-    """Return what is told of one finished UOW."""
-    uow = peek(os.path.join(getattr(m.config, key), name)).uow
-    took = re.search(r" after (\d{1,15}(?:\.\d{1,9})?) s", uow.status)
-    seconds = float(took[1]) if took else None
-    return Entry(key, name, "%d.html" % inode, (uow.enqueued or 0) / 1e6, ended - seconds if took else 0, ended,
-                 uow.status, uow.names.get("UOW_COMMAND", ""), seconds)
-
-
-def peek(path: str, most: int = 0, waiting: bool = False) -> SimpleNamespace:
-    """Return header, Uow and both ends of the log, for everybody to see; of what is no UOW all is log.
-
-    Of what waits nothing, where it is no UOW: a link may have taken its place, to what is not to be read.
+    Each line that was acted on becomes a comment, in place. Then the file is renamed and a fresh
+    one takes its place. A writer that had the old file open is read there; it is removed once
+    nobody has it open for writing. So no append is lost, and a kill repeats one message at most.
     """
-    seen = SimpleNamespace(header="", uow=NO_UOW, head=b"", tail=b"", left_out=0)
-    with suppress(OSError, BadUow):                        # gone, or no regular file
-        with closing(open_regular(path)) as fd:
-            if waiting:
-                read_uow(fd, path)
-            found = os.fstat(fd)
-            with suppress(BadUow):
-                seen.uow = read_own(fd)
-            if not found.st_mode & stat.S_IROTH:
-                seen.uow = seen.uow._replace(names={})
-                seen.header = "Not everybody may read this UOW, so it is not shown here."
-                return seen
-            seen.header = os.fsdecode(seen.uow.header)
-            if seen.uow.log_at or seen.uow is NO_UOW:
-                seen.head = os.pread(fd, most, seen.uow.log_at)
-                end = seen.uow.log_at + len(seen.head)
-                seen.left_out = max(0, found.st_size - most - end)
-                seen.tail = os.pread(fd, most, end + seen.left_out)
-    return seen
+    reads = m.config.monitor_reads
+    taken = beside(reads, ".taken")
+    at = waits_for_retry(m, "messages")
+    if at:
+        return at
+    with trying(m, "messages", "%s cannot be read or renewed" % shown(reads)) as attempt:
+        due = float("inf")
+        if is_message_file(m, taken):
+            due = work_off(m, taken)
+        state = state_of(reads)
+        if state is None or state != m.reads_seen:
+            try:
+                due = min(due, read_fresh(m, reads, taken, state))
+            except BadUow:                       # replaced since it was looked at
+                return 0.0
+        return due
+    return attempt.again
 
 
-def tell_systemd(m) -> None:
-    """Tell systemd that the Monitor is ready, what it does, and that it does not hang: once a second at most.
+def read_fresh(m, reads: str, taken: str, state: Optional[State]) -> float:
+    """Read the message file: renew it where it has messages; return when to look again."""
+    if not is_message_file(m, reads):
+        if not os.path.lexists(reads):
+            put_fresh(m, reads)
+        at = rests(m, "trash") or waits_for_retry(m, "trash " + reads)
+        return at or (0.0 if os.path.lexists(reads) else boot_seconds() + RETRY_SECONDS)
+    with closing(open_regular(reads)) as fd:
+        data = os.pread(fd, SMALL_BYTES, 0)
+    if data == howto():
+        m.reads_seen = state
+        return float("inf")
+    complete = is_complete(m, reads)
+    if is_ours(os.lstat(reads)):                 # in place, so that KILL JOB works on a full disk
+        with closing(open_regular(reads, os.O_RDWR)) as fd:
+            if not act_on_lines(m, fd, complete):
+                return 0.0
+    if (complete or data.endswith(b"\n")) and not os.path.lexists(taken):
+        m.reads_like = os.lstat(reads)           # a chmod may have come since
+        put_fresh(m, reads, taken)
+        return work_off(m, taken) if is_message_file(m, taken) else 0.0
+    lasted = time.time() - os.lstat(reads).st_mtime
+    return boot_seconds() + next_look(lasted, max(AGAIN_SECONDS, m.config.settle_seconds),
+                                      m.config.sleep_seconds)
 
-    Called by the cycle and by nothing else, so that a cycle that hangs is noticed.
+
+def is_message_file(m, path: str) -> bool:
+    """Tell whether a message file is there, plain and of sensible size; else it goes to trash."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    if path == m.config.monitor_reads and found.st_nlink > 1:
+        remove(beside(path, ".fresh"))           # a kill may have left this second link to it
+        found = os.lstat(path)
+    why = message_file(stat.S_ISREG(found.st_mode), found.st_nlink, found.st_size)
+    if why:
+        trash(m, path, why)
+        return False
+    if path == m.config.monitor_reads:
+        m.reads_like = found                     # a fresh one gets its owner and mode
+    return True
+
+
+def is_complete(m, path: str) -> bool:
+    """Tell whether a file is quiet and closed: then its last line needs no newline."""
+    age = time.time() - os.lstat(path).st_mtime
+    return not 0 <= age < m.config.settle_seconds and is_closed(path)
+
+
+def work_off(m, taken: str) -> float:
+    """Act on the taken message file, and remove it once no writer has it; return when to look."""
+    lasted = time.time() - os.lstat(taken).st_mtime
+    later = boot_seconds() + next_look(lasted, AGAIN_SECONDS, m.config.sleep_seconds)
+    complete = is_complete(m, taken)
+    if not is_ours(os.lstat(taken)):             # only what is our own can be marked in place
+        if not complete:
+            return later
+        copy_own(taken)
+    closed = is_closed(taken)                    # before it is read: nobody can open it by now
+    with closing(open_regular(taken, os.O_RDWR)) as fd:
+        if not act_on_lines(m, fd, complete):
+            return 0.0
+        whole = complete or os.pread(fd, 2 * SMALL_BYTES, 0)[-1:] in (b"\n", b"")
+    if not (closed and whole):
+        return later
+    os.unlink(taken)
+    return 0.0                                   # what came into the fresh file meanwhile
+
+
+def copy_own(path: str) -> None:
+    """Replace a file by a copy that is our own."""
+    with closing(open_regular(path)) as fd:
+        data = os.pread(fd, 2 * SMALL_BYTES, 0)
+    write_new(path + ".own", data, None)
+    os.rename(path + ".own", path)
+
+
+def act_on_lines(m, fd: int, last: bool) -> bool:
+    """Act on the lines of a message file, and make each a comment after that; False for more.
+
+    last: whether a last line without newline counts, too.
     """
-    if "NOTIFY_SOCKET" not in os.environ:
-        return
-    now, text, limit = boot_seconds(), status_text(m), os.environ.get("WATCHDOG_USEC")
-    feed_at = m.sent_at + int(limit) / 4e6 if limit else float("inf")
-    if not m.status_sent or now >= (m.sent_at + 1 if text != m.status_sent else feed_at):
-        notify("READY=1\n" * (not m.status_sent) + "WATCHDOG=1\nSTATUS=" + text)
-        m.status_sent, m.sent_at = text, now
-    wake_at(m, m.sent_at + 1 if text != m.status_sent else feed_at)
+    data, at, acted = os.pread(fd, 2 * SMALL_BYTES, 0), 0, 0
+    for line in re.findall(rb"[^\n]*\n|[^\n]+", data):
+        if line.strip() and not line.startswith(b"#") and (last or line.endswith(b"\n")):
+            if acted == ACTED_PER_WAKE:
+                return False
+            os.pwrite(fd, line[:1], at)          # what cannot be marked would be acted on for ever
+            act(m, line)
+            os.pwrite(fd, b"#", at)
+            acted += 1
+        at += len(line)
+    return True
 
 
-def status_text(m) -> str:
-    """Return the line that `systemctl status` shows: the state, what waits, and what is wrong."""
-    state, why = state_now(m)
-    if m.job:
-        state, why = "running %s since %s" % (shown(m.job.name), utc(m.job.since)[11:19]), m.job.reason
-    parts = [state + (" (%s)" % why if why else "")]
-    parts.append("%d waiting" % (len(m.claimed) + sum(len(queue.files) for queue in m.waiting)))
-    parts += [text for text in list(m.conditions.values())[-1:] if text.replace("waiting: ", "because ") != why]
-    return "; ".join(parts)[:400]
+def put_fresh(m, reads: str, taken: str = "") -> None:
+    """Put a fresh message file in place, never over another; the old one goes to `taken`.
 
-
-def state_now(m) -> Tuple[str, str]:
-    """Return the state in one word, and why where that is not plain."""
-    word = state_word(stopping=m.stopping, running=bool(m.job), paused=m.paused, waits=anything_waits(m))
-    why = ""
-    if word == "running" and m.paused:
-        why = "no more jobs are started: paused"
-    elif word == "paused":
-        why = "until RESUME"
-    elif word == "waiting":
-        held = [text for key, text in m.conditions.items()
-                if key.split()[0] in ("launch", "lock", "listing", "turn", "ready")
-                or key == "directory " + m.config.currently_executing]
-        held += ["because after_command runs"] * bool(m.after) + ["because ready_command runs"] * bool(m.ready_hook)
-        if held:
-            why = held[0].replace("waiting: ", "because ")
-        elif not any(queue.ready for queue in m.waiting):
-            why = "for files to settle"
-    return word, why
+    No `mv` here: it takes a hundred times as long, and while there is no file, a sender who may
+    not make one is refused.
+    """
+    fresh = beside(reads, ".fresh")
+    remove(fresh)
+    write_new(fresh, howto(), m.reads_like)
+    if taken:
+        os.rename(reads, taken)
+    with suppress(FileExistsError):
+        os.link(fresh, reads)                    # link, unlike rename, never replaces
+    os.unlink(fresh)
+    m.reads_seen = None
+    set_watches(m)
 
 
 # ---- Operations: what the messages do ----------------------------------------
@@ -3317,29 +3179,72 @@ def tell_help(m) -> None:
 
 
 def tell_status(m) -> None:
-    """Say what runs, with its processes, what waits, in order, and the counts."""
-    for ended in m.ended.values():
-        ended.again_at = 0
-    survey_ended(m)
+    """Say what runs, with its processes, what waits in order, the counts, and what is wrong."""
+    with trying(m, "status", "STATUS cannot look at everything"):
+        take_stock(m)
     say(m, "state: " + " ".join(state_now(m)).strip())
-    if m.job:
-        say(m, "running: %s run %s since %s" % (shown(m.job.name), m.job.run, utc(m.job.since)))
-        pids: List[str] = []
-        try:
-            pids = [str(process.pid) for process in processes_of(m.job.run, m.job.watched) if not process.role]
-            text = output_of(["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)])[1] if pids else b""
-        except OSError as problem:                   # still an answer: a message that fails is acted on again
-            text = ("pid %s (%s)" % (", ".join(pids) or "unknown", reason_of(problem))).encode()
-        for line in text.decode("utf-8", "replace").splitlines():
+    for job in m.jobs:
+        say(m, "running: %s since %sZ" % (shown(job.name), utc(job.since)[:19]))
+        for line in process_lines(job):
             say(m, "  " + line)
     for name in m.claimed:
         say(m, "next: %s" % shown(name))
-    for queue in m.waiting:
-        for enqueued, name in queue.ready[:STATUS_SHOWN]:
-            say(m, "waits in %s: %s since %s" % (base(queue.path), shown(name), utc(enqueued)))
-        if len(queue.ready) > STATUS_SHOWN:
-            say(m, "waits in %s: %d more" % (base(queue.path), len(queue.ready) - STATUS_SHOWN))
-    say(m, "counts: " + ", ".join("%s %d" % (base(getattr(m.config, key)), count) for key, count in counts(m).items()))
+    for queue in m.queues:
+        tell_queue(m, queue)
+    say(m, "counts: " + ", ".join("%s %s" % (base(getattr(m.config, key)),
+                                             "?" if count is None else count)
+                                  for key, count in counts(m).items()))
+    for wrong in m.wrong.values():
+        say(m, "wrong: " + wrong.text)
+
+
+def take_stock(m) -> None:
+    """Look at all directories afresh: STATUS may come right after a mv, or at the start."""
+    read_notices(m)
+    for queue in m.queues:
+        if "directory " + queue.key not in m.wrong:
+            if queue.path not in m.watches:      # else the notices have told all
+                queue.listed = None
+            list_queue(m, queue)
+            check_files(m, queue)
+    for key, ended in m.ended.items():           # to look at 100,000 files takes too long
+        with suppress(OSError):
+            require_directory(m, key)            # what a link in its place leads to is not ours
+            ended.count = sum(not m.config.ignored.fullmatch(name) and
+                              not README_NAME.fullmatch(name)
+                              for name in os.listdir(getattr(m.config, key)))
+
+
+def process_lines(job: Job) -> List[str]:
+    """Return the processes of a run as `ps` shows them: pid, elapsed time, command."""
+    pids: List[str] = []
+    try:
+        pids = [str(process.pid) for process in find_processes(job) if not process.role]
+        argv = ["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)]
+        return output_of(argv)[1].decode("utf-8", "replace").splitlines() if pids else []
+    except OSError as problem:                   # no ps, say: still an answer
+        return ["pid %s (%s)" % (", ".join(pids) or "unknown", reason_of(problem))]
+
+
+def tell_queue(m, queue: Queue) -> None:
+    """Say what waits in a queue, in order, then what does not start yet, and why."""
+    place, waiting = base(queue.path), queue.in_order(STATUS_SHOWN)
+    for enqueued, name, _ in waiting:
+        say(m, "waits in %s: %s since %s" % (place, shown(name), utc(enqueued)))
+    known = {name for name, file in queue.files.items() if file.enqueued is not None}
+    unchecked = sum(entry[0] == 0.0 for entry in queue.fresh)
+    if len(known) > len(waiting):
+        say(m, "waits in %s: %d more" % (place, len(known) - len(waiting)))
+    if unchecked:
+        say(m, "%s: %d of %d checked" % (place, len(queue.files) - unchecked, len(queue.files)))
+    for name in sorted(queue.files.keys() - known)[:STATUS_SHOWN] if not unchecked else ():
+        why = m.wrong.get("file " + os.path.join(queue.path, name))
+        say(m, "not yet in %s: %s %s" % (place, shown(name), why.text if why else
+                                         "is settling, or is open for writing"))
+    with suppress(OSError):
+        held = [name for name in os.listdir(queue.path) if name.startswith(".")]
+        for name in sorted(held)[:STATUS_SHOWN]:
+            say(m, "held in %s: %s" % (place, shown(name)))
 
 
 def tell_config(m) -> None:
@@ -3353,7 +3258,7 @@ def tell_config(m) -> None:
 
 
 def pause_file(config) -> str:
-    """Return the path of the file that says that the queue is paused: a pause outlives a restart."""
+    """Return the path of the file that tells of a pause: it outlives a restart."""
     return os.path.join(config.currently_executing, ".paused")
 
 
@@ -3372,13 +3277,10 @@ def resume(m) -> None:
 
 
 def keep_pause(m) -> None:
-    """Have the disk say whether the Monitor is paused, for the next start; tried again until it does."""
+    """Let the disk say whether the Monitor is paused, for the next start."""
     path = pause_file(m.config)
-    with lasting(m, "pause", "%s cannot be written or removed (" % shown(path),
-                 "): the next start would not know of this; tried again"):
-        if not has_lock(m):
-            raise OSError(errno.ENOENT, "the directory is not this Monitor's now")
-        there = os.path.lexists(path)                # whatever it is
+    with trying(m, "pause", "the next start would not know of PAUSE or RESUME"):
+        there = os.path.basename(path) in os.listdir(m.config.currently_executing)
         if m.paused and not there:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         elif there and not m.paused:
@@ -3392,67 +3294,67 @@ def finish_then_exit(m) -> None:
 
 
 def shut_down(m) -> None:
+    if not m.stopping:
+        job = "the running job goes on and is picked up at the next start" if m.jobs else \
+            "nothing is running"
+        say(m, "SHUTDOWN: the Monitor exits; " + job, 5)
     m.stopping = True
-    job = "the running job goes on and is picked up at the next start" if m.job else "nothing is running"
-    say(m, "SHUTDOWN: the Monitor exits; " + job, 5)
 
 
 def kill_job(m) -> None:
-    if not m.job:
+    """Kill the job that runs; one that has ended and is not filed yet is left alone."""
+    running = [job for job in m.jobs if not job.status]
+    if not running:
         say(m, "KILL JOB: no job is running", 5)
-    elif m.job.reason:
-        say(m, "KILL JOB: %s is being ended already (%s)" % (shown(m.job.name), m.job.reason), 5)
-    elif m.job.search or "search" in m.conditions:
-        say(m, "KILL JOB: %s has ended already; the search in its output is ended" % shown(m.job.name), 5)
-        if m.job.search:
-            m.children.append(m.job.search.leave())
-        m.job.search, m.job.hit = None, ""
-        ends(m, "search")
-    elif has_ended(m.job):
-        say(m, "KILL JOB: %s has ended already" % shown(m.job.name), 5)
-    else:
-        kill(m, m.job, "killed by message")
+    for job in running[:1]:
+        if job.reason:
+            say(m, "KILL JOB: %s is being killed already (%s)" % (shown(job.name), job.reason), 5)
+        elif not is_alive(job, "bash") and (end_of(job) or not remains_of(job)):
+            say(m, "KILL JOB: %s has ended already" % shown(job.name), 5)
+        else:
+            # Done with even if this fails: read again later, it would kill the next job.
+            with trying(m, "kill " + job.run, "%s cannot be killed" % shown(job.name)):
+                begin_killing(m, job, "killed by message")
 
 
 def reload(m) -> None:
-    """Read the configuration again; one that is bad, or names other places, is reported and the old one stays."""
-    try:
-        config = load_config(m.config.path, m.config.optional)
-        refuse_unsafe(config)
-        for key in DIRECTORIES + ["monitor_reads"]:
-            if getattr(config, key) != getattr(m.config, key):
-                raise Unusable("%s is now %s; expected %s until the next start"
-                               % (key, shown(getattr(config, key)), shown(getattr(m.config, key))))
-    except Unusable as problem:
-        m.conditions["config"] = "RELOAD: %s; the old configuration stays" % problem
-        say(m, m.conditions["config"], 3)
+    """Read the configuration again; one that is refused is reported, and the old one stays."""
+    with trying(m, "config", "", "RELOAD: the configuration is accepted", level=3) as attempt:
+        try:
+            config = load_config(m.config.path, m.config.optional)
+            check_reload(config, m.config)
+        except Unusable as problem:
+            m.wrong.pop("config", None)          # each RELOAD gets an answer
+            raise Trouble("RELOAD refused: " + "; ".join(problem.args)) from None
+    if attempt.failed:
         return
-    m.conditions.pop("config", None)
-    if m.ready_hook and config.ready_command != m.config.ready_command:
-        m.children.append(m.ready_hook.leave())
-        m.ready_hook = None
-    m.config, m.launch_at, m.ready_passed = config, 0, False
-    for queue in m.waiting:
-        queue.start_over()        # what is valid may have changed
+    with trying(m, "ready", "", "ready_command and job_process are asked again"):
+        drop_ready_hook(m)
+    m.config = config
+    for queue in m.queues:
+        queue.__init__(queue.key, queue.path)    # what is valid may have changed
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
 
 
 MESSAGES = {   # keyword: (what the Monitor does, the function that does it)
     "HELP": ("lists the messages", tell_help),
-    "STATUS": ("writes the queue state: what runs, with its processes, what waits in order, the counts", tell_status),
+    "STATUS": ("writes what runs, what waits in order, what is held, the counts, and what is wrong",
+               tell_status),
     "CONFIG": ("writes the configuration in force", tell_config),
     "PAUSE": ("starts no more jobs; a pause outlives a restart", pause),
     "RESUME": ("starts jobs again", resume),
     "FINISH": ("exits when the running job has ended", finish_then_exit),
-    "SHUTDOWN": ("exits now; the running job goes on and is picked up at the next start", shut_down),
+    "SHUTDOWN": ("exits now; the running job goes on and is picked up at the next start",
+                 shut_down),
     "KILL JOB": ("ends the running job", kill_job),
-    "RELOAD": ("reads the configuration again; a bad one is reported and the old one stays", reload),
+    "RELOAD": ("reads config.txt again; a bad one is reported and the old one stays", reload),
 }
 
 
+@lru_cache(None)
 def howto() -> bytes:
     """Return the comment block at the top of monitor_reads."""
-    lines = ["# Messages to the Monitor: append one per line, such as  echo STATUS >> monitor_reads",
+    lines = ["# Messages to the Monitor, one per line, such as  echo STATUS >> monitor_reads",
              "# The answers are in monitor_says. What was acted on is removed from this file."]
     lines += ["#   %-8s  %s" % (keyword, meaning) for keyword, (meaning, _) in MESSAGES.items()]
     return "".join(line + "\n" for line in lines).encode()
@@ -3463,269 +3365,162 @@ def act(m, line: bytes) -> None:
     text = " ".join(os.fsdecode(line).split())
     known = MESSAGES.get(text.upper())
     if not known:
-        say(m, "message %s is not known; expected one of %s" % (shown(text[:MESSAGE_SHOWN]), ", ".join(MESSAGES)), 4)
+        say(m, "message %s is not known; expected one of %s"
+            % (shown(text[:MESSAGE_SHOWN]), ", ".join(MESSAGES)), 4)
         return
     say(m, "message " + text.upper())
     known[1](m)
 
 
-# ---- Messages: how they are read ---------------------------------------------
-
-def beside(path: str, end: str) -> str:
-    """Return the hidden file beside a message file: `.monitor_reads.taken`, say."""
-    return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + end)
-
-
-def read_messages(m) -> None:
-    """Act on each complete line of monitor_reads, in place, then put a fresh file there.
-
-    No append is lost. A line is turned into a comment by one byte when it was acted on, so that a
-    crash repeats one message at most. The file is taken over (renamed) only when nobody has it open
-    for writing, as far as a lease tells; a writer that opens it in that very moment finishes in the renamed
-    file, and that is read to its end before it is removed. An unfinished last line is carried over into the fresh file.
-    """
-    reads = m.config.monitor_reads
-    taken, fresh = beside(reads, ".taken"), beside(reads, ".fresh")
-    try:
-        state = state_of(reads)                      # before it is read: the next look sees what is appended meanwhile
-        if state and m.reads_state == state and not os.path.lexists(taken):
-            return
-        m.reads_state = state
-        if os.path.lexists(fresh):
-            os.unlink(fresh)                         # a crash left it, maybe as a second link
-        finished = finish_taken(m, taken, reads)
-        if usable_messages(m, reads):
-            # Only what is the Monitor's own can be marked: another's file is renamed first, then read from a copy.
-            if is_ours(m.reads_like):
-                untidy, still, partial = act_on_lines(m, reads)
-            else:
-                os.close(open_regular(reads))        # what cannot be read stays where people see it
-                untidy, still, partial = True, True, b""
-            if untidy and still and not partial and finished:
-                fresh_messages(m, reads, taken)
-                finished = finish_taken(m, taken, reads)
-            elif untidy and not still:
-                m.reads_state = None                 # somebody has it open: the fresh file can wait
-                again(m, held_for(m, reads))
-        if not os.path.lexists(reads):
-            fresh_messages(m, reads)
-            wake_at(m, 0)
-        if not finished:
-            again(m, held_for(m, taken))
-        ends(m, "messages")
-    except (BadUow, OSError) as problem:
-        m.reads_state = None
-        begins(m, "messages", "%s cannot be read or renewed: %s; tried again" % (shown(reads), reason_of(problem)))
-        again(m)
-
-
-def held_for(m, path: str) -> float:
-    """Return in how many seconds to look again whether a file's writer has closed it."""
-    state = state_of(path)
-    return next_look(time.time() - state.mtime / 1e9 if state else 0, AGAIN_SECONDS, m.config.sleep_seconds)
-
-
-def usable_messages(m, reads: str) -> bool:
-    """Tell whether the message file is there, a plain file of sensible size; anything else goes to trash."""
-    try:
-        found = os.lstat(reads)
-    except FileNotFoundError:
-        return False
-    why = message_file(stat.S_ISREG(found.st_mode), found.st_nlink, found.st_size, time.time() - found.st_ctime)
-    if not why:
-        m.reads_like = found                         # the fresh one has its owner, group and mode
-        ends(m, "trash " + reads)
-        return True
-    if why != "wait":
-        trash(m, reads, why)
-    m.reads_state = None                             # where it could not be moved, that is tried again
-    if os.path.lexists(reads):
-        again(m)
-    return False
-
-
-def act_on_lines(m, path: str) -> Tuple[bool, bool, bytes]:
-    """Act on the complete lines of a message file.
-
-    Return whether there was anything but our own comments, whether all is read and nobody has it open
-    for writing, and the unfinished last line.
-    """
-    try:
-        fd, still = open_still(path), True
-    except Busy:
-        fd, still = open_regular(path), False
-    with closing(fd):
-        data = os.pread(fd, 2 * SMALL_BYTES, 0)      # no more, or who appends faster keeps it here for ever
-        complete, _, partial = data.rpartition(b"\n")
-        if data == howto() + partial:
-            return False, still, partial             # nothing to tidy: it waits for its newline
-        found = os.fstat(fd)
-        if not is_ours(found):                       # a copy is ours, once its writers have had time to close it
-            if not 0 <= time.time() - found.st_ctime < STRANGE_SECONDS:
-                write_whole(m, path, data)
-            return True, False, partial
-        with closing(reopen(fd)) as writer:
-            at = acted = 0
-            for line in complete.split(b"\n"):
-                if acted == ACTED_PER_WAKE:
-                    return True, False, partial
-                if line.strip() and not line.startswith(b"#"):
-                    os.pwrite(writer, line[:1], at)  # what cannot be marked is not acted on, again and again
-                    act(m, line)
-                    os.pwrite(writer, b"#", at)
-                    acted += 1
-                at += len(line) + 1
-        return True, still, partial
-
-
-def finish_taken(m, taken: str, reads: str) -> bool:
-    """Act on what still came into the renamed message file, if any, and remove it; False while a writer has it."""
-    if not usable_messages(m, taken):
-        return not os.path.lexists(taken)
-    _, still, partial = act_on_lines(m, taken)
-    if not still:
-        return False
-    if partial:
-        if not usable_messages(m, reads) and not os.path.lexists(reads):
-            fresh_messages(m, reads)
-        with closing(open_regular(reads, os.O_RDWR | os.O_APPEND)) as fd:
-            if not os.pread(fd, 2 * SMALL_BYTES, 0).endswith(b"\n" + partial):       # a crash right here, then again
-                write_all(fd, partial)
-    os.unlink(taken)
-    return True
-
-
-def fresh_messages(m, reads: str, taken: str = "") -> None:
-    """Put a fresh message file in place, never over one that appeared meanwhile; the old one goes to `taken` first.
-
-    No `mv` here: it takes a hundred times as long, and without a file a sender who may not make one is refused.
-    """
-    fresh = beside(reads, ".fresh")
-    if taken:
-        m.reads_like = os.lstat(reads)               # a person may have changed its mode since it was first looked at
-    write_whole(m, fresh, howto(), like=m.reads_like)
-    if taken:
-        os.rename(reads, taken)
-    with suppress(FileExistsError):
-        os.link(fresh, reads)                        # link, unlike rename, never replaces
-    os.unlink(fresh)
-    sync(m, os.path.dirname(reads))
-
-
 # ---- The cycle ---------------------------------------------------------------
 
 def work(m) -> int:
-    """Run the Monitor until it is to exit: wake, read messages, survey, move, edit, launch, post, sleep."""
-    recovered = False
-    while True:
+    """Run the Monitor until it is to exit; return its exit code."""
+    due, over = 0.0, False
+    while not over:
         try:
-            if not recovered:                        # before the first message is read: it may be KILL JOB
-                adopt_by_its_log(m)
-                survey_hand(m)
-                recovered = True
-            cycle(m)
+            sleep(m, due)
+            due = cycle(m)
             over = may_exit(m)
-            ends(m, "cycle")
-        except (OSError, MemoryError) as problem:    # no process to be had, a broken disk: begin again from disk
-            if "cycle" not in m.conditions and select.select([], [2], [], 0)[1]:
-                sys.excepthook(*sys.exc_info())
-            begins(m, "cycle", "the cycle was cut short: %s; tried again" % reason_of(problem), 3)
-            for queue in m.waiting:
-                queue.start_over()
-            m.due, over = again(m), m.stopping
-        if over:
-            break
-        sleep(m)
+        except (OSError, MemoryError) as problem:
+            due = begin_again(m, problem)
+            over = m.stopping or m.finishing and not m.jobs
+            time.sleep(AGAIN_SECONDS)            # where even `sleep` fails, not again at once
     m.stopping = True
     notify("STOPPING=1\nSTATUS=stopped")
     post(m)
     say(m, "stopped", 5)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGIO):
-        signal.signal(number, signal.SIG_IGN)        # at its exit Python sets the defaults: a SIGIO would kill
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)    # one that comes now must not change the exit code
     return 0
 
 
-def cycle(m) -> None:
-    """Go round once; between two rounds the Monitor sleeps until m.due, which each step may bring forward."""
-    m.due = float("inf")
-    read_messages(m)
-    survey(m)
-    move(m)
-    edit(m)
-    launch(m)
-    post(m)
-    tell_systemd(m)
+def cycle(m) -> float:
+    """Go round once; return when the next round is due at the latest, in seconds after boot.
+
+    Each step returns when it wants to run next. In currently-executing it is looked first: a
+    message may be KILL JOB, for a job that an earlier Monitor started.
+    """
+    m.news = False
+    if not m.recovered:
+        survey_directories(m)
+        survey_hand(m)
+    due = [step(m) for step in (read_messages, survey, move, edit, launch, post, tell_systemd)]
+    if m.failures:
+        with trying(m, "cycle", "", "the work goes on"):
+            m.failures = 0
+    now = boot_seconds()
+    retries = [wrong.again for wrong in m.wrong.values() if wrong.again > now]
+    return min([*due, *retries, now + min(m.config.sleep_seconds, LONGEST_SLEEP)])
+
+
+def begin_again(m, problem: BaseException) -> float:
+    """Throw memory away and begin again from disk, as after a kill; return when.
+
+    It is for an error that no step expected: no descriptor to be had, a broken disk.
+    """
+    with trying(m, "cycle", "the work was cut short and begins again from disk", level=3):
+        raise problem if isinstance(problem, Trouble) else OSError(0, str(problem) or "no memory")
+    m.failures += 1
+    m.forget()
+    return boot_seconds() + min(60, 2 ** (m.failures - 1), m.config.sleep_seconds)
 
 
 def may_exit(m) -> bool:
     """Tell whether the Monitor is to exit."""
-    when = exits(stopping=m.stopping, finishing=m.finishing, until_empty=m.until_empty, busy=bool(m.job or m.after),
-                 unclear=m.unclear, others=m.others > 0,
-                 failed=any(key.split()[0] in ("launch", "edit", "back") for key in m.conditions))
-    return when == "now" or when == "empty" and is_empty(m) and no_other_stamps(m) and is_empty(m)
+    when = exits(stopping=m.stopping, finishing=m.finishing, until_empty=m.until_empty,
+                 busy=bool(m.after or any(not job.status for job in m.jobs)))
+    return when == "now" or when == "empty" and is_empty(m)
 
 
 def is_empty(m) -> bool:
-    """Tell whether nothing waits, as of a listing that nothing has changed since."""
-    seen = all(queue.listed and queue.listed == state_of(queue.path) for queue in m.waiting)
-    return bool(seen and not (m.filings or anything_waits(m)))
+    """Tell whether nothing waits, by a fresh listing; what has failed twice is not waited for."""
+    for queue in m.queues:
+        if "directory " + queue.key not in m.wrong:
+            queue.listed = None
+            list_queue(m, queue)
+    return not (m.jobs or m.claimed or m.bad or
+                any(len(queue.files) > len(in_trouble(m, queue, 2)) for queue in m.queues))
 
 
-def no_other_stamps(m) -> bool:
-    """Tell whether no other Monitor has UOWs aside, for their stamp; those that are back are listed by that."""
-    mine = take_turn(m)
-    if mine:
-        end_turn(m)
-        wake_at(m, 0)                                # if there are some: to look at them
-    return mine
+def in_trouble(m, queue: Queue, tries: int = 1) -> Set[str]:
+    """Return the names in a queue that could not be handled so many times."""
+    paths = [wrong.path for wrong in m.wrong.values() if wrong.tries >= tries]
+    return {os.path.basename(path) for path in paths
+            if os.path.dirname(path) == queue.path} & queue.files.keys()
 
 
-def sleep(m) -> None:
-    """Sleep until something is due, a queue or the message file changes, the job ends, or a signal comes."""
-    wake_at(m, boot_seconds() + min(m.config.sleep_seconds, 86400))      # poll counts milliseconds in an int
-    timeout = max(0, m.due - boot_seconds())
-    pid_of = {fd: pid for pid, fd in (m.job.watched if m.job else {}).items()}
-    hooks = [hook for hook in (m.after_hook, m.ready_hook, m.job and m.job.search) if hook]
-    if any(hook.pidfd < 0 for hook in hooks):
-        timeout = min(timeout, BLIND_SECONDS)
-    woken, signals = wait(m, [*pid_of, *(hook.pidfd for hook in hooks if hook.pidfd >= 0)], timeout)
-    for fd in woken:
-        if fd in pid_of:
-            os.close(m.job.watched.pop(pid_of[fd]))
-    for hook in hooks:
-        if hook.pidfd in woken:                      # a cycle that is cut short before it is polled must not spin
-            os.close(hook.pidfd)
-            hook.pidfd = -1
-    if signals & {signal.SIGTERM, signal.SIGINT}:
-        shut_down(m)
-    if signal.SIGHUP in signals:
-        reload(m)
-        notify("READY=1")
+def counts(m) -> Dict[str, Optional[int]]:
+    """Return how many UOWs each directory holds as of the last look; None where nobody knows."""
+    known: Dict[str, Optional[int]] = {queue.key: len(queue.files) for queue in m.queues}
+    known["currently_executing"] = len(m.claimed) + len(m.jobs)
+    known.update({key: ended.count for key, ended in m.ended.items()})
+    return {key: None if "directory " + key in m.wrong else known[key] for key in DIRECTORIES}
 
 
-def wait(m, fds: List[int], timeout: float) -> Tuple[List[int], Set[int]]:
-    """Wait for an end (pidfds), a signal or a change, and return which ended and which signals came.
+def state_now(m) -> Tuple[str, str]:
+    """Return the state in one word, and why where that is not plain."""
+    waits = bool(m.claimed or any(queue.files for queue in m.queues))
+    word = state_word(stopping=m.stopping, running=bool(m.jobs), paused=m.paused, waits=waits)
+    if word == "running":
+        return word, "no more jobs are started: paused" if m.paused else ""
+    if word == "paused":
+        return word, "until RESUME"
+    if word == "waiting":
+        held = [wrong.text for key, wrong in m.wrong.items()
+                if key in ("launch", "ready", "turn", "cycle", "directory currently_executing")]
+        held += ["after_command runs"] * bool(m.after) + ["ready_command runs"] * bool(m.ready_hook)
+        return word, held[0] if held else "" if next_waiting(m) else "for files to settle"
+    return word, ""
 
-    In a storm of changes it is deaf to them for a while.
+
+# ---- The cycle: sleep --------------------------------------------------------
+
+def sleep(m, due: float) -> None:
+    """Sleep until `due`, or until a directory changes, a process ends or a signal comes.
+
+    What the Monitor itself has changed is taken in first, so that it does not wake it. In a storm
+    of changes it is deaf to them for a moment now and then.
     """
+    read_notices(m)
+    if m.news:
+        due = min(due, boot_seconds() + deaf_for(m))
+        m.tokens -= 1
+    signals = caught(m)
+    while not signals and boot_seconds() < due:
+        woken, noticed = wait(m, due - boot_seconds())
+        for job in m.jobs:
+            for pid in [pid for pid, fd in job.held.items() if fd in woken]:
+                os.close(job.held.pop(pid))      # else a cycle that is cut short would spin
+        signals = caught(m)
+        if woken or noticed and read_notices(m):
+            break
+    obey(m, signals)
+
+
+def wait(m, timeout: float) -> Tuple[Set[int], bool]:
+    """Wait; return which pidfds woke us, and whether a change did."""
     poll = select.poll()
-    for fd in [m.wakeup, *fds]:
+    for fd in [m.wakeup, *(fd for job in m.jobs for fd in job.held.values())]:
         poll.register(fd, select.POLLIN)
-    woken, signals = [], caught(m)                   # notices of our own moves end here; changed() finds the rest
-    if timeout > 0 and not signals - {signal.SIGIO}:
-        deaf = min(timeout, max(0, until_notice(m)))
-        if deaf > 0:
-            woken = poll.poll(round(deaf * 1000 + 0.5))
-        if not woken and timeout > deaf:
-            arm(m)
-            if not changed(m):
-                # A queue with work ready may have changed before arm(). Nothing can start now, so soon is enough.
-                limit = min(timeout - deaf, 1 if changed(m, ready=True) else timeout)
-                woken = poll.poll(round(limit * 1000 + 0.5))
-                new = caught(m)
-                m.notices -= signal.SIGIO in new
-                signals |= new
-    return [fd for fd, _ in woken], signals
+    deaf = max(0.0, min(timeout, deaf_for(m))) if m.watcher else 0.0
+    found = poll.poll(round(deaf * 1000 + 0.5)) if deaf else []
+    if not found and timeout > deaf:
+        if m.watcher:
+            poll.register(m.watcher.fd, select.POLLIN)
+        found = poll.poll(round((timeout - deaf) * 1000 + 0.5))
+    woken = {fd for fd, _ in found}
+    noticed = bool(m.watcher and m.watcher.fd in woken)
+    m.tokens -= noticed
+    return woken - {m.wakeup, m.watcher.fd if m.watcher else -1}, noticed
+
+
+def deaf_for(m) -> float:
+    """Return for how many seconds changes are let alone: 0 or less but in a storm of them."""
+    now = boot_seconds()
+    m.tokens = min(NOTICES_AT_ONCE, m.tokens + (now - m.tokens_at) * NOTICES_A_SECOND)
+    m.tokens_at = now
+    return (1 - m.tokens) / NOTICES_A_SECOND
 
 
 def caught(m) -> Set[int]:
@@ -3736,302 +3531,1075 @@ def caught(m) -> Set[int]:
         return set()
 
 
-def until_notice(m) -> float:
-    """Return for how many seconds notices of changes are to be let alone: 0 or less but in a storm of them."""
-    now = boot_seconds()
-    m.notices = min(NOTICES_AT_ONCE, m.notices + (now - m.notices_at) * NOTICES_A_SECOND)
-    m.notices_at = now
-    return (1 - m.notices) / NOTICES_A_SECOND
+def obey(m, signals: Set[int]) -> None:
+    """Do what signals say: TERM, INT are SHUTDOWN; HUP is RELOAD, or SHUTDOWN without terminal."""
+    for number in sorted(signals & {signal.SIGTERM, signal.SIGINT}):
+        say(m, "SHUTDOWN by signal " + signal_name(number)[3:], 5)
+        shut_down(m)
+    if signal.SIGHUP in signals and m.had_terminal and not has_terminal():
+        say(m, "SHUTDOWN by signal HUP: the terminal was closed", 5)
+        shut_down(m)
+    elif signal.SIGHUP in signals:
+        say(m, "RELOAD by signal HUP", 5)
+        reload(m)
+        notify("READY=1")
 
 
-def arm(m) -> None:
-    """Ask for one signal at the next change of a queue, of currently-executing, or beside the message file."""
-    names = fcntl.DN_CREATE | fcntl.DN_RENAME | fcntl.DN_DELETE
-    wanted = dict.fromkeys([queue.path for queue in m.waiting] + [m.config.currently_executing], names)
-    wanted[os.path.dirname(m.config.monitor_reads)] = names | fcntl.DN_MODIFY
-    for path, events in wanted.items():
-        with suppress(OSError):                      # away, or it notifies nobody: sleep_seconds is the fallback
-            inode = os.stat(path).st_ino
-            if path in m.armed and m.armed[path][1] != inode:
-                os.close(m.armed.pop(path)[0])
-            if path not in m.armed:
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                m.armed[path] = os.open(path, flags), inode
-            fcntl.fcntl(m.armed[path][0], fcntl.F_NOTIFY, events)
+def has_terminal() -> bool:
+    """Tell whether this process has a terminal of its own."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
+        return True
+    except OSError:
+        return False
 
 
-def changed(m, ready: bool = False) -> bool:
-    """Tell whether something changed that the survey has not seen; ready: also where UOWs are known that can be run."""
-    def has(queue):
-        return queue.listed is not None and queue.listed != state_of(queue.path) and (ready or not queue.ready)
-    return any(map(has, m.waiting)) or m.reads_state is not None and m.reads_state != state_of(m.config.monitor_reads)
+# ---- Pages -------------------------------------------------------------------
+# A Snapshot or a log goes in, text comes out: nothing here reads a file, a clock or the Monitor.
+# What people and jobs wrote passes through esc(), ansi_html() or json. Times are seconds since
+# 1970, 0 for none.
+
+# A UOW that the pages name: queue is its directory's key, page its file under uow/, seconds how
+# long it ran, or has run (None where nothing tells), cause the last lines of what failed.
+Entry = collections.namedtuple(
+    "Entry", "queue name page enqueued started ended status command seconds timeout run "
+    "timeout_is_set cause", defaults=(0, 0, 0, "", "", None, 0, "", False, ()))
+# All that is posted, as of `written`: the names of status.json (README.md), `typical` (median
+# seconds and number of earlier runs of the running command) and `pages` (those written).
+Snapshot = SimpleNamespace
+OUTCOMES = {"done_q": "✓ done", "error_q": "! error", "fail_q": "✕ fail"}   # never colour alone
+FAILED = ("error_q", "fail_q")
+LINES = "\n\t"                  # what a text of several lines may hold
+NONE = '<p class="soft">None.</p>'
+PAGE_STYLE = """
+:root{color-scheme:light dark;--page:light-dark(#f7f6f3,#121315);--card:light-dark(#fff,#1a1c1f);
+--ink:light-dark(#1c1b19,#e9e7e2);--soft:light-dark(#5f5b54,#a5a097);--hue:var(--soft);
+--line:light-dark(#e3dfd7,#2e3136);overflow-anchor:none;overflow-wrap:anywhere}.done_q,.idle{
+--hue:light-dark(#2f6f5e,#7fc7ad)}.fail_q,.wrong{--hue:light-dark(#b3261e,#ff8f85)}.error_q,
+.waiting,.paused,.over,.alert{--hue:light-dark(#8f5600,#e2b15c)}.running,.currently_executing,
+#running-part{--hue:light-dark(#2457a6,#8fb8ff)}*{box-sizing:border-box;margin:0}[hidden],.older,
+.js .utc,#stale,.filter{display:none}body{margin:auto;max-width:80rem;padding:1rem 2vw;
+background:var(--page);color:var(--ink);font:1rem/1.5 system-ui,sans-serif;
+font-variant-numeric:tabular-nums}.soft,footer,h2,thead th,.cause,.group{color:var(--soft)}.name,
+pre{font-family:ui-monospace,monospace;unicode-bidi:isolate}pre{white-space:pre-wrap;tab-size:8}
+.small,footer,td,.meter,.filter,pre,h2,thead th,text,.group,.strip li{font-size:.85rem}a{
+color:inherit}ul{list-style:none;padding:0}svg{overflow:visible}.row{display:flex;flex-wrap:wrap;
+align-items:baseline;gap:.1rem 1rem}.row>:last-child{margin-left:auto}th .row>*{
+margin-left:0!important}h1{font-size:1.5rem}.state{font-size:2.5rem;line-height:1.4;
+text-transform:capitalize}.state::before{content:"● ";color:var(--hue)}.stale .state{
+text-decoration:line-through}.stale .state::before{content:"○ "}h2{margin-bottom:.5rem}
+.wrong:empty{display:none}.wrong,.failure,.alert{padding-left:.75rem;
+border-left:.25rem solid var(--hue);margin:.6rem 0}.strip{display:flex;flex-wrap:wrap;gap:1px;
+margin:1.25rem 0 1.5rem;background:var(--line)}.strip li{flex:auto;padding:.4rem .75rem;
+background:var(--card);color:var(--soft)}.strip strong{display:block;font-size:1.25rem}
+.some strong,.outcome{color:var(--hue)}main,.col{display:grid;gap:2rem 2.5rem;align-content:start;
+min-width:0}section{min-width:0}@media(min-width:56rem){.index{grid:auto 1fr/minmax(0,
+7fr) minmax(0,5fr)}.side{grid-area:1/2/3/3}}@media(min-width:100rem){body{max-width:none}.index{
+grid-template:auto/1fr 1fr 1.2fr}.side{grid-area:1/2}}footer{margin-top:2rem}.ends{
+margin:-1.9rem 0 .4rem;text-align:right}.card,.log{padding:.75rem 1rem;
+border:1px solid var(--line);border-radius:.5rem}.card{background:var(--card)}.stale #stale{
+display:block}.log{overflow:auto;max-height:28rem;background:#15181d;color:#e4e6e9}.left-out{
+margin:1rem 0;padding:.5rem;background:#262b33}.log,.first,.first *:has(.log){display:flex;
+flex-direction:column}.log{flex-direction:column-reverse}.first{gap:.75rem;
+max-height:calc(100vh - 6rem);margin-bottom:2rem}.first *:has(.log){min-height:9rem}.first .log{
+max-height:none}.cause span{display:block;overflow:hidden;white-space:pre;text-overflow:ellipsis}
+.outcome,.elapsed,.failure .name{font-weight:600}.elapsed{font-size:1.75rem}.command{
+max-height:8em;overflow:hidden}.meter{display:block;margin-top:.5rem}progress{width:100%;
+accent-color:var(--hue)}table{width:100%;border-collapse:collapse}tbody tr{
+border-top:1px solid var(--line)}th,td{padding:.25rem 0 .25rem 1rem;text-align:right;
+font-weight:400;vertical-align:baseline}th:first-child{width:100%;padding-left:0;text-align:left}
+td,thead th,.filter label{white-space:nowrap}th .name{flex:1 1 9rem}th .small{flex:0 1 11rem}
+:has(#only:checked) tr.done_q{display:none}:has(#only:checked) tr.older:not([hidden]){
+display:table-row}.js .filter{display:flex;gap:1rem;margin-bottom:.5rem}#find{flex:1;font:inherit;
+min-width:0}.chart{width:100%;height:9rem}text{fill:var(--soft)}line{stroke:var(--line)}rect{
+fill:var(--hue)}rect.done_q{fill-opacity:.4}rect.error_q{fill-opacity:.7}rect.fail_q{
+fill:light-dark(#c8140a,#ff5a4d)}@media print{.filter{display:none!important}.log{background:none}
+.first,.first *,.log,.command{display:block!important;max-height:none}.log *{
+background:none!important;color:#000!important}}
+"""
+# The script loads the page again and swaps the parts that have changed.
+PAGE_SCRIPT = """
+const page = document.body, data = page.dataset, by = id => document.getElementById(id)
+const all = (sign, from = document) => [...from.querySelectorAll(sign)], icon = all("[rel=icon]")[0]
+const file = location.protocol == "file:", clock = () => performance.now() / 1000
+const form = new Intl.DateTimeFormat("sv", {dateStyle: "short", timeStyle: "medium"})
+const local = t => form.format(t * 1000), selected = () => !getSelection().isCollapsed
+const served = new Map(all(".part").map(e => [e.id, e.outerHTML])), key = e => e.id || e.href
+const units = [[86400, "d", 3600, "h"], [3600, "h", 60, "min"], [60, "min", 1, "s"], [1, "s"]]
+const span = (s, fine, [n, unit, m, part] = units.find(([n]) => s >= n) || units[3]) =>
+ Math.max(0, s / n | 0) + ` ${unit}` + (fine && m ? ` ${s % n / m | 0} ${part}` : "")
+let newest = data.written, ahead = file ? Date.now() / 1000 - clock() : null  // the server's clock
+const show = () => {
+ const now = ahead === null ? +data.written : ahead + clock()
+ const old = now - newest > (data.patience || Infinity), image = old ? data.stale : data.icon
+ page.classList.toggle("stale", old), document.title = (old ? "stale · " : "") + data.title
+ if (icon.href != image) icon.href = image
+ if (ahead !== null) by("age").textContent = `· ${span(now - data.written)} ago`
+ for (const e of selected() ? [] : all("time, [data-hour]")) {
+  const t = e.dataset.hour || Date.parse(e.dateTime) / 1000, here = local(t)
+  const text = e.dataset.hour ? here.slice(11, 16) + e.textContent.replace(/^[0-9:]+( UTC)?/, "")
+   : e.className == "ago" ? span(now - t) + " ago"
+   : e.className == "for" ? span((old || !data.patience ? data.written : now) - t, true)
+   : here.startsWith(local(now).slice(0, 10)) ? here.slice(11) : here.slice(0, 16)
+  if (e.textContent != text) e.textContent = text
+ }
+}
+const swap = body => {                     // a log's scrollTop is 0 at its end, and less above
+ const top = all(".part").find(e => e.getBoundingClientRect().bottom > 0) || page
+ const height = () => (by(top.id) || page).getBoundingClientRect().top, was = height()
+ for (const part of all(".part", body)) if (served.get(part.id) != part.outerHTML) {
+  const old = by(part.id), at = document.activeElement, focus = old.contains(at) && key(at)
+  const [log, fresh] = [old, part].map(e => e.querySelector(".log"))
+  const place = log && log.scrollTop < -2 && log.scrollTop + log.scrollHeight
+  served.set(part.id, part.outerHTML), old.replaceWith(part)
+  if (place) fresh.scrollTop = place - fresh.scrollHeight
+  if (focus) all("a, .log", part).find(e => key(e) == focus)?.focus({preventScroll: true})
+ }
+ Object.assign(data, body.dataset), scrollY && scrollBy(0, height() - was)
+}
+const filter = () => { for (const row of all("#finished-part tbody tr"))
+ row.hidden = !row.textContent.toLowerCase().includes(by("find").value.toLowerCase()) }
+const load = async () => {
+ const answer = await fetch(location.href, {cache: "no-store", signal: AbortSignal.timeout(8000)})
+ if (!answer.ok) throw Error(`the server answers ${answer.status}`)
+ const {body} = new DOMParser().parseFromString(await answer.text(), "text/html")
+ newest = body.dataset.written, ahead = Date.parse(answer.headers.get("Date")) / 1000 - clock()
+ if (!selected()) swap(body), filter()
+}
+const again = () => load().catch(problem => problem.message).then(why => {
+ by("fault").hidden = !why, by("why").textContent = why, show()
+ if (data.every) setTimeout(again, data.every * 1000)
+})
+page.classList.add("js"), addEventListener("input", filter), show(), setInterval(show, 1000)
+if (!file) again()
+else if (data.every) setInterval(() => selected() || location.reload(), data.every * 1000)"""
+# The script's digest, which a test holds against it; for it alone each start would load hashlib.
+PAGE_POLICY = ("default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+               "script-src 'sha256-FS/f85SZq4phR9yp4OcIAu633ZeIBrfvZmymIBOlAHA='")
+TURNS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"   # right to left
+HTML_SIGNS = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;",
+                            **dict.fromkeys(TURNS, "\ufffd")})
+LENGTHS = (86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")
+ICONS = {"running": "▶3b82f6", "idle": "●3f9c80", "paused": "‖d18b1f", "waiting": "◔d18b1f",
+         "stopped": "■8a8a8a", "stale": "✕8a8a8a"}
+
+
+def esc(text: str, keep: str = "") -> str:
+    """Return text as HTML text or attribute value; what cannot be printed becomes a sign."""
+    text = text.replace("\r\n", "\n")
+    text = "".join(c if c.isprintable() or c in keep else "\ufffd" for c in text)
+    return text.translate(HTML_SIGNS)
+
+
+def iso(seconds: float) -> str:
+    """Return a time as utc() does; a file's impossible time is cut to the years 1970 to 9999."""
+    return utc(int(min(max(seconds, 0), 253402300799) * 1_000_000))
+
+
+def time_html(seconds: float, now: float, kind: str = "") -> str:
+    """Return a <time>. The script shows how long "ago" it was, or "for" how long it has lasted."""
+    text, zone = iso(seconds), '<span class="utc"> UTC</span>' * (kind != "for")
+    seen = (length_text(now - seconds) if kind == "for" else
+            text[11:19] if text[:10] == iso(now)[:10] else text[:16].replace("T", " "))
+    title = f"{text[:10]} {text[11:19]} UTC"
+    return f'<time class="{kind}" datetime="{text}" title="{title}">{seen}</time>{zone}'
+
+
+def length_text(seconds: float) -> str:
+    """Return a length of time as people say it: `9.3 s`, `4 min 12 s`, `2 h 5 min`."""
+    s = round(seconds)
+    for unit, word, part, rest in LENGTHS:
+        if s >= unit:
+            return f"{s // unit:,} {word} {s % unit // part} {rest}"
+    return f"{max(seconds, 0):.1f} s"
+
+
+def icon(state: str, failures: int) -> str:
+    """Return the icon of a state as an address; a red dot tells of failures."""
+    dot = "<circle cx='12' cy='4' r='4' fill='red'/>" * (failures > 0)
+    svg = (f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><text x='8' y='14' "
+           f"text-anchor='middle' fill='#{ICONS[state][1:]}'>{ICONS[state][0]}</text>{dot}</svg>")
+    return "data:image/svg+xml," + re.sub("[#<>]", lambda found: "%%%02X" % ord(found[0]), svg)
+
+
+def document(s: Snapshot, title: str, top: str, body: str, follow: bool, ages: bool,
+             failures: int = 0) -> str:
+    """Return a whole page. follow: it is loaded again and again; ages: it may become stale."""
+    title = f"✕{failures:,} · " * (failures > 0) + f"{title} · {esc(s.root)}"
+    patience = f"{s.every + 7:g}" if ages and s.state != "stopped" else ""
+    image, stale = icon(s.state, failures), icon("stale", failures)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{PAGE_POLICY}">
+<noscript>{f'<meta http-equiv="refresh" content="{s.every + 2:g}">' * follow}</noscript>
+<link rel="icon" href="{image}"><title>{title}</title><style>{PAGE_STYLE}</style></head>
+<body data-written="{s.written}" data-every="{f'{min(s.every, 5):g}' * follow}" data-title="{title}"
+data-patience="{patience}" data-icon="{image}" data-stale="{stale}">
+<p class="alert" id="stale" role="alert">Stale: the Monitor was killed, or cannot write here.</p>
+<p class="alert" id="fault" role="status" hidden>Cannot be loaded again: <span id="why"></span></p>
+<p class="row part small" id="top"><span>{top}</span><span class="soft">as of
+{time_html(s.written, s.written)} <span id="age"></span></span></p>
+{body}<script>{PAGE_SCRIPT}</script></body></html>
+"""
+
+
+def section(ident: str, title: str, inner: str, box: str = "", before: str = "") -> str:
+    """Return a part of a page with its heading; the script swaps its inner part."""
+    keys = f' role="group" tabindex="0" aria-labelledby="{ident}"' * (box == "log")
+    return (f'<section aria-labelledby="{ident}"><h2 id="{ident}">{title}</h2>\n{before}'
+            f'<div class="part" id="{ident}-part"><div class="{box}" id="{ident}-box"{keys}>'
+            f"<div>{inner}</div></div></div></section>\n")
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; a row is its class and its cells."""
+    text = "".join(f'<th scope="col">{head}</th>' for head in heads) + "</tr></thead><tbody>\n"
+    for kind, first, *rest in rows:
+        text += f'<tr class="{kind}"><th scope="row"><div class="row">{first}</div></th>'
+        text += "".join(f"<td>{cell}</td>" for cell in rest) + "</tr>\n"
+    return f"<table><thead><tr>{text}</tbody></table>" if rows else NONE
+
+
+def outcome_html(e: Entry, whole: bool = False) -> str:
+    """Return what has become of a UOW: sign, word and detail; times and sizes where it is whole."""
+    word, detail = OUTCOMES.get(e.queue, e.queue.replace("_", "-")), e.status.partition(": ")[2]
+    shorter = re.sub(r" after [0-9.]+ s|, cpu [0-9.]+ s|, [0-9.]+ MiB", "", detail)
+    return (f'<span class="small"><span class="outcome {e.queue}">{word}</span> '
+            f'<span class="soft">{esc(detail if whole else shorter)}</span></span>')
+
+
+def name_html(s: Snapshot, e: Entry) -> str:
+    """Return a UOW's name, as a link once its page is written."""
+    tag, link = ("a", f' href="uow/{e.page}"') if e.page in s.pages else ("span", "")
+    name = e.name if len(e.name) <= 80 else e.name[:79] + "…"
+    return f'<{tag} class="name"{link}>{esc(name)}</{tag}>'
+
+
+def page_index(s: Snapshot) -> str:
+    """Return the page of the whole queue."""
+    job, why, trash = esc(s.running.name) if s.running else "", esc(s.reason), s.queues.get("trash")
+    if s.state == "stopped":
+        why = (f"{job} goes on without the Monitor; the next start picks it up" if job else
+               "no job was running") + "; this page is not written again until the Monitor starts"
+    wrong = s.wrong + [f"{trash or 0:,} in trash: not a valid UOW"] * bool(trash)
+    if s.oldest_wait_seconds > 3600:
+        wrong.append(f"the oldest UOW has waited for {length_text(s.oldest_wait_seconds)}")
+    strip = "".join(f'<li class="{key} {"some" * bool(count)}"><strong>'
+                    f'{"?" if count is None else format(count, ",")}</strong> '
+                    f'{key.replace("_", "-")}</li>' for key, count in s.queues.items())
+    says = f"<pre>{esc(chr(10).join(s.says), LINES)}</pre>"
+    body = f"""<header class="part" id="head"><h1 class="state {s.state}">{s.state}</h1>
+<p>{why}{' · ' * bool(why)}<span class="soft">since {time_html(s.since, s.written)}</span></p>
+<ul class="wrong" aria-label="Wrong">{"".join(f"<li>{esc(text)}</li>" for text in wrong)}</ul>
+<ul class="strip" id="queues" aria-label="Queues">{strip}</ul></header>
+<main class="index"><div class="col">{section("failed", "Failed last", failed_html(s))}</div>
+<div class="col side">{section("running", "Running job", running_html(s), "card")}
+{section("day", "Finished in 24 hours", chart(s), "card")}
+{section("waits", "Waiting, next first", waiting_html(s))}</div>
+<div class="col">{finished_html(s)}{section("says", "monitor_says", says, "log")}</div></main>
+<footer>For programs: <a href="status.json">status.json</a>, <a href="metrics.prom">metrics.prom</a>
+</footer>"""
+    return document(s, f"running {job}" if s.state == "running" else s.state,
+                    f'<strong>simple-job-q</strong> <span class="name soft">{esc(s.root)}</span>',
+                    body, True, True, sum(hour[key] for hour in s.hours for key in FAILED))
+
+
+def failed_html(s: Snapshot) -> str:
+    """Return the newest failures, each with the last lines of its output."""
+    text = ""
+    for e in s.failed[:FAILED_SHOWN]:
+        cause = "".join(f"<span>{esc(line)}</span>" for line in e.cause)
+        text += f"""<li class="failure {e.queue}"><p class="row">{name_html(s, e)}{outcome_html(e)}
+<span class="small soft">{time_html(e.ended, s.written, "ago")}</span></p>
+<pre class="cause">{cause}</pre></li>"""
+    return f"<ul>{text}</ul>" if text else NONE
+
+
+def finished_html(s: Snapshot) -> str:
+    """Return the part of what has finished; `failures only` shows earlier failures, too."""
+    recent = {e.page for e in s.recent}
+    rows = [(e.queue + " older" * (e.page not in recent), name_html(s, e) + outcome_html(e),
+             "–" if e.seconds is None else length_text(e.seconds), time_html(e.ended, s.written))
+            for e in s.recent + [e for e in s.failed if e.page not in recent]]
+    return section("finished", "Finished last", table(("Job", "Took", "Ended"), rows), before="""
+<p class="filter"><input id="find" type="search" placeholder="Filter" aria-label="Filter"><label>
+<input type="checkbox" id="only"> failures only</label></p>""")
+
+
+def waiting_html(s: Snapshot) -> str:
+    """Return the table of what waits, under a heading for each queue."""
+    rows, more = [], sum(s.queues.get(key) or 0 for key in WAITING) - len(s.waiting)
+    for key, entries in groupby(s.waiting, key=lambda e: e.queue):
+        rows.append(("", f'<span class="group">{key.replace("_", "-")}</span>', ""))
+        rows += [("", name_html(s, e), time_html(e.enqueued, s.written, "for")) for e in entries]
+    return table(("Job", "For"), rows) + f'<p class="soft">and {more:,} more</p>' * (more > 0)
+
+
+def running_html(s: Snapshot) -> str:
+    """Return the running job, and how far it is by its timeout and by earlier runs like it."""
+    job, (usual, runs) = s.running, s.typical
+    if job is None:
+        return NONE
+    text = f"""{name_html(s, job)}<pre class="command soft">{esc(job.command, LINES)}</pre>
+<p class="elapsed">{time_html(s.written - job.seconds, s.written, "for")}</p>"""
+    limits = {f"the median of {runs} runs" if runs > 1 else "the last run": usual,
+              "the timeout": job.timeout * job.timeout_is_set}
+    for what, limit in limits.items():
+        share = job.seconds / max(limit, 0.1)
+        text += f"""<label class="meter{" over" * (share > 1)}">
+<span class="row">{share:.0%} of {what}<span class="soft">{length_text(limit)}</span></span>
+<progress value="{min(share, 1)}"></progress></label>""" * bool(limit)
+    return text
+
+
+def chart(s: Snapshot) -> str:
+    """Return 24 hours as stacked bars, wide in per cent and high in pixels."""
+    top, drawn, told = max([sum(hour.values()) for hour in s.hours] + [1]), "", ""
+    for i, hour in enumerate(s.hours):
+        start, x, y = (s.written // 3600 - 23 + i) * 3600, i / 0.24, 116.0
+        clock, when = iso(start)[11:16], f'data-hour="{start:.0f}"'
+        text = ", ".join(f"{hour[key]:,} {word[2:]}" for key, word in OUTCOMES.items())
+        told += f" {clock}: {text}." * any(hour.values())
+        drawn += f"<g><title {when}>{clock} UTC: {text}</title>"
+        for key in filter(hour.get, OUTCOMES):
+            height = max(4, hour[key] * 96 / top)
+            y -= height
+            drawn += f'<rect class="{key}" x="{x + 0.5:.2f}%" width="3.2%" '
+            drawn += f'y="{y:.1f}" height="{height:.1f}"/>'
+        drawn += "</g>" + f'<text {when} x="{x:.2f}%" y="136">{clock}</text>' * (i % 6 == 3)
+    legend = "".join(f'<span class="outcome {key}">{word[0]}</span> '
+                     f"{sum(hour[key] for hour in s.hours):,} {word[2:]} "
+                     for key, word in OUTCOMES.items())
+    return f"""<svg class="chart" role="img" aria-label="Finished jobs per hour, UTC.{told}">
+<text y="12">{top:,} an hour</text><line x2="100%" y1="18" y2="18"/>
+<line x2="100%" y1="116" y2="116"/>{drawn}</svg><p class="small">{legend}</p>"""
+
+
+def page_uow(s: Snapshot, e: Entry, seen: SimpleNamespace, path: str) -> str:
+    """Return one UOW's page; seen is what peek() found in it. Its log opens at its end."""
+    runs = len(STARTS.findall(seen.head + b"\n" + seen.tail))
+    by = f" by {esc(seen.owner)}" * bool(seen.owner)
+    facts = [f"{word} {time_html(getattr(e, word), s.written)}" + by * (word == "enqueued")
+             for word in ("enqueued", "started", "ended") if getattr(e, word)]
+    facts += [] if e.seconds is None else ["ran " + length_text(e.seconds)]
+    more = "s" * (runs > 1) + " or more" * bool(seen.left_out)
+    facts += [f"{runs} run{more} in its log"] * bool(runs)
+    log = log_excerpt(seen.head, seen.tail, seen.left_out, path)
+    ends = '<p class="ends small"><a href="#log-start">start</a> · <a href="#log-end">end</a></p>'
+    body = f"""<div class="first"><header class="part" id="head"><h1 class="name">{esc(e.name)}</h1>
+<p>{outcome_html(e, True)}</p><p class="soft small">{" · ".join(facts)}</p></header>
+{section("log", "Job log", log, "log", ends)}</div>
+<main>{section("header", "Unit of work", f"<pre>{esc(seen.header, LINES)}</pre>", "card")}</main>"""
+    return document(s, esc(e.name), '<a href="../index.html">← queue</a>', body,
+                    e.queue not in FINISHED, e.queue == "currently_executing")
+
+
+# A log as HTML. A colour is a pair: as text on the log's dark ground, and as the ground of text.
+COLOURS = """828a94 ff7b72 7fd88f e3b341 79b8ff d2a8ff 6fd3dc d0d4da
+             9aa3ad ffa198 a5f0b0 f8d878 a5d6ff e2c5ff b3f0f5 ffffff""".split()
+GROUNDS = """000000 d1433a 22873e 937015 2f76ca a851bd 208282 c9ced6
+             757575 d1433a 22873e 937015 2f76ca a851bd 208282 ffffff""".split()
+STEPS = "00 5f 87 af d7 ff".split()
+MORE = [red + green + blue for red in STEPS for green in STEPS for blue in STEPS]
+MORE += ["%02x" % n * 3 for n in range(8, 248, 10)]
+PALETTE = {str(n): pair for n, pair in enumerate(zip(COLOURS + MORE, GROUNDS + MORE))}
+# What each code of a colour sequence such as `1;38;5;208` changes in the look of what follows it.
+CODE = re.compile(r"(?:([34]8)(?:[;:]5[;:]0*(\d+)|[;:]2[;:]+(\d+)[;:](\d+)[;:](\d+)"
+                  r"|[;:]2[;:][;:\d]*|[;:]?\d*)|0*(\d*)(:0)?)(?::\d*)*;")
+SGR = {"1": {"1": "font-weight:bold"}, "2": {"2": "opacity:.72"}, "3": {"3": "font-style:italic"},
+       "4": {"4": "text-decoration:underline"}, "7": {"7": "inverse"},
+       "": dict.fromkeys("1 2 3 4 7 38 48".split(), ""), "22": {"1": "", "2": ""}, "23": {"3": ""},
+       "24": {"4": ""}, "27": {"7": ""}, "39": {"38": ""}, "49": {"48": ""},
+       **{str(n + (30 if n < 8 else 82)): {"38": PALETTE[str(n)]} for n in range(16)},
+       **{str(n + (40 if n < 8 else 92)): {"48": PALETTE[str(n)]} for n in range(16)}}
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+TERMINAL = re.compile(
+    r"(?P<text>[^\x00-\x1f\x7f-\x9f]+)|(?P<back>[\r\x08])|(?P<tab>\t)"
+    r"|\x1b\[(?P<numbers>[0-?]*)[ -/]*(?P<move>[@-~]?)"      # the last may be cut off
+    r"|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)"            # window titles, hyperlinks
+    r"|\x1b[ -/]*[0-~]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+COLUMNS, ROWS = 200, 50         # moves reach no further: to the right, and up
+
+
+def terminal(log: bytes) -> List[list]:
+    """Return the lines that a terminal shows of a log, each as a list of (text, its style)."""
+    lines: List[list] = [[]]
+    row, look, style = 0, {}, ""
+    for number, text in enumerate(log.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")):
+        at, row = 0, row + (number > 0)
+        lines += [[]] * (row == len(lines))
+        if not lines[row] and not CONTROL.search(text):      # most lines
+            lines[row] = [(text, style)] * bool(text)
+            continue
+        lines[row] = [(c, css) for part, css in lines[row] for c in part]
+        for token in TERMINAL.finditer(text):
+            kind, found = token.lastgroup, token[0]
+            if kind == "text":                               # it takes the place of what is there
+                lines[row] += [(" ", "")] * (at - len(lines[row]))
+                lines[row][at:at + len(found)] = [(c, style) for c in found]
+                at += len(found)
+            elif kind == "move" and token["move"] == "m":
+                style = change_look(look, token["numbers"])
+            elif kind == "move":
+                row, at = move_cursor(lines, row, at, token["move"], token["numbers"])
+            elif kind in ("tab", "back"):
+                at = {"\t": at + 8 - at % 8, "\b": max(0, at - 1), "\r": 0}[found]
+    return lines
+
+
+def move_cursor(lines: List[list], row: int, at: int, move: str, numbers: str) -> Tuple[int, int]:
+    """Move the cursor, or erase, as `CSI numbers move` does; return its row and column."""
+    n, line = int(numbers[:4]) if numbers.isdigit() else 0, lines[row]
+    if move in ("A", "B"):
+        row += max(1, n) * (1 if move == "B" else -1)
+        row = min(max(row, len(lines) - ROWS, 0), len(lines) - 1)
+        lines[row] = [(c, css) for part, css in lines[row] for c in part]
+    elif move in ("C", "D", "G"):
+        at = max(1, n) - 1 if move == "G" else at + max(1, n) * (1 if move == "C" else -1)
+        at = min(max(0, at), max(COLUMNS, len(line)))
+    elif move in ("J", "K") and n == 0:
+        del line[at:], lines[row + 1 if move == "J" else len(lines):]
+    elif move == "K":
+        line[:] = [(" ", "")] * (at + 1) + line[at + 1:] if n == 1 else []
+    return row, at
+
+
+def change_look(look: dict, numbers: str) -> str:
+    """Change the look of the text as `CSI numbers m` does; return it as CSS."""
+    for layer, index, red, green, blue, code, off in CODE.findall(numbers + ";"):
+        rgb = "".join("%02x" % int(n[-3:]) for n in (red, green, blue)
+                      if (n.lstrip("0") or n[:1]) in PALETTE)
+        colour = PALETTE.get(index) or len(rgb) == 6 and (rgb, rgb)
+        look.update({layer: colour} if layer else SGR.get("24" if off else code, {}))
+    front, behind = look.get("38"), look.get("48")
+    if look.get("7"):
+        front, behind = behind, front or PALETTE["7"]
+    styles = [look[code] for code in "1234" if look.get(code)]
+    if behind:                                   # text on it is black or white: one can be read
+        red, green, blue = bytes.fromhex(behind[1])
+        front = ("000000" if 299 * red + 587 * green + 114 * blue > 120_000 else "ffffff",)
+        styles.append("background:#" + behind[1])
+    return ";".join(styles + ["color:#" + front[0]] if front else styles)
+
+
+def ansi_html(log: bytes) -> str:
+    """Return a log as <pre> with its colours; those are left out of a log of little else."""
+    html = ""
+    for line in terminal(log):
+        for style, cells in groupby(line, key=itemgetter(1)):
+            text = "".join(text for text, _ in cells).translate(HTML_SIGNS)
+            html += f'<span style="{style}">{text}</span>' if style else text
+        html += "\n"
+    if len(html) > max(100_000, 4 * len(log)):
+        text = log.decode("utf-8", "replace") + "\n"
+        html = TERMINAL.sub(lambda found: found["text"] or "", text).translate(HTML_SIGNS)
+    return f"<pre>{html[:-1]}</pre>"
+
+
+def log_excerpt(head: bytes, tail: bytes, left_out: int, path: str) -> str:
+    """Return both ends of a log, and between them how much is left out and where it all is."""
+    html = ansi_html(head + tail) if head or tail else "<pre>(no output yet)</pre>"
+    if left_out:
+        cut, skip = len(head) - (head.rfind(b"\n") + 1), tail.find(b"\n") + 1
+        cut, skip = (n if n <= 4096 else 0 for n in (cut, skip))     # whole lines, if not endless
+        html = f"""{ansi_html(head[:len(head) - cut])}<p class="left-out">
+<strong>{left_out + cut + skip:,} bytes are left out here.</strong>
+The whole log is in <span class="name">{esc(shown(path))}</span></p>{ansi_html(tail[skip:])}"""
+    return f'<span id="log-start"></span>{html}<span id="log-end"></span>'
+
+
+STARTS = re.compile(rb"(?:\A|(?<=\n))==== JOB START (\S+) run ([\w-]+)(?=\n)")
+
+
+def cause_of(log: bytes) -> List[str]:
+    """Return the last three lines of the last run's output that are not empty: plain, clipped."""
+    output = re.sub(rb"(?s)(.*)\n==== JOB END .*", rb"\1", STARTS.split(log)[-1])
+    lines = ["".join(text for text, _ in line).strip() for line in terminal(output)]
+    return [line if len(line) <= 200 else line[:199] + "…" for line in lines if line][-3:]
+
+
+def length_of(status: str, log: bytes, ended: float) -> Optional[float]:
+    """Return how long the last run took: as STATUS says, else by its log; None if neither tells."""
+    took = re.search(r" after (\d{1,15}(?:\.\d{1,9})?) s", status)
+    starts, ends = STARTS.findall(log), END_LINE.findall(log)
+    if took or not starts or status.endswith("interrupted"):
+        return float(took[1]) if took else None
+    with suppress(ValueError):
+        if ends and ends[-1][1] == starts[-1][1]:
+            ended = read_time(ends[-1][0].decode("ascii", "replace")) / 1e6
+        return max(0, ended - read_time(starts[-1][0].decode("ascii", "replace")) / 1e6)
+    return None
+
+
+def status_json(s: Snapshot) -> str:
+    """Return the Snapshot for programs: times in UTC, lengths in seconds, names in UTF-8."""
+    def text(name: str) -> str:
+        return name if name == name.encode("utf-8", "ignore").decode() else shown(name)
+
+    def finished(e: Entry) -> dict:
+        return dict(name=text(e.name), queue=e.queue, ended=iso(e.ended), status=e.status,
+                    seconds=e.seconds)
+    job = s.running
+    return json.dumps(dict(
+        written=iso(s.written), state=s.state, reason=s.reason, since=iso(s.since),
+        paused=s.paused, wrong=s.wrong, trash=s.queues.get("trash"),
+        running=job and dict(
+            name=text(job.name), since=iso(job.started), run=job.run, command=text(job.command),
+            elapsed_seconds=round(job.seconds, 3), timeout_seconds=job.timeout),
+        queues=s.queues, oldest_wait_seconds=round(s.oldest_wait_seconds, 3),
+        waiting=[dict(name=text(e.name), queue=e.queue, enqueued=iso(e.enqueued))
+                 for e in s.waiting],
+        finished=[finished(e) for e in s.recent],
+        failed=[dict(finished(e), cause=e.cause) for e in s.failed[:FAILED_SHOWN]],
+        last_finish=iso(s.last_finish) if s.last_finish else None, finished_since_start=s.totals,
+        finished_by_hour=s.hours, every_seconds=s.every, root=text(s.root)), indent=1) + "\n"
+
+
+def metrics_prom(s: Snapshot) -> str:
+    """Return the numbers for node_exporter. What the Monitor saw finish is the only counter."""
+    job, text, known = s.running, "", {key: n for key, n in s.queues.items() if n is not None}
+    totals, failed = {key[:-2]: n for key, n in s.totals.items()}, s.failed[0] if s.failed else None
+    for name, told, value in (
+            ("up", "1 from the start to a clean stop; a kill leaves it.", s.state != "stopped"),
+            ("written_timestamp_seconds", "When this file was written, as Unix time.", s.written),
+            ("paused", "1 while no more jobs are started, by message.", s.paused),
+            ("wrong", "How many things are wrong, as status.json lists them.", len(s.wrong)),
+            ("jobs{queue=", "Files in each directory.", known),
+            ("finished_jobs_total{outcome=", "Finished since the Monitor started.", totals),
+            ("waiting", "Jobs in both waiting queues.", sum(known.get(key, 0) for key in WAITING)),
+            ("running", "1 while a job runs.", bool(job)),
+            ("running_elapsed_seconds", "How long it has run, or 0.", job.seconds if job else 0),
+            ("running_timeout_seconds", "Its limit, 0 without one.", job.timeout if job else 0),
+            ("oldest_waiting_seconds", "How long the oldest waits, or 0.", s.oldest_wait_seconds),
+            ("last_finish_timestamp_seconds", "The last end of a job, or 0.", s.last_finish),
+            ("last_failure_timestamp_seconds", "The last failure, or 0.", failed and failed.ended)):
+        name, _, label = ("simple_job_q_" + name).partition("{")
+        kind = "counter" if name.endswith("_total") else "gauge"
+        text += f"# HELP {name} {told}\n# TYPE {name} {kind}\n"
+        for key, number in (value if label else {"": value}).items():
+            text += name + f'{{{label}"{key}"}}' * bool(label) + f" {float(number or 0):.17g}\n"
+    return text
+
+
+# ---- Posting -----------------------------------------------------------------
+
+class Ended:
+    """What is known of a directory that only people empty. The Monitor notes what it files."""
+
+    def __init__(self):
+        self.count = None                        # None until it is listed, and where it cannot be
+        self.newest: List[tuple] = []            # heap of (time, name, inode)
+        self.hours = collections.Counter()       # hour since 1970 -> how many ended in it
+        self.listed, self.again_at = None, 0.0   # its State then; it is not listed before
+        self.listing, self.fresh = None, None    # the one under way, what it has found so far,
+        self.noted: Set[str] = set()             # and the names that were noted meanwhile
+
+    def note(self, path: str) -> None:
+        """Count a UOW that has ended here."""
+        state, name = state_of(path), os.path.basename(path)
+        if state and self.count is not None:
+            self.count += 1
+            self.hours[state.mtime // 3_600_000_000_000] += 1
+            push = heapq.heappush if len(self.newest) < ENDED_KEPT else heapq.heappushpop
+            push(self.newest, (state.mtime / 1e9, name, state.inode))
+        if self.fresh:
+            self.fresh.note(path)
+            self.noted.add(name)
+
+
+def survey_ended(m, seconds: float = float("inf")) -> float:
+    """List the finished directories that have changed, for so long; return when to go on."""
+    until, when = boot_seconds() + seconds, float("inf")
+    for key, ended in m.ended.items():
+        if rests(m, key):                        # what a link in its place leads to is not ours
+            continue
+        if not ended.listing and state_of(getattr(m.config, key)) != ended.listed:
+            if boot_seconds() < ended.again_at:  # 100,000 files take half a second to list
+                when = min(when, ended.again_at)
+            else:
+                ended.listing = list_ended(m, key, ended)
+        for _ in ended.listing or ():
+            if boot_seconds() > until:
+                return 0.0
+    return when
+
+
+def list_ended(m, key: str, old: Ended) -> Iterator[None]:
+    """List a finished directory, then put the result into m.ended; yield after each 100 names."""
+    path, began, readmes = getattr(m.config, key), boot_seconds(), []
+    state, fresh = state_of(path), Ended()
+    old.fresh, fresh.count = fresh, 0
+    try:
+        with os.scandir(path) as names:
+            for number, found in enumerate(names, 1):
+                if number % 100 == 0:
+                    yield
+                if README_NAME.fullmatch(found.name):
+                    readmes.append(found.name)
+                elif not m.config.ignored.fullmatch(found.name) and found.name not in old.noted:
+                    if key in FINISHED:
+                        fresh.note(found.path)
+                    else:                        # of trash and archive only the number is told
+                        fresh.count += 1
+        if state and abs(time.time() - state.mtime / 1e9) > TICK_SECONDS:
+            fresh.listed = state                 # else a later change could have the same time
+    except OSError:                              # gone, or no file to be had: the next look tells
+        fresh = Ended()
+    fresh.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
+    m.ended[key] = fresh
+    if key in FINISHED:                          # what lies in trash and archive is people's
+        keep_one_readme(m, path, readmes)
+        if len(readmes) > 1:                     # as soon as trash is back
+            fresh.listed, fresh.again_at = None, boot_seconds() + RETRY_SECONDS
+
+
+def post(m) -> float:
+    """Post the state into status_dir, at most once a second; return when to run next."""
+    when, now, place = survey_ended(m, LISTING_SECONDS), boot_seconds(), m.config.status_dir
+    unknown = any(ended.listing and ended.count is None for ended in m.ended.values())
+    if place and not m.stopping and (now < m.post_at or unknown):
+        return min(when, m.post_at)
+    m.post_at = m.post_at or now
+    complete, late = True, m.stopping or now > m.post_at + FOLLOW_SECONDS
+    with trying(m, "post", f"the status cannot be posted into {shown(place)}"):
+        try:
+            complete = not place or post_all(m, take_snapshot(m), place, late)
+        except Exception as problem:             # even a mistake of ours: no page is worth a job
+            raise OSError(errno.EIO, reason_of(problem)) from None
+    if not complete and not late:                # many pages are written in slices, the index last
+        return 0.0
+    spent, follow = boot_seconds() - now, FOLLOW_SECONDS if m.job else IDLE_SECONDS
+    m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * spent))
+    return min(when, now + follow if complete else m.post_at)
+
+
+def post_all(m, s: Snapshot, place: str, late: bool) -> bool:
+    """Write all that is posted; return False where some pages are left for the next time."""
+    uow, named = os.path.join(place, "uow"), {}
+    os.stat(m.config.root)                       # if somebody has moved it, nothing is made there
+    for directory in (place, uow):
+        os.makedirs(directory, 0o755, exist_ok=True)
+    if os.path.islink(uow):
+        raise OSError(errno.ENOTDIR, f"{shown(uow)} is a symbolic link; expected a directory")
+    first = [s.running] * bool(s.running) + s.failed[:FAILED_SHOWN]
+    for e in first + s.recent + s.waiting + s.failed:
+        named.setdefault(e.page, e)
+    there = set(os.listdir(uow))
+    m.pages = {page: shows for page, shows in m.pages.items() if page in named and page in there}
+    until = boot_seconds() + PAGES_SECONDS
+    for page, e in named.items():
+        path = os.path.join(getattr(m.config, e.queue), e.name)
+        shows = place, path, state_of(path)      # also when it may be read no longer
+        if e is s.running or m.pages.get(page) != shows:
+            m.pages.pop(page, None)
+            if boot_seconds() < until or m.stopping:
+                seen = peek(path, LOG_SHOWN, e.queue in WAITING)
+                write_whole(os.path.join(uow, page), page_uow(s, e, seen, path).encode())
+                m.pages[page] = shows
+                until = boot_seconds() + PAGES_SECONDS if e is s.running else until
+    complete, s.pages = len(m.pages) == len(named), m.pages.keys() | there & named.keys()
+    if not complete and not late:
+        return False
+    for name, text in {"index.html": page_index, "status.json": status_json,
+                       "metrics.prom": metrics_prom}.items():
+        write_whole(os.path.join(place, name), text(s).encode())
+    for name in there - named.keys():
+        if re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):     # our own, named no longer
+            with suppress(FileNotFoundError):    # half a page, that has just been written again
+                os.unlink(os.path.join(uow, name))
+    return complete
+
+
+def take_snapshot(m) -> Snapshot:
+    """Return all that is posted, as of now."""
+    now, state, running = time.time(), state_now(m), running_entry(m) if m.job else None
+    if state != m.state:
+        m.state, m.state_since = state, now
+    ended = {key: [(*item, key) for item in m.ended[key].newest] for key in FINISHED}
+    everything = sum(ended.values(), [])
+    newest = heapq.nlargest(RECENT_SHOWN, everything)
+    failed = heapq.nlargest(FAILED_PAGES, ended["error_q"] + ended["fail_q"])
+    done = [e for e in (known(m, item) for item in ended["done_q"] if running) if e]
+    alike = sorted(e.seconds for e in done
+                   if e.command == running.command != "" and e.seconds is not None)
+    usual = (alike[len(alike) // 2] + alike[~(len(alike) // 2)]) / 2 if alike else 0
+    waiting = [Entry(queue.key, name, "%d.html" % inode, enqueued / 1e6) for queue in m.queues
+               for enqueued, name, inode in queue.in_order(WAITING_SHOWN)]
+    says, wrong = peek(m.config.monitor_says, 4096), [wrong.text for wrong in m.wrong.values()]
+    lines = says.tail.partition(b"\n")[2] if says.left_out else says.head + says.tail
+    if says.hidden and wrong:                    # then what it says is not for everybody, either
+        wrong = ["%d, which monitor_says tells to those who may read it" % len(wrong)]
+    idle = max(POST_SECONDS, min(m.config.sleep_seconds, IDLE_SECONDS))
+    snapshot = Snapshot(
+        written=now, state=state[0], reason=state[1], since=m.state_since, paused=m.paused,
+        every=FOLLOW_SECONDS if m.job else idle, root=m.config.root, running=running, wrong=wrong,
+        queues=counts(m), waiting=waiting[:WAITING_SHOWN],
+        recent=[e for e in (known(m, i) for i in newest) if e],
+        failed=[e for e in (known(m, i) for i in failed) if e], typical=(usual, len(alike)),
+        totals=m.totals, last_finish=newest[0][0] if newest else 0,
+        hours=[{key: m.ended[key].hours[now // 3600 - back] for key in FINISHED}
+               for back in range(23, -1, -1)],
+        says=lines.decode("utf-8", "replace").split("\n")[-SAYS_SHOWN - 1:-1],
+        oldest_wait_seconds=max([0] + [now - e.enqueued for e in waiting]))
+    m.finished = {item: m.finished[item] for item in everything if item in m.finished}
+    return snapshot
+
+
+def running_entry(m) -> Entry:
+    """Return what is told of the running job."""
+    job, found = m.job, os.fstat(m.job.fd)
+    command = job.uow.names.get("UOW_COMMAND", "") if found.st_mode & stat.S_IROTH else ""
+    default = read_seconds(CONFIG["timeout_seconds"][0])
+    return Entry("currently_executing", job.name, "%d.html" % found.st_ino,
+                 (job.uow.enqueued or 0) / 1e6, job.since / 1e6, command=command,
+                 seconds=max(0, boot_seconds() - job.began), timeout=job.limit, run=job.run,
+                 timeout_is_set=job.uow.timeout is not None or m.config.timeout_seconds != default)
+
+
+def known(m, item: tuple) -> Optional[Entry]:
+    """Return what is told of a finished UOW, read again if it has changed; None if it is gone."""
+    ended, name, inode, key = item
+    path = os.path.join(getattr(m.config, key), name)
+    state, failed = state_of(path), key in FAILED
+    if state and m.finished.get(item, (None,))[0] != state:
+        seen = peek(path, CAUSE_READ * failed)
+        log, uow = seen.head + b"\n" + seen.tail, seen.uow
+        seconds = length_of(uow.status, log, ended)
+        entry = Entry(key, name, "%d.html" % inode, (uow.enqueued or 0) / 1e6,
+                      0 if seconds is None else ended - seconds, ended, uow.status,
+                      uow.names.get("UOW_COMMAND", ""), seconds)
+        m.finished[item] = state, entry._replace(cause=cause_of(log) if failed else ())
+    return m.finished[item][1] if state else None
+
+
+def peek(path: str, most: int = 0, waiting: bool = False) -> SimpleNamespace:
+    """Return what everybody may see of a UOW: header, owner, Uow and both ends of its log."""
+    seen = SimpleNamespace(header="", owner="", uow=NO_UOW, head=b"", tail=b"", left_out=0)
+    seen.hidden = False
+    with suppress(OSError, BadUow), closing(open_regular(path)) as fd:       # else it is gone
+        if waiting:                              # not a valid UOW: it may link to a private file
+            read_uow(fd, path)
+        with suppress(BadUow):
+            seen.uow = read_own(fd)
+        found, at = os.fstat(fd), seen.uow.log_at
+        seen.hidden, seen.header = not found.st_mode & stat.S_IROTH, os.fsdecode(seen.uow.header)
+        seen.owner = os.fsdecode(seen.uow.line_1.partition(b" by ")[2]).strip()
+        if seen.hidden:
+            seen.uow = seen.uow._replace(names={})
+            seen.header = "Not everybody may read this UOW, so it is not shown here."
+        elif at or seen.uow is NO_UOW:
+            seen.head = os.pread(fd, most, at)
+            seen.left_out = max(0, found.st_size - at - len(seen.head) - most)
+            seen.tail = os.pread(fd, most, at + len(seen.head) + seen.left_out)
+    return seen
+
+
+def tell_systemd(m) -> float:
+    """Tell systemd that the Monitor is ready, what it does, and that its cycle does not hang."""
+    if "NOTIFY_SOCKET" not in os.environ:
+        return float("inf")
+    now, text = boot_seconds(), status_text(m)
+    every = int(os.environ.get("WATCHDOG_USEC", 0)) / 4e6 or float("inf")
+    due = m.sent_at + (min(1, every) if text != m.status_sent else every)
+    if m.status_sent and now < due:
+        return due
+    notify("READY=1\n" * (not m.status_sent) + "WATCHDOG=1\nSTATUS=" + text)
+    m.status_sent, m.sent_at = text, now
+    return now + every
+
+
+def status_text(m) -> str:
+    """Return the line that `systemctl status` shows: the state, what waits, and what is wrong."""
+    state, why = state_now(m)
+    if m.job:
+        state = "running %s since %s" % (shown(m.job.name), utc(m.job.since)[11:19])
+        why = m.job.reason
+    waiting = len(m.claimed) + sum(len(queue.files) for queue in m.queues)
+    parts = [state + (" (%s)" % why if why else ""), "%d waiting" % waiting]
+    parts += [wrong.text for wrong in list(m.wrong.values())[-1:] if wrong.text != why]
+    return "; ".join(parts)[:400]
 
 
 # ---- Check: prove what the promises rest on, run nothing ---------------------
 
 def check(configs) -> int:
-    """Print one line per finding and return 0 when there is none, else 1. It may run beside the Monitors."""
-    findings, places, looked = lacking(), {}, set()
+    """Print a line for each finding and return 1, or 0. Monitors may run beside it."""
+    findings, notes, places = [], [], {}
     for number, config in enumerate(configs):
-        findings += [text for other in configs[:number] for text in check_pair(config, other)]
-        proofs = [unfit_directories, open_to_others]
-        proofs += [trial, check_aside] if os.path.isdir(config.currently_executing) else []
-        for proof in proofs:
-            try:
-                findings += proof(config)
-            except OSError as problem:
-                findings.append("%s: %s" % (shown(problem.filename or config.root), reason_of(problem)))
-        for key in WAITING + ["currently_executing"] + FINISHED:
-            directory = getattr(config, key)
-            listed = os.access(directory, os.R_OK | os.X_OK) and directory not in looked     # else a finding already
-            for name in sorted(os.listdir(directory)) if listed and os.path.isdir(directory) else []:
-                if not NEVER_RUN.fullmatch(name) and not README_NAME.fullmatch(name):
-                    path = os.path.join(directory, name)
-                    line_1, wrong = check_file(config, key, path)
-                    places.setdefault((name, line_1), []).append(path)
-                    findings += wrong
-            looked.add(directory)
-    # A new UOW may well have the name of a finished one; with its time, too, it is the same, unless it moved on.
-    waiting = {getattr(config, key) for config in configs for key in WAITING}
-    for (name, line_1), paths in places.items():
-        still = [os.path.dirname(path) for path in paths if os.path.lexists(path)]
-        if len(still) > 1 and (line_1 or set(still) - waiting):      # two that have just been dropped may be two
-            findings.append("%s is in %s" % (shown(name), " and in ".join(map(base, still))))
-    for line in dict.fromkeys(findings) or ["all is well"]:
+        findings += [text for other in configs[:number] for text in between(config, other)]
+        try:
+            findings += refusals(config) or trial(config)
+        except OSError as problem:                   # a full disk, say
+            findings.append("%s: %s" % (shown(config.root), reason_of(problem)))
+        if not not_for_us(config):
+            findings += ["%s %s is missing; a start makes it" % (key, shown(path))
+                         for key, path in missing(config)]
+            notes += open_to_submit(config)
+            for key in WAITING + ["currently_executing"] + FINISHED:
+                findings += check_directory(config, key, places)
+    findings += in_two_places(configs, places)
+    for line in dict.fromkeys(notes + (findings or ["all is well"])):
         write_out(1, line)
     return 1 if findings else 0
 
 
-def check_pair(config, other) -> List[str]:
+def between(config, other) -> List[str]:
     """Return what is wrong between the configurations of two Monitors."""
-    findings = ["%s: %s is that of %s, too; expected one for each Monitor"
-                % (shown(config.path), key, shown(other.path))
-                for key in ("currently_executing", "monitor_reads", "monitor_says", "status_dir")
-                if getattr(config, key) and getattr(config, key) == getattr(other, key)]
-    shared = [key for key in WAITING if config.root != other.root and getattr(config, key) == getattr(other, key)]
-    return findings + ["%s shares %s with %s from another directory; the order of starting is kept between "
-                       "configurations in one" % (shown(config.path), key, shown(other.path)) for key in shared[:1]]
-
-
-def trial(config) -> List[str]:
-    """Try in a hidden directory of currently-executing what the promises rest on, and name what is refused."""
-    findings, seen = [], []
-    place = os.path.join(config.currently_executing, ".check.%d" % os.getpid())
-    one, two = os.path.join(place, "one"), os.path.join(place, "two")
-    os.mkdir(place, 0o700)
-    before = signal.signal(signal.SIGIO, lambda *_: seen.append(1))
-    try:
-        for path in (one, two):
-            with open(path, "w") as file:
-                file.write(path)
-        run(["mv", "-nT", "--", one, two])
-        if not os.path.exists(one):
-            findings.append("mv -nT replaced a file on %s: expected it to refuse; use coreutils 8 or newer"
-                            % shown(place))
-        with closing(os.open(place, os.O_RDONLY | os.O_DIRECTORY)) as fd:
-            for name, fallback, attempt in (
-                    ("flock", "", lambda: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)),
-                    ("fsync of a directory", "", lambda: os.fsync(fd)),
-                    ("F_NOTIFY", "; a drop is seen after sleep_seconds only",
-                     lambda: fcntl.fcntl(fd, fcntl.F_NOTIFY, fcntl.DN_CREATE | fcntl.DN_RENAME)),
-                    ("a rename", "", lambda: os.rename(one, one + "-moved")),
-                    ("a read lease", "; files rest on settle_seconds alone", lambda: os.close(open_still(two)))):
-                try:
-                    attempt()
-                except OSError as problem:
-                    findings.append("%s is refused on this file system: %s%s" % (name, reason_of(problem), fallback))
-        if not seen and not any(text.startswith("F_NOTIFY") for text in findings):
-            findings.append("F_NOTIFY does not notify on this file system; a drop is seen after sleep_seconds only")
-    finally:
-        signal.signal(signal.SIGIO, before)
-        shutil.rmtree(place)
+    same = [key for key in CONFIG if getattr(config, key) == getattr(other, key)]
+    names = shown(config.path), shown(other.path)
+    findings = ["%s and %s have the same %s; expected one for each Monitor" % (*names, key)
+                for key in ["currently_executing"] + PATHS if key in same and getattr(config, key)]
+    if config.root != other.root and set(same) & set(WAITING):
+        findings.append("%s and %s share a waiting queue from two directories; put both files into"
+                        " one" % names)
     return findings
 
 
-def check_aside(config) -> List[str]:
-    """Return what a Monitor that is no more had taken aside: only a start with its configuration brings it back."""
-    try:
-        os.close(lock(config))
-    except BlockingIOError:
-        return []                                    # it is at work
-    places = [private(config, key) for key in WAITING]
-    return ["%s lies in %s, and no Monitor has it in hand; start one with %s"
-            % (shown(name), shown(place), shown(config.path))
-            for place in places if os.path.isdir(place)
-            for name in sorted(os.listdir(place)) if not name.startswith(".new.")]
+def check_directory(config, key: str, places) -> List[str]:
+    """Return what is wrong with the UOWs of a directory; note in `places` where each is."""
+    directory, findings = getattr(config, key), []
+    may_list = os.path.isdir(directory) and os.access(directory, os.R_OK | os.X_OK)
+    for name in sorted(os.listdir(directory)) if may_list else []:
+        if config.ignored.fullmatch(name) or README_NAME.fullmatch(name):
+            continue
+        path = os.path.join(directory, name)
+        try:
+            with closing(open_regular(path)) as fd:
+                uow = read_uow(fd, path, config.required_names) if key in WAITING else read_own(fd)
+            places.setdefault((name, uow.line_1), {})[path] = directory
+            word = status_word(uow.status)
+            if key not in FINISHED or word == key[:-2]:
+                continue
+            has = "the STATUS " + shown(word) if word else "no STATUS"
+            wrong = "has %s; expected %s there" % (has, key[:-2])
+        except FileNotFoundError:                    # it has moved on
+            continue
+        except BadUow as problem:
+            wrong = "is not a valid UOW: %s" % problem
+        except PermissionError:
+            me = owner_name(os.geteuid())
+            wrong = "cannot be read by %s; %s" % (me, mend("chmod a+r", path))
+        except OSError as problem:
+            wrong = "cannot be read: " + reason_of(problem)
+        findings.append("%s %s" % (shown(path), wrong))
+    return findings
 
 
-def check_file(config, key: str, path: str) -> Tuple[bytes, List[str]]:
-    """Return a UOW's line 1 and what is wrong with it: unreadable, invalid, a STATUS that its directory contradicts."""
+def in_two_places(configs, places) -> List[str]:
+    """Return which UOWs are in two directories; a new one may have the name of a finished one."""
+    waiting, findings = {getattr(config, key) for config in configs for key in WAITING}, []
+    for (name, line_1), found in places.items():
+        still = [found[path] for path in found if os.path.lexists(path)]
+        if len(still) > 1 and (line_1 or set(still) - waiting):   # unstamped, two that wait differ
+            findings.append("%s is in %s; move one of them to archive"
+                            % (shown(name), " and in ".join(map(base, still))))
+    return findings
+
+
+def trial(config, only: str = "") -> List[str]:
+    """Try on this very file system what the promises rest on, and return what it refuses."""
+    for left in glob(os.path.join(escape(config.root), ".check.*")):
+        if not os.path.exists("/proc/" + left.rpartition(".")[2]):
+            shutil.rmtree(left, ignore_errors=True)      # a kill has left it
+    place = os.path.join(config.root, ".check.%d" % os.getpid())     # in the root it wakes nobody
+    name, below, another, refused = place + "/file", place + "/below", "use another one", []
+    os.mkdir(place, 0o700)
     try:
-        with closing(open_regular(path)) as fd:
-            uow = read_uow(fd, path, config.required_names) if key in WAITING else read_own(fd)
-    except BadUow as problem:
-        return b"", ["%s is no valid UOW: %s" % (shown(path), problem)]
-    except FileNotFoundError:
-        return b"", []                               # moved on meanwhile
-    except OSError as problem:
-        return b"", ["%s: %s" % (shown(path), reason_of(problem))]
-    word = uow.status.partition(":")[0]
-    if key in FINISHED and word + "_q" != key:
-        has = "the STATUS " + shown(word) if word else "no STATUS"
-        return uow.line_1, ["%s has %s; expected %s there" % (shown(path), has, key[:-2])]
-    if key == "currently_executing" and row(uow.status, False, False) == "strange":
-        status = shown(uow.status[:STATUS_WIDTH])
-        return uow.line_1, ["%s has the STATUS %s, which no Monitor wrote" % (shown(path), status)]
-    return uow.line_1, []
+        os.mkdir(below)
+        with closing(os.open(name, os.O_CREAT)) as file, closing(os.open(place, 0)) as directory:
+            for what, then, attempt in (
+                    ("hard links", another, lambda: os.link(name, below + "/link")),
+                    ("flock", another, lambda: fcntl.flock(file, fcntl.LOCK_EX)),
+                    ("fsync of a directory", "set durable :: no, or " + another,
+                     lambda: config.durable and os.fsync(directory)),
+                    ("a read lease", "settle_seconds alone tells that a file is complete",
+                     lambda: fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)),
+                    ("inotify", "a drop is seen after sleep_seconds only",
+                     lambda: Watcher().add(below, IN_CREATE)),
+                    ("the atomic exchange of two files", "UOWs are stamped when they are claimed",
+                     lambda: exchange(name, below))):
+                try:
+                    if only in ("", what):
+                        attempt()
+                except OSError as problem:
+                    refused.append("%s: the file system refuses %s (%s): %s"
+                                   % (shown(config.root), what, reason_of(problem), then))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return refused
 
 
 # ---- Start-up ----------------------------------------------------------------
 
-def make_directories(config, keys: Sequence[str]) -> List[str]:
-    """Make the directories that are missing, and return what to say of it; Unusable where one cannot be made."""
-    made = []
-    for key in keys:
-        path = getattr(config, key)
-        if not os.path.lexists(path):
-            try:
-                os.makedirs(path, 0o755)
-            except OSError as problem:
-                raise Unusable("%s %s cannot be made: %s" % (key, shown(path), reason_of(problem))) from None
-            made.append("%s was missing: made %s" % (key, shown(path)))
-    return made
+def lacking() -> List[str]:
+    """Return what the machine lacks without which nothing runs."""
+    tools = [name for name in ("bash", "cat", "grep", "mv", "tee") if not shutil.which(name)]
+    told = ["no command %s in PATH; install bash, coreutils and grep" % ", ".join(tools)]
+    return told[:len(tools)] + ["/proc is missing; mount it"] * (not os.path.exists("/proc/self"))
 
 
-def unfit_directories(config, missing: bool = True) -> List[str]:
-    """Return what is wrong with the directories; missing: also which are to be made."""
-    places = {key: getattr(config, key) for key in DIRECTORIES}
-    findings = [text for text in (unfit(config, key, path) for key, path in places.items()) if text]
-    return findings + ["%s %s is missing; a start of the Monitor makes it" % (key, shown(path))
-                       for key, path in places.items() if missing and not os.path.lexists(path)]
+def not_for_us(config) -> str:
+    """Say whose queue this is if it is not that of who runs this: a `chown` would break it."""
+    places = filter(os.path.exists, (config.root, config.currently_executing))
+    owner = next(filter(None, (os.stat(path).st_uid for path in places)), 0)   # root's is anybody's
+    if owner in (0, os.geteuid()):
+        return ""
+    return ("this queue belongs to {0}; run it as that user: sudo -u {0} python3 {1}"
+            .format(owner_name(owner), " ".join(map(shown, sys.argv))))
 
 
-def unfit(config, key: str, path: str) -> str:
-    """Return why a directory cannot be used, or be made: what is there is none, or on another file system; or ''."""
-    named, there = "%s %s " % (key, shown(path)), path
-    while not os.path.lexists(there):
-        there = os.path.dirname(there)
-    found = os.lstat(there)
-    if there == path and not stat.S_ISDIR(found.st_mode):
-        return named + ("is no directory%s; expected a real directory: move what is there away, or name another in %s"
-                        % (" but a symbolic link" * stat.S_ISLNK(found.st_mode), shown(config.path)))
-    if not os.path.isdir(there):
-        return named + "cannot be made: " + os.strerror(errno.ENOTDIR)
-    if is_elsewhere(config.root, there):
-        return named + ("is on another file system than %s; expected all on one, since mv between two is a copy"
-                        % shown(config.root))
-    if there == path and key != "archive" and not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        if is_read_only(path):
-            return named + "is on a read-only file system; expected one that can be written"
-        me = owner_name(os.geteuid())
-        mend = "chmod u+rwx" if found.st_uid == os.geteuid() else "chown " + me
-        return named + "cannot be listed and written by %s; mend it with: %s %s" % (me, mend, shown(path))
-    return ""
+def mend(command: str, path: str) -> str:
+    """Return a command that mends a file, as who runs this has to type it."""
+    me, state = os.geteuid(), os.stat(path) if os.path.exists(path) else None
+    may = me == 0 or state and state.st_uid == me and not command.startswith("chown")
+    return "mend it with: %s%s %s" % ("" if may else "sudo ", command, shown(path))
 
 
-def is_elsewhere(root: str, path: str) -> bool:
-    """Tell whether `mv` between two directories is a copy, by a rename of what is not there; also for a bind mount."""
-    try:
-        os.rename(os.path.join(root, ".none.%d" % os.getpid()), os.path.join(path, ".none"))
-    except OSError as problem:
-        return problem.errno == errno.EXDEV
-    return False
+def refusals(config) -> List[str]:
+    """Return why a start refuses the directories, each with how to mend it."""
+    if not_for_us(config):                           # its own user may well be able to
+        return [not_for_us(config)]
+    unfits = [unfit(config, key, getattr(config, key)) for key in ["root"] + DIRECTORIES]
+    return open_to_others(config) + [text for text in unfits if text]
 
 
 def open_to_others(config) -> List[str]:
-    """Return what people who could not act as the Monitor's user may write to, each with the command that mends it."""
+    """Return how others could act as the Monitor's user, and each mend."""
+    own = [config.root, config.path, os.path.abspath(__file__), config.currently_executing]
     findings, me = [], os.geteuid()
-    for path in (config.root, config.path, os.path.abspath(__file__), config.currently_executing):
-        try:
-            found = os.stat(path)
-        except FileNotFoundError:
-            continue
-        except OSError as problem:
-            findings.append("%s cannot be looked at: %s" % (shown(path), reason_of(problem)))
-            continue
-        if found.st_uid not in (0, me):
-            findings.append("%s belongs to %s, who could act as the Monitor's user; mend it with: chown %s %s"
-                            % (shown(path), owner_name(found.st_uid), owner_name(me), shown(path)))
-        if found.st_mode & stat.S_IWOTH:
-            findings.append("%s can be written by everybody; mend it with: chmod o-w %s" % (shown(path), shown(path)))
-        if found.st_mode & stat.S_IWGRP and not is_own_group(found.st_gid, me):
-            findings.append("%s can be written by its group; mend it with: chmod g-w %s" % (shown(path), shown(path)))
+    for path in filter(os.path.exists, own + [getattr(config, key) for key in WAITING]):
+        found = os.stat(path)
+        ours, mode = path in own, found.st_mode
+        all_may = mode & stat.S_IWOTH and (ours or not mode & stat.S_ISVTX)   # else on purpose
+        for is_open, what, command in (
+                (ours and found.st_uid not in (0, me),
+                 "belongs to %s, who could act as the Monitor's user" % owner_name(found.st_uid),
+                 "chown " + owner_name(me)),
+                (all_may, "can be written by everybody", "chmod o-w"),
+                (ours and mode & stat.S_IWGRP and not is_own_group(found.st_gid, me),
+                 "can be written by its group", "chmod g-w")):
+            if is_open:
+                findings.append("%s %s; %s" % (shown(path), what, mend(command, path)))
     return findings
+
+
+def open_to_submit(config) -> List[str]:
+    """Return what to say of waiting queues that are open to everybody on purpose."""
+    return ["everybody may drop jobs into %s: job_command decides as whom they run" % shown(path)
+            for path in (getattr(config, key) for key in WAITING)
+            if os.path.isdir(path) and os.stat(path).st_mode & stat.S_IWOTH]
 
 
 def is_own_group(gid: int, uid: int) -> bool:
     """Tell whether a group has nobody in it but this user and root (a user's private group)."""
+    with suppress(KeyError):
+        return {owner_name(uid), "root"}.issuperset(grp.getgrgid(gid).gr_mem) and all(
+            entry.pw_uid in (0, uid) for entry in pwd.getpwall() if entry.pw_gid == gid)
+    return False                                     # it has no name
+
+
+def unfit(config, key: str, path: str) -> str:
+    """Return why a directory cannot be used, or be made; or ""."""
+    named, there, me = "%s %s " % (key, shown(path)), path, owner_name(os.geteuid())
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there) or os.path.islink(path) and key != "root":
+        what = "a symbolic link" if os.path.islink(there) else "not a directory"
+        return ("%s is %s; expected a real directory for %s: move it away, or name another in %s"
+                % (shown(there), what, key, shown(config.path)))
     try:
-        members = set(grp.getgrgid(gid).gr_mem)
-    except KeyError:
-        return False
-    return members <= {owner_name(uid), "root"} and all(entry.pw_uid in (0, uid) for entry in pwd.getpwall()
-                                                        if entry.pw_gid == gid)
+        os.rename(os.path.join(config.root, ".none.%d" % os.getpid()), os.path.join(there, ".none"))
+    except OSError as problem:                       # there is nothing to rename
+        if problem.errno == errno.EXDEV:             # so for a bind mount, too
+            return named + "is on another file system than %s; expected all on one" % shown(
+                config.root)
+    if key == "archive" or os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        return ""
+    if is_read_only(there):
+        return named + "is on a read-only file system"
+    if there != path:
+        return named + "cannot be made by %s; %s" % (me, mend("install -d -o " + me, path))
+    command = "chmod u+rwx" if os.stat(path).st_uid == os.geteuid() else "chown " + me
+    return named + "cannot be listed and written by %s; %s" % (me, mend(command, path))
 
 
-def refuse_unsafe(config) -> None:
-    """Raise Unusable where others may write what the Monitor acts on."""
-    findings = open_to_others(config)
-    if findings:
-        raise Unusable(*findings)
+def missing(config) -> List[Tuple[str, str]]:
+    return [(key, getattr(config, key)) for key in DIRECTORIES
+            if not os.path.lexists(getattr(config, key))]
 
 
-def refuse_unfit(config) -> None:
-    """Raise Unusable where a directory is none, or on another file system: before any is made."""
-    findings = unfit_directories(config, missing=False)
-    if findings:
-        raise Unusable(findings[0])                  # a start needs one sentence, `--check` tells all
+class Taken(Exception):
+    """Another Monitor has currently-executing; the text says which one."""
 
 
-def lacking() -> List[str]:
-    """Return which commands are missing that every job needs."""
-    missing = [name for name in ("bash", "cat", "grep", "mv", "tee", "timeout") if not shutil.which(name)]
-    return ["no command %s in PATH; expected bash, coreutils and grep" % ", ".join(missing)] if missing else []
+def lock(config) -> int:
+    """Take currently-executing for this Monitor and return it, open; Taken if another one has it.
 
-
-def lock(config, seconds: float = 0) -> int:
-    """Take currently-executing for this Monitor; BlockingIOError when another has it for longer than `seconds`.
-
-    Where there are some, as at start-up, a `mv` that a dead Monitor had begun is waited for, however long: nothing may
-    be moved beside it.
+    It waits for a `mv` that a dead Monitor had begun: nothing may be moved beside that.
     """
-    fd = os.open(config.currently_executing, os.O_RDONLY | os.O_DIRECTORY)
-    until = boot_seconds() + seconds
+    fd, until = os.open(config.currently_executing, os.O_DIRECTORY), boot_seconds() + LOCK_SECONDS
+    pid = ""
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return fd
         except BlockingIOError:
-            if boot_seconds() >= until:
-                if not seconds or who_locked_lives(fd):
-                    os.close(fd)
-                    raise
-                until = boot_seconds() + 60
-                write_out(2, "monitor.py: waiting for a command that a Monitor which died had begun in %s"
-                          % shown(config.root))
             time.sleep(0.02)
-        except OSError:                              # a file system without flock
-            os.close(fd)
-            raise
+        if boot_seconds() < until:
+            continue
+        before, pid = pid, holder(fd)
+        if pid and pid == before:                # seen twice: it may just have been given back
+            raise Taken("another Monitor has %s: pid %s"
+                        % (shown(config.currently_executing), pid))
+        if not pid:
+            until = boot_seconds() + 60
+            write_out(2, "monitor.py: waiting for a command that a dead Monitor had begun in %s"
+                      % shown(config.root))
 
 
-def who_locked_lives(fd: int) -> bool:
-    """Tell whether the process that took the lock on this directory lives; a command inherits the lock alone."""
+def holder(fd: int) -> str:
+    """Return the pid that took a lock, or "" if it is dead: then a command of it has the lock."""
+    with open("/proc/locks") as file:
+        pids = re.findall(r"^\d+: FLOCK .* (\d+) \S+:%d " % os.fstat(fd).st_ino, file.read(), re.M)
+    alive = [pid for pid in pids if os.path.exists("/proc/" + pid)]
+    return alive[0] if alive else "" if pids and "0" not in pids else "unknown"
+
+
+def check_reload(new, old) -> None:
+    """Raise Unusable if a running Monitor cannot go over to a configuration."""
+    findings = open_to_others(new) + [
+        "%s can only be changed by a restart" % key for key in DIRECTORIES + ["monitor_reads"]
+        if getattr(new, key) != getattr(old, key)]
+    if findings:
+        raise Unusable(*findings)
+
+
+def check_reload_file(path: str) -> None:
+    """For `systemctl reload`: send HUP to $MAINPID; SystemExit with its answer where it refuses."""
+    refused, until = "the Monitor has not answered in 20 s", boot_seconds() + 20
     try:
-        with open("/proc/locks") as file:
-            takers = [line.split()[4] for line in file
-                      if " FLOCK " in line and line.split()[5].endswith(":%d" % os.fstat(fd).st_ino)]
-    except OSError:
-        return True
-    return not takers or any(os.path.exists("/proc/" + pid) for pid in takers)
+        says = load_config(path).monitor_says
+        size = os.path.getsize(says) if os.path.exists(says) else 0
+    except Unusable as problem:
+        refused, until = str(problem), 0
+    os.kill(int(os.environ["MAINPID"]), signal.SIGHUP)
+    while boot_seconds() < until:
+        with suppress(OSError), open(says, errors="replace") as file:
+            file.seek(size)
+            answers = re.findall(r"^\S+ (RELOAD(?: refused)?: .*)\n", file.read(), re.M)
+            if answers:
+                raise SystemExit(0 if "configuration read" in answers[-1] else answers[-1])
+        time.sleep(0.02)
+    raise SystemExit(refused)
 
 
 def start_afresh() -> None:
-    """Mend what the Monitor may have inherited: signals ignored or blocked, and standard files that are closed."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)    # ignored, the exit code of a command would be lost
+    """Mend what may be inherited: signals ignored or blocked, standard files closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)    # ignored, it would lose exit codes
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     fd = 0
-    while fd < 3:                                    # no other file may get the number, which tools inherit
+    while fd < 3:                                    # no other file may get such a number
         fd = os.open(os.devnull, os.O_RDWR)
     os.close(fd)
 
@@ -4042,66 +4610,89 @@ def listen(m) -> None:
     for fd in (m.wakeup, write):
         os.set_blocking(fd, False)
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGIO):
+    for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    # `systemctl reload` waits for READY=1 only if it has heard of the reload when its `kill` has ended.
-    signal.signal(signal.SIGHUP, lambda *_: notify("RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000)))
+    # `systemctl reload` waits for READY=1 only if it has heard of the reload in time.
+    signal.signal(signal.SIGHUP, lambda *_: notify(
+        "RELOADING=1\nMONOTONIC_USEC=%d" % (time.monotonic_ns() // 1000)))
+    m.had_terminal = has_terminal()
 
 
 def start_up(config, until_empty: bool) -> Monitor:
-    """Check what the promises rest on and take the lock; Unusable or BlockingIOError."""
-    refuse_unsafe(config)
-    refuse_unfit(config)
-    made = make_directories(config, ["currently_executing"])
-    try:
-        DOOR.lock = [lock(config, LOCK_SECONDS)]
-    except BlockingIOError:
-        raise
-    except OSError as problem:
-        raise Unusable("%s cannot be locked: %s; expected a file system that has flock"
-                       % (shown(config.currently_executing), reason_of(problem))) from None
-    made += make_directories(config, DIRECTORIES)    # having the lock: a second Monitor touches nothing
+    """Check the directories and take the lock; Unusable, Taken or OSError."""
+    findings = refusals(config)
+    if findings:
+        raise Unusable(*findings)
+    made = missing(config)
+    os.makedirs(config.currently_executing, 0o755, exist_ok=True)
+    DOOR.lock = [lock(config)]                       # a second Monitor has touched nothing so far
+    with suppress(OSError):                          # on a full disk it cannot be tried
+        findings = trial(config, "hard links")       # one says that a job has begun
+    if findings:
+        raise Unusable(*findings)
+    for _, path in made:
+        os.makedirs(path, 0o755, exist_ok=True)
     m = Monitor(config, until_empty)
-    try:
-        m.turn = open_turn(config)
-    except OSError as problem:
-        raise Unusable("%s cannot be opened: %s; expected a file of the Monitor's user"
-                       % (shown(turn_file(config)), reason_of(problem))) from None
-    with suppress(locale.Error):
-        locale.setlocale(locale.LC_MESSAGES, "")     # as the jobs' shells: a signal has the same name here and there
+    m.turn = open_turn(config)
     divide_cgroup()
     os.chdir(config.root)
     listen(m)
-    say(m, "started: pid %d, root %s%s" % (os.getpid(), shown(config.root), ", paused" * m.paused), 5)
-    for text in made + lacking():
+    say(m, "started: pid %d, root %s%s"
+        % (os.getpid(), shown(config.root), ", paused" * m.paused), 5)
+    told = ["%s was missing: made %s" % (key, shown(path)) for key, path in made]
+    for text in told + open_to_submit(config):
         say(m, text, 4)
     return m
 
 
-def refuse(problem: str, code: int) -> int:
-    """Say why there is no start, on stderr and in the line that `systemctl status` shows; return the exit code."""
-    write_out(2, "%smonitor.py: %s" % ("<3>" if in_journal() else "", problem))
-    notify("STATUS=" + problem)
+def refuse(code: int, *findings: str) -> int:
+    """Say on stderr and in `systemctl status` why there is no start; return the code."""
+    for text in findings:
+        write_out(2, "%smonitor.py: %s" % ("<3>" if in_journal() else "", text))
+    notify("STATUS=" + "; ".join(findings))
     return code
+
+
+VERSION = "2.0"
+USAGE = "usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check"
+HELP = USAGE + """
+
+Run the jobs that people drop as text files into wait-q and priority-q, one at a time.
+CONFIG is config.txt beside monitor.py unless given; its directory is the root of the queue.
+
+  --until-empty  end once nothing waits or runs
+  --check        run nothing: say what is wrong and how to mend it; exit 0 or 1
+  -h, --help     print this
+  --version      print the version
+
+Exit codes: 2 unusable configuration, directories, arguments or machine; 3 another Monitor."""
 
 
 def main(argv: List[str]) -> int:
     """Run the Monitor, or --check, and return the exit code."""
     start_afresh()
-    flags = [word for word in argv if word.startswith("-")]
+    flags = {word for word in argv if word.startswith("-")}
     paths = [word for word in argv if not word.startswith("-")]
-    if set(flags) - {"--until-empty", "--check"} or len(paths) > 1 and "--check" not in flags:
-        return refuse("usage: monitor.py [CONFIG] [--until-empty], or monitor.py [CONFIG ...] --check", EXIT_UNUSABLE)
-    path = paths[0] if paths else os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.txt")
+    if flags & {"-h", "--help", "--version"}:
+        write_out(1, "simple-job-q " + VERSION if flags == {"--version"} else HELP)
+        return 0
+    if flags - {"--until-empty", "--check"} or len(flags) > 1 or len(paths) > 1 and not flags:
+        return refuse(EXIT_UNUSABLE, USAGE + "; --help tells more")
     try:
-        config = load_config(path, optional=not paths)
+        if lacking():
+            raise Unusable(*lacking())
+        beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "config.txt")
+        config = load_config(paths[0] if paths else beside, optional=not paths)
         if "--check" in flags:
             return check([config] + [load_config(path) for path in paths[1:]])
         m = start_up(config, "--until-empty" in flags)
     except Unusable as problem:
-        return refuse(str(problem), EXIT_UNUSABLE)
-    except BlockingIOError:
-        return refuse("another Monitor has %s" % shown(config.currently_executing), EXIT_TAKEN)
+        return refuse(EXIT_UNUSABLE, *problem.args)
+    except Taken as problem:
+        return refuse(EXIT_TAKEN, str(problem))
+    except OSError as problem:
+        return refuse(EXIT_UNUSABLE, "%s: %s; --check may tell more"
+                      % (shown(config.root), reason_of(problem)))
     return work(m)
 
 

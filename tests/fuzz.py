@@ -1,4 +1,4 @@
-"""A fuzzer for the whole Monitor: mutated UOWs, names, layouts, messages and configurations, fed to the real monitor.py.
+"""A fuzzer for the whole Monitor: mutated UOWs, names, layouts, messages and configurations for the real monitor.py.
 
     python3 -B -m tests.fuzz --seconds 60 --seed 1
 
@@ -21,24 +21,40 @@ import time
 from tests.helpers import MONITOR, QUEUES, cpu_of, peak_kb, sleeps_of
 
 FILES_A_ROUND = 200
-CONFIG = "settle_seconds :: 0.05\nsleep_seconds :: 0.5\nkill_grace_seconds :: 0.2\ntimeout_seconds :: 5\nstatus_dir :: status\ndurable :: no\n"
-STAMPED = b"ENQUEUED :: 2026-11-24T02:30:00.123456Z by alice\n\n==== UNIT OF WORK\nTICKET  :: OPS-%d\nCOMMAND :: %s\n\n==== STATUS\n%-78s\n\n==== JOB LOG\n%s"
-COMMANDS = [b"true", b"echo hello", b"exit 3", b"kill -9 $$", b"sleep 0.1", b"printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"",
-            b"echo '==== STATUS'", b"head -c 100000 /dev/urandom", b"(exec 1>&- 2>&-; sleep 0.2) &", b"if", b"cat", b"sed -i s/x/y/ \"$SJQ_FILE\"",
-            b"echo x >> \"$SJQ_FILE\"", b"rm \"$SJQ_FILE\"", b": > \"$SJQ_FILE\"", b"printf 'garbage' | dd of=\"$SJQ_FILE\" conv=notrunc status=none"]
-STATUSES = [b"", b"", b"running: 5f3a1c22-1 at 200", b"running: 5f3a1c22-99999999999999999999999 at 99999999999999999999999", b"done: exit 0 after 1.0 s",
-            b"error: x", b"fail: interrupted", b"running", b"\xff", b"nonsense: " + b"x" * 60]
-TOKENS = [b"==== ", b"==== UNIT OF WORK\n", b"==== STATUS\n", b"==== JOB LOG\n", b"::", b" :: ", b"\n", b"\r\n", b"\0", b"\t", b"\x1b[2J", b"\xef\xbb\xbf", b"\xff", b"'", b"$(", b"`",
-          b"TIMEOUT :: 1\n", b"TIMEOUT :: 99999999999\n", b"COMMAND :: ", b"ENQUEUED :: ", b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:59-23:59", b"2026-13-99T99:99:99Z",
-          b"\xe2\x80\xa8", b"\xd9\xa3", b"x" * 300, b"A ::\n" * 3000, b"N :: " + b"x" * 66000, b"==== JOB START 2026-11-24T02:30:07.000000Z run 5f3a1c22-1\n",
-          b"\n==== JOB END 2026-11-24T02:30:19.300000Z run 5f3a1c22-1 exit 0\n", b"UOW_PATH :: /\n", b"PATH :: /nowhere\n", b"\xed\xa0\x80"]
-NAMES = [b"ticket", b"-rf", b"--", b" ", b"a b", b"new\nline", b"\x1b[31m", b"\xff", b"$(touch pwned)", b"'", b'"', b"\\", b"*", b"?", b"~", b"#x#", b"4913", b".hidden", b".new.123", b"...", b"README",
-         b"readme.txt", b"ReadMe.MD", b"README.tar.gz", b"x" * 255, b"\xc3\xbc" * 127, b"\xe2\x82" * 127, b"ticket.2", b"ticket.10", b"<script>", b"%2e%2e", b"index.html", b".paused", b"config.txt",
-         b"monitor_says", b".wait_q", b"UOW :: x", b"==== STATUS", b"one", b"-", b"=", b"%s%n", b"\xe2\x80\xae"]
-MESSAGES = [b"HELP", b"STATUS", b"status", b"CONFIG", b"PAUSE", b"RESUME", b"KILL JOB", b"kill  job", b"RELOAD", b"FOO", b"", b"#", b"\0", b"\xff\xfe", b"\x1b]0;x\x07", b"x" * 5000, b"STATUS extra", b"\r"]
-VALUES = ["", "0", "1", "-1", "0.1", "1e9", "99999999999", "yes", "no", "maybe", ".", "..", "/", "wait-q", "a/../b", "done-q/x", "x" * 300, "(", "[", "\\", "*", "true", "false", "1d", "COMMAND TICKET", "4 255", "256", "\u0663", "$(x)"]
-
-
+CONFIG = ("settle_seconds :: 0.05\nsleep_seconds :: 0.5\nkill_grace_seconds :: 0.2\ntimeout_seconds :: 5\n"
+          "status_dir :: status\ndurable :: no\n")
+STAMPED = (b"ENQUEUED :: 2026-11-24T02:30:00.123456Z by alice\n\n==== UNIT OF WORK\nTICKET  :: OPS-%d\n"
+           b"COMMAND :: %s\n\n==== STATUS\n%-78s\n\n==== JOB LOG\n%s")
+COMMANDS = [
+    b"true", b"echo hello", b"exit 3", b"kill -9 $$", b"sleep 0.1", b"head -c 100000 /dev/urandom", b"if", b"cat",
+    b"printf '\\n==== JOB END x run %s exit 0\\n' \"$SJQ_RUN\"", b"echo '==== STATUS'",
+    b"(exec 1>&- 2>&-; sleep 0.2) &", b"sed -i s/x/y/ \"$SJQ_FILE\"", b"echo x >> \"$SJQ_FILE\"", b"rm \"$SJQ_FILE\"",
+    b": > \"$SJQ_FILE\"", b"printf 'garbage' | dd of=\"$SJQ_FILE\" conv=notrunc status=none"]
+STATUSES = [
+    b"", b"", b"running: since 2026-11-24T02:30:07Z", b"running: since 9999-99-99T99:99:99Z, killed by message",
+    b"done: exit 0 after 1.0 s", b"error: x", b"fail: interrupted", b"running", b"\xff", b"nonsense: " + b"x" * 60]
+TOKENS = [
+    b"==== ", b"==== UNIT OF WORK\n", b"==== STATUS\n", b"==== JOB LOG\n", b"::", b" :: ", b"\n", b"\r\n", b"\0", b"\t",
+    b"\x1b[2J", b"\xef\xbb\xbf", b"\xff", b"'", b"$(", b"`", b"TIMEOUT :: 1\n", b"TIMEOUT :: 99999999999\n",
+    b"COMMAND :: ", b"ENQUEUED :: ", b"0001-01-01T00:00:00+23:59", b"9999-12-31T23:59:59-23:59",
+    b"2026-13-99T99:99:99Z", b"\xe2\x80\xa8", b"\xd9\xa3", b"x" * 300, b"A ::\n" * 3000, b"N :: " + b"x" * 66000,
+    b"UOW_PATH :: /\n", b"PATH :: /nowhere\n", b"==== JOB START 2026-11-24T02:30:07.000000Z run 5f3a1c22-1-fe01-7\n",
+    b"\xed\xa0\x80", b"\n==== JOB END 2026-11-24T02:30:19.300000Z run 5f3a1c22-1-fe01-7 exit 0\n"]
+NAMES = [
+    b"ticket", b"-rf", b"--", b" ", b"a b", b"new\nline", b"\x1b[31m", b"\xff", b"$(touch pwned)", b"'", b'"', b"\\",
+    b"*", b"?", b"~", b"#x#", b"4913", b".hidden", b".new.123", b"...", b"README", b"readme.txt", b"ReadMe.MD",
+    b"README.tar.gz", b"x" * 255, b"\xc3\xbc" * 127, b"\xe2\x82" * 127, b"ticket.2", b"ticket.10", b"<script>",
+    b"%2e%2e", b"index.html", b".paused", b"config.txt", b"monitor_says", b".run", b"UOW :: x", b"==== STATUS", b"one",
+    b"-", b"=", b"%s%n", b"\xe2\x80\xae"]
+MESSAGES = [
+    b"HELP", b"STATUS", b"status", b"CONFIG", b"PAUSE", b"RESUME", b"KILL JOB", b"kill  job", b"RELOAD", b"FOO", b"",
+    b"#", b"\0", b"\xff\xfe", b"\x1b]0;x\x07", b"x" * 5000, b"STATUS extra", b"\r"]
+KEYS = ["sleep_seconds", "settle_seconds", "timeout_seconds", "required_names", "job_process", "fail_exit_codes",
+        "wait_q", "trash", "archive", "error_pattern", "durable", "monitor_reads", "monitor_says", "status_dir",
+        "nonsense", "\u00fc", ""]
+VALUES = ["", "0", "1", "-1", "0.1", "1e9", "99999999999", "yes", "no", "maybe", ".", "..", "/", "wait-q", "a/../b",
+          "done-q/x", "x" * 300, "(", "[", "\\", "*", "true", "false", "1d", "COMMAND TICKET", "4 255", "256", "\u0663",
+          "$(x)"]
 IGNORED = re.compile(rb"\..*|.*~|#.*#|4913|(?i:readme(\..*)?)", re.S)
 
 
@@ -51,12 +67,16 @@ class Fuzzer:
         self.choose = random.Random(seed)
         self.top = tempfile.mkdtemp(prefix="sjq-fuzz-")
         self.root, self.outside = os.path.join(self.top, "root"), os.path.join(self.top, "outside")
-        self.inputs, self.number, self.kills, self.output = 0, 0, False, None
+        self.said = os.path.join(self.top, "output")
+        self.inputs, self.number, self.kills = 0, 0, False
         os.mkdir(self.outside)
         self.canary = os.path.join(self.outside, "canary")
         with open(self.canary, "wb") as file:
             file.write(STAMPED % (1, b"touch ../outside/ran", b"", b""))
         self.outside_was = self.state_outside()
+
+    def path(self, *parts):
+        return os.path.join(self.root, *parts)
 
     # -- mutations
 
@@ -68,118 +88,119 @@ class Fuzzer:
         if many(3):                                  # as people write it
             text = b"==== UNIT OF WORK\n" + text.partition(b"==== UNIT OF WORK\n")[2].partition(b"\n==== STATUS")[0]
         for _ in range(one_of([0, 0, 1, 1, 2, 5])):
-            at = many(len(text) + 1)
-            kind = many(6)
-            if kind == 0:
-                text = text[:at] + one_of(TOKENS) + text[at:]
-            elif kind == 1:
-                text = text[:at] + bytes([many(256)]) + text[at + 1:]
-            elif kind == 2:
-                text = text[:at] + text[at + many(30):]
-            elif kind == 3:
-                text = text[:at]
-            elif kind == 4:
-                lines = text.splitlines(True)
-                self.choose.shuffle(lines)
-                text = b"".join(lines)
-            else:
-                text = text[:at] + text
+            at, lines = many(len(text) + 1), text.splitlines(True)
+            self.choose.shuffle(lines)
+            text = one_of([lambda: text[:at] + one_of(TOKENS) + text[at:], lambda: text[:at],
+                           lambda: text[:at] + bytes([many(256)]) + text[at + 1:], lambda: b"".join(lines),
+                           lambda: text[:at] + text[at + many(30):], lambda: text[:at] + text])()
         return text
 
     def name(self):
         name = self.choose.choice(NAMES)
         if not self.choose.randrange(3):
-            name = bytes(c for c in (self.choose.randrange(1, 256) for _ in range(self.choose.randrange(1, 40))) if c != 47) or b"x"
+            name = bytes(self.choose.randrange(1, 256) for _ in range(self.choose.randrange(1, 40)))
+            name = name.replace(b"/", b"") or b"x"
         return b"x" if name in (b".", b"..") else name
 
     def drop(self):
         """Put something into a queue; return its name, None when there was no place for it."""
-        place = self.choose.choice([b"wait-q", b"wait-q", b"wait-q", b"priority-q"] + [b"currently-executing"] * (not self.choose.randrange(20)))
-        new, target = os.path.join(os.fsencode(self.root), b".new-drop"), os.path.join(os.fsencode(self.root), place, self.name())
-        if target.endswith((b"currently-executing/.paused", b"currently-executing/.wait_q")):
+        many = self.choose.randrange
+        place = self.choose.choice([b"wait-q"] * 3 + [b"priority-q"] + [b"currently-executing"] * (not many(20)))
+        new, target = os.fsencode(self.path(".new-drop")), os.path.join(os.fsencode(self.root), place, self.name())
+        if target.endswith((b"currently-executing/.paused", b"currently-executing/.run")):
             return None                              # these names are the Monitor's own
-        kind = self.choose.randrange(40)
+        kind = many(40)
         if kind == 0:
             os.symlink(self.choose.choice([self.canary, "/nowhere", ".", target]), new)
         elif kind == 1:
             os.mkfifo(new)
         elif kind == 2:
             os.mkdir(new)
-            with open(os.path.join(new, b"inside"), "wb") as file:
-                file.write(self.uow())
+            self.write(os.path.join(new, b"inside"), self.uow())
         elif kind == 3:
             os.link(self.canary, new)
-        elif kind == 4:
-            with open(new, "wb") as file:
-                file.write(self.choose.choice([b"", b"\0" * 5000, b"x\n" * 100, self.uow()]))
-                file.truncate(self.choose.choice([0, 1, 1 << 20, 1 << 36]))
         else:
-            with open(new, "wb") as file:
-                file.write(self.uow())
-        if stat.S_ISREG(os.lstat(new).st_mode) and kind != 3:
-            if not self.choose.randrange(4):
+            self.write(new, self.choose.choice([b"", b"\0" * 5000, b"x\n" * 100]) if kind == 4 else self.uow())
+            if kind == 5:
+                os.truncate(new, self.choose.choice([0, 1, 1 << 20, 1 << 36]))
+            if not many(4):
                 os.chmod(new, self.choose.choice([0, 0o444, 0o666, 0o777, 0o4755, 0o2644]))
-            if not self.choose.randrange(4):
-                moment = self.choose.choice([0, 1, 2 ** 31, 2 ** 33, time.time() + 3600])
-                os.utime(new, (moment, moment))
-        subprocess.run(["mv", "-nT", "--", new, target], stderr=subprocess.DEVNULL)      # people who overwrite a file have lost it themselves
-        if os.path.lexists(new):
-            shutil.rmtree(new) if stat.S_ISDIR(os.lstat(new).st_mode) else os.unlink(new)
+            if not many(4):
+                os.utime(new, (self.choose.choice([0, 1, 2 ** 31, 2 ** 33, time.time() + 3600]),) * 2)
+        subprocess.run(["mv", "-nT", "--", new, target], stderr=subprocess.DEVNULL)
+        if os.path.lexists(new):                     # people who overwrite a file have lost it themselves
+            shutil.rmtree(new) if os.path.isdir(new) and not os.path.islink(new) else os.unlink(new)
             return None
         self.inputs += 1
         return base_name(os.path.basename(target))
 
-    def message(self):
-        data = self.choose.choice(MESSAGES) + self.choose.choice([b"\n", b"\n", b"\n", b"", b"\r\n"])
+    def write(self, path, data):
+        with open(path, "wb") as file:
+            file.write(data)
+
+    def append(self, data):
+        """Append to the message file, if there is one of its own: what stands there may be the canary."""
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
         try:
-            if self.choose.randrange(10):
-                fd = os.open(os.path.join(self.root, "monitor_reads"), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW, 0o644)
-                if os.fstat(fd).st_nlink == 1:       # else it is the canary, which this fuzzer has linked there
-                    os.write(fd, data)
-                os.close(fd)
-            else:
-                path = os.path.join(self.root, "monitor_reads")
-                os.unlink(path)
-                self.choose.choice([lambda: os.mkdir(path), lambda: os.mkfifo(path), lambda: os.symlink(self.canary, path), lambda: os.link(self.canary, path)])()
+            fd = os.open(self.path("monitor_reads"), flags, 0o644)
+            if os.fstat(fd).st_nlink == 1:
+                os.write(fd, data)
+            os.close(fd)
         except OSError:
-            pass
+            pass                                     # the Monitor is about to replace it
+
+    def message(self):
+        """Append a message, or put something else in the message file's place."""
+        path = self.path("monitor_reads")
+        if self.choose.randrange(10):
+            self.append(self.choose.choice(MESSAGES) + self.choose.choice([b"\n", b"\n", b"\n", b"", b"\r\n"]))
+        else:
+            try:
+                os.unlink(path)
+                self.choose.choice([lambda: os.mkdir(path), lambda: os.mkfifo(path),
+                                    lambda: os.symlink(self.canary, path), lambda: os.link(self.canary, path)])()
+            except OSError:
+                pass
         self.inputs += 1
 
-    def bad_config(self):
-        """Write a mutated configuration; return True when it may be usable all the same."""
-        lines = CONFIG.splitlines(True)
+    def check_config(self):
+        """A mutated configuration is either refused with exit code 2 and sentences, or used."""
+        one_of, lines = self.choose.choice, CONFIG.splitlines(True)
         for _ in range(self.choose.randrange(1, 4)):
-            key = self.choose.choice(["sleep_seconds", "settle_seconds", "timeout_seconds", "required_names", "job_process", "fail_exit_codes", "wait_q", "trash", "archive",
-                                      "error_pattern", "durable", "monitor_reads", "monitor_says", "status_dir", "nonsense", "\u00fc", ""])
-            lines.insert(self.choose.randrange(len(lines) + 1), "%s%s%s\n" % (key, self.choose.choice([" :: ", "::", ":", " "]), self.choose.choice(VALUES)))
+            line = one_of(KEYS) + one_of([" :: ", "::", ":", " "]) + one_of(VALUES) + "\n"
+            lines.insert(self.choose.randrange(len(lines) + 1), line)
         text = "".join(lines).encode()
         if not self.choose.randrange(3):
             at = self.choose.randrange(len(text))
-            text = text[:at] + self.choose.choice(TOKENS) + text[at:]
-        with open(os.path.join(self.root, "other.txt"), "wb") as file:
-            file.write(text)
+            text = text[:at] + one_of(TOKENS) + text[at:]
+        self.write(self.path("other.txt"), text)
         self.inputs += 1
+        done = subprocess.run([sys.executable, "-B", MONITOR, self.path("other.txt"), "--check"], cwd="/", timeout=30,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        sentences = all(line.startswith(b"monitor.py: ") for line in done.stdout.splitlines())
+        if done.returncode not in (0, 1, 2) or b"Traceback" in done.stdout or done.returncode == 2 and not sentences:
+            raise Broken("exit %d for this configuration: %r" % (done.returncode, done.stdout))
+        os.unlink(self.path("other.txt"))
 
     # -- rounds
 
-    def start(self, *arguments):
-        if self.output:
-            self.output.close()
-        self.output = open(os.path.join(self.top, "output"), "ab")
-        return subprocess.Popen([sys.executable, "-B", MONITOR, *arguments], stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, cwd="/")
+    def start(self):
+        with open(self.said, "ab") as output:
+            return subprocess.Popen([sys.executable, "-B", MONITOR, self.path("config.txt")], stdin=subprocess.DEVNULL,
+                                    stdout=output, stderr=subprocess.STDOUT, cwd="/")
 
     def round(self):
         """Feed one Monitor with some dozen inputs, then assert the invariants."""
         self.number += 1
-        self.kills = not self.choose.randrange(3)    # else a job may delete its own file, which nobody can bring back after a kill -9
+        self.kills = not self.choose.randrange(3)    # else a job may delete its own file, which is lost after a kill -9
         os.mkdir(self.root)
         for place in QUEUES + ["archive"]:
-            os.mkdir(os.path.join(self.root, place))
-        with open(os.path.join(self.root, "config.txt"), "w") as file:
-            file.write(CONFIG)
+            os.mkdir(self.path(place))
+        self.write(self.path("config.txt"), CONFIG.encode())
+        self.write(self.said, b"")
         self.check_config()
-        dropped = [self.drop() for _ in range(self.choose.randrange(FILES_A_ROUND // 2))]         # some are there at the start
-        monitor, began = self.start(os.path.join(self.root, "config.txt")), time.monotonic()
+        dropped = [self.drop() for _ in range(self.choose.randrange(FILES_A_ROUND // 2))]
+        monitor, began = self.start(), time.monotonic()
         try:
             for _ in range(self.choose.randrange(FILES_A_ROUND)):
                 if self.choose.randrange(3):
@@ -191,7 +212,7 @@ class Fuzzer:
                 if self.kills and not self.choose.randrange(20):
                     monitor.kill()
                     monitor.wait()
-                    monitor = self.start(os.path.join(self.root, "config.txt"))
+                    monitor = self.start()
             self.lay_to_rest(monitor)
             self.assert_idle(monitor, began)
         finally:
@@ -204,52 +225,33 @@ class Fuzzer:
     def lay_to_rest(self, monitor):
         """Wait until nothing is left to do: no message is unread and nothing moves for a while."""
         still_since, before, end = time.monotonic(), None, time.monotonic() + 60
-        while time.monotonic() - still_since < (10 if self.left() else 0.7):     # a machine may be slow, what is left is left for good
+        while time.monotonic() - still_since < (10 if self.left() else 0.7):     # what is left so long is left for good
             if monitor.poll() is not None:
                 raise Broken("the Monitor ended with %d" % monitor.returncode)
             if time.monotonic() > end:
-                raise Broken("it does not come to rest: %s" % (self.waits(),))
-            now = [self.names(place) for place in QUEUES] + [self.says_size()]
+                raise Broken("it does not come to rest: %s" % ([self.names(place) for place in QUEUES[:3]],))
+            now = [self.names(place) for place in QUEUES] + [os.stat(self.said).st_size]
             if now != before:
                 before, still_since = now, time.monotonic()
-            if self.is_paused():
-                self.say_resume()
+            if os.path.exists(self.path("currently-executing", ".paused")):
+                self.append(b"\nRESUME\n")
             time.sleep(0.05)
         if self.left():
             raise Broken("left in a waiting queue: %r" % self.left())
 
     def left(self):
-        return [name for name in self.names("wait-q") | self.names("priority-q") if not IGNORED.fullmatch(name)]
-
-    def is_paused(self):
-        return os.path.exists(os.path.join(self.root, "currently-executing", ".paused"))
-
-    def say_resume(self):
-        try:
-            fd = os.open(os.path.join(self.root, "monitor_reads"), os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW)
-            if os.fstat(fd).st_nlink == 1:
-                os.write(fd, b"\nRESUME\n")
-            os.close(fd)
-        except OSError:
-            pass                                     # the Monitor is about to replace it
-
-    def waits(self):
-        return {place: self.names(place) for place in QUEUES[:3]}
-
-    def says_size(self):
-        try:
-            return os.stat(os.path.join(self.root, "monitor_says")).st_size
-        except OSError:
-            return 0
+        """Return what waits, but for what waits for its name in currently-executing to become free."""
+        waits = (self.names("wait-q") | self.names("priority-q")) - self.names("currently-executing")
+        return [name for name in waits if not IGNORED.fullmatch(name)]
 
     def names(self, place):
-        return set(os.listdir(os.path.join(os.fsencode(self.root), os.fsencode(place))))
+        return set(os.listdir(os.fsencode(self.path(place))))
 
     def assert_idle(self, monitor, began):
         """Bound what it has used, and what it uses when nothing happens."""
         if cpu_of(monitor.pid) > 2 + 0.8 * (time.monotonic() - began):
             raise Broken("it used %.2f s of processor time" % cpu_of(monitor.pid))
-        for _ in range(4):                               # thirty pages of long logs, written once, may fill one of these
+        for _ in range(4):                           # thirty pages of long logs, written once, may fill one of these
             seconds, wakes = cpu_of(monitor.pid), sleeps_of(monitor.pid)
             time.sleep(0.6)
             used, woke = cpu_of(monitor.pid) - seconds, sleeps_of(monitor.pid) - wakes
@@ -269,53 +271,41 @@ class Fuzzer:
                 monitor.kill()
                 monitor.wait()
                 raise Broken("SIGTERM did not end it") from None
-        self.output.close()
-        with open(os.path.join(self.top, "output"), "rb") as file:
-            if b"Traceback" in file.read():
-                raise Broken("a traceback")
+        if b"Traceback" in self.output():
+            raise Broken("a traceback")
+
+    def output(self):
+        with open(self.said, "rb") as file:
+            return file.read()
 
     def assert_nothing_lost(self, dropped):
         """Every file that was dropped is in exactly one directory, under its name or the name with a number."""
-        places, there, message_files = {}, [], (b"monitor_reads", b".monitor_reads")
-        for place in map(os.fsencode, QUEUES):
-            for name in self.names(os.fsdecode(place)):
-                path = os.path.join(os.fsencode(self.root), place, name)
-                found = os.lstat(path)
-                if name in (b".wait_q", b".priority_q") and stat.S_ISDIR(found.st_mode) and place == b"currently-executing":
-                    if os.listdir(path):
-                        raise Broken("left in %r: %r" % (path, os.listdir(path)))
-                    continue
-                places.setdefault(found.st_ino, []).append(path)
-                if place not in (b"trash", b"wait-q", b"priority-q") and not IGNORED.fullmatch(name) and (not stat.S_ISREG(found.st_mode) or found.st_nlink != 1):
-                    raise Broken("no file of its own: %r" % path)
-                if not (place == b"trash" and name.startswith(message_files)):
-                    there.append(base_name(name))
-        copies = [paths for identity, paths in places.items() if len(paths) > 1 and identity != os.stat(self.canary).st_ino]
+        places, there = {}, []
+        for place, name in [(os.fsencode(place), name) for place in QUEUES for name in self.names(place)]:
+            path = os.path.join(os.fsencode(self.root), place, name)
+            found = os.lstat(path)
+            if (place, name) == (b"currently-executing", b".run"):
+                if os.listdir(path):
+                    raise Broken("left in %r: %r" % (path, os.listdir(path)))
+                continue
+            if name.startswith(b".stamp.") and self.kills:
+                continue                             # goes to trash at a start a minute later
+            places.setdefault(found.st_ino, []).append(path)
+            own = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+            if place in (b"done-q", b"error-q", b"fail-q") and not own and not IGNORED.fullmatch(name):
+                raise Broken("no file of its own: %r" % path)
+            if place != b"trash" or not name.startswith((b"monitor_reads", b".monitor_reads")):
+                there.append(base_name(name))
+        copies = [paths for inode, paths in places.items() if len(paths) > 1 and inode != os.stat(self.canary).st_ino]
         if copies:
             raise Broken("in two places: %r" % copies)
         lost = [name for name in set(dropped) if there.count(name) < dropped.count(name)]
-        made = self.read_output().count(b"was replaced by another file while it ran")      # by `sed -i`: the job's own doing
-        more = [name for name in set(there) if there.count(name) > dropped.count(name) + made and not re.fullmatch(rb"sed\w{6}", name)
-                and not any(name != other and name.startswith(other) for other in dropped)]    # `> "$SJQ_FILE"x` is the job's own doing, too
+        made = self.output().count(b"it took its name meanwhile")            # by `sed -i`: the job's own doing
+        more = [name for name in set(there) if there.count(name) > dropped.count(name) + made
+                and not re.fullmatch(rb"sed\w{6}", name)             # `> "$SJQ_FILE"x` is the job's own doing, too
+                and not any(name != other and name.startswith(other) for other in dropped)]
         if lost or more:
             raise Broken("lost: %r; too many: %r" % (lost, more))
-
-    def read_output(self):
-        with open(os.path.join(self.top, "output"), "rb") as file:
-            return file.read()
-
-    def check_config(self):
-        """A mutated configuration is either refused with exit code 2 and one sentence, or used."""
-        self.bad_config()
-        self.output = open(os.path.join(self.top, "config-output"), "wb")
-        monitor = subprocess.Popen([sys.executable, "-B", MONITOR, os.path.join(self.root, "other.txt"), "--check"], stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, cwd="/")
-        code = monitor.wait(30)
-        self.output.close()
-        with open(os.path.join(self.top, "config-output"), "rb") as file:
-            said = file.read()
-        if code not in (0, 1, 2) or b"Traceback" in said or code == 2 and len(said.splitlines()) != 1:
-            raise Broken("exit %d for this configuration: %r" % (code, said))
-        os.unlink(os.path.join(self.root, "other.txt"))
 
     def state_outside(self):
         state = os.lstat(self.canary)
@@ -324,7 +314,7 @@ class Fuzzer:
 
 
 def base_name(name):
-    """Return a name without the number that a collision gives it, and without what the number displaces in a long one."""
+    """Return a name without the number that a collision gives it, and what that displaces in a long one."""
     return re.sub(rb"(\.\d+)+$", b"", name)[:245]
 
 
@@ -333,12 +323,11 @@ def fuzz(seconds, seed):
     fuzzer, end = Fuzzer(seed), time.monotonic() + seconds
     try:
         while time.monotonic() < end:
-            if os.path.exists(os.path.join(fuzzer.top, "output")):
-                os.unlink(os.path.join(fuzzer.top, "output"))
             fuzzer.round()
     except Broken as problem:
-        said = fuzzer.read_output().decode("utf-8", "replace")
-        return fuzzer.inputs, "round %d: %s (seed %s; kept in %s)\n%s" % (fuzzer.number, problem, seed, fuzzer.top, said[-6000:])
+        said = fuzzer.output().decode("utf-8", "replace")[-6000:]
+        where = "round %d: %s (seed %s; kept in %s)\n" % (fuzzer.number, problem, seed, fuzzer.top)
+        return fuzzer.inputs, where + said
     shutil.rmtree(fuzzer.top)
     return fuzzer.inputs, ""
 

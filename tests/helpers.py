@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 import unittest
+from pathlib import Path
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MONITOR = os.path.join(CHECKOUT, "monitor.py")
@@ -23,6 +24,10 @@ HEAVY = IN_CI or bool(os.environ.get("SJQ_HEAVY"))     # run.py sets it where fi
 QUEUES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash"]
 FINISHED = ["done-q", "error-q", "fail-q"]
 HOLD = "until [ -e go ]; do sleep 0.02; done"            # a job that goes on until the test writes `go`
+USED = r"(?:, cpu \d+\.\d s)?(?:, \d+ MiB)?"            # in a STATUS, behind the seconds: where it is known
+AFTER = r" after \d+\.\d s" + USED
+DONE = "^done: exit 0" + AFTER + "$"
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]        # with which each mark of this boot begins
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, CHECKOUT)
@@ -72,6 +77,12 @@ def stamped_uow(text, status="", log=""):
     """Return a UOW as a Monitor would have written it: with a first line, STATUS and its log."""
     line_1 = "ENQUEUED :: 2026-01-02T03:04:05.000000Z by nobody"
     return "%s\n\n%s\n==== STATUS\n%-78s\n\n==== JOB LOG\n%s" % (line_1, text, status, log)
+
+
+def mark_of(path, boot=BOOT, began=None):
+    """Return a mark as a Monitor would give it now to a run of this file."""
+    found = os.stat(path)
+    return "%s-%d-%x-%d" % (boot, began or time.clock_gettime_ns(time.CLOCK_BOOTTIME), found.st_dev, found.st_ino)
 
 
 def read_text(path):
@@ -323,6 +334,10 @@ class QueueCase(unittest.TestCase):
         until(lambda: self.says().count(text) >= count,
               lambda: "%r in monitor_says:\n%s" % (text, self.says()), seconds)
 
+    def times_said(self, text):
+        """Return how many lines of monitor_says begin with this text, behind their time: STATUS repeats what is wrong."""
+        return len(re.findall(r"^\S+Z " + re.escape(text), self.says(), re.M))
+
     def there(self, *parts, seconds=30):
         """Wait until a file is there."""
         until(lambda: os.path.exists(self.path(*parts)),
@@ -362,6 +377,19 @@ class QueueCase(unittest.TestCase):
         target = self.path(queue, os.fsdecode(name))
         os.rename(staged, target)
         return target
+
+    def linked(self, name, run="", text=None):
+        """Let a UOW in currently-executing have begun: it gets its link, and is written first if a text is given; its mark."""
+        path = self.path("currently-executing", name) if text is None else self.write("currently-executing/" + name, text)
+        run = run or mark_of(path)
+        os.makedirs(self.path("currently-executing", ".run"), 0o700, exist_ok=True)
+        os.link(path, self.path("currently-executing", ".run", run + "." + name))
+        return run
+
+    def links(self):
+        """Return the names in .run: one for each run that has begun and is not filed."""
+        place = self.path("currently-executing", ".run")
+        return sorted(os.listdir(place)) if os.path.isdir(place) else []
 
     def where(self, name):
         """Return the directories in which a file of this name is."""

@@ -73,38 +73,36 @@ class TestFullDisk(SmallDisk):
         self.fill()
         monitor = self.started()
         for name in texts:
-            until(lambda: name + " in wait-q: No space left" in self.output(), self.output)
+            until(lambda: name + " in wait-q cannot be stamped: No space left" in self.output(), self.output)
         self.stays_calm(monitor)
         for name, text in texts.items():
-            where, = [place for place in ("wait-q", "currently-executing/.wait_q") if os.path.exists(self.path(place, name))]
-            self.assertEqual(self.read(where, name), text)
+            self.assertEqual(self.read("wait-q", name), text)
         self.assertEqual(self.ledger(), [])
         self.free()
         self.done_once("a", "b")
 
     @heavy
-    def test_under_the_start_line(self):
-        """The UOW ends some bytes before the end of a page: a part of the START line is written, then the disk is full."""
-        text = uow("echo edge >> " + self.ledger_path)
-        text = stamped_uow(text + "NOTE :: " + "n" * (4080 - len(stamped_uow(text)) - 9) + "\n")
+    def test_before_a_launch(self):
+        """It needs no space itself, but the job's log would be lost: the Monitor waits for space."""
+        text = stamped_uow(uow("echo one >> " + self.ledger_path))
         self.message("PAUSE")
         monitor = self.started()
         self.said("paused")
-        self.drop("edge", text)
-        self.assertEqual(len(text), 4080)
+        self.drop("one", text)
         self.tidied()                                    # or a page becomes free when the disk is full
         self.fill()
         self.message("RESUME")                           # fits into the page that is there
-        until(lambda: "edge cannot be started now" in self.output(), self.output)
+        until(lambda: "no job can be started: No space left" in self.output(), self.output)
         self.stays_calm(monitor)
-        self.assertEqual(self.read("currently-executing", "edge"), text)
+        self.assertEqual(self.read(self.where("one")[0], "one"), text)
         self.assertEqual(self.ledger(), [])
         self.free()
-        self.done_once("edge")
-        self.assertEqual(self.read("done-q", "edge").count("==== JOB START"), 1)
+        self.done_once("one")
+        self.assertEqual(self.read("done-q", "one").count("==== JOB START"), 1)
 
     @heavy
     def test_under_monitor_says(self):
+        """Messages are acted on all the same, where they stand: no fresh message file can be written."""
         monitor = self.started()
         self.there("monitor_reads")
         with open(self.path("monitor_reads"), "a") as file:
@@ -113,41 +111,14 @@ class TestFullDisk(SmallDisk):
         until(lambda: "cannot be written" in self.output(), self.output)
         until(lambda: "KILL JOB" in self.output(), self.output)
         self.assertEqual(self.output().count("monitor_says cannot be written"), 1)
+        self.stays_calm(monitor, 1.0)
+        self.assertEqual(self.output().count("message HELP"), 9)
         self.free()
         self.message("STATUS")
-        until(lambda: re.search("over: .*monitor_says cannot be written", self.output()), self.output)
-        self.said("counts:")                             # what comes first then may be another line: the messages can be renewed
+        until(lambda: "monitor_says can be written again" in self.output(), self.output)
+        self.said("counts:")                             # another line may have been the first
         cut = [line for line in self.says().splitlines() if not re.match(r"\d{4}-\d\d-\d\dT\S+Z ", line)]
         self.assertLessEqual(len(cut), 1, cut)           # where the page ended, and the next line begins its own
-        self.assertIsNone(monitor.poll())
-
-    @heavy
-    def test_under_a_message(self):
-        """The fresh monitor_reads cannot be written: the message was acted on once, and comes back when space does."""
-        monitor = self.started()
-        self.message("PAUSE")
-        self.said("paused")
-        until(lambda: os.path.exists(self.path("monitor_reads")) and "\nPAUSE" not in self.read("monitor_reads"))
-        with open(self.path("monitor_reads"), "a") as file:
-            file.write("RESUME\n")
-            file.flush()
-            self.fill()
-            until(lambda: "resumed" in self.output(), self.output)
-        self.stays_calm(monitor, 1.0)
-        self.assertEqual(self.output().count("resumed"), 1)
-        self.free()
-        self.message("STATUS")
-        until(lambda: "counts:" in self.output(), self.output)
-
-    @heavy
-    def test_a_hundred_files_on_a_full_disk(self):
-        for number in range(100):
-            self.drop("job-%d" % number, uow("echo job-%d >> %s" % (number, self.ledger_path)))
-        self.fill()
-        monitor = self.started()
-        until(lambda: "No space left" in self.output(), self.output)
-        self.free()
-        self.done_once(*["job-%d" % number for number in range(100)])
         self.assertIsNone(monitor.poll())
 
 
@@ -178,12 +149,14 @@ class TestFullStatusPage(SmallDisk):
         os.unlink(self.path("page", "filler"))
         subprocess.run(["mount", "-o", "remount,size=4m", self.path("page")], check=True)
         self.message("STATUS")
-        until(lambda: os.path.exists(self.path("page", "status.json")) and os.path.getsize(self.path("page", "status.json")), self.output)
+        posted = self.path("page", "status.json")
+        until(lambda: os.path.exists(posted) and os.path.getsize(posted), self.output)
 
 
 class TestReadOnly(SmallDisk):
     def remount(self, how):
-        until(lambda: subprocess.run(["mount", "-o", "remount," + how, self.root], stderr=subprocess.DEVNULL).returncode == 0, "remount " + how)
+        argv = ["mount", "-o", "remount," + how, self.root]
+        until(lambda: subprocess.run(argv, stderr=subprocess.DEVNULL).returncode == 0, "remount " + how)
 
     def test_what_waits_when_the_disk_goes_read_only(self):
         """Stamped and held back by ready_command, so that the claim is the first that is refused."""
@@ -205,22 +178,8 @@ class TestReadOnly(SmallDisk):
     def test_a_start_is_refused_with_a_sentence_that_names_no_chmod(self):
         self.remount("ro")
         self.assertEqual(self.start("--until-empty").wait(20), 2)
-        self.assertRegex(self.output(), r"^monitor\.py: .*%s.*read-only.*\n$" % self.root)
+        self.assertRegex(self.output(), r"\A(monitor\.py: .*%s.* is on a read-only file system.*\n)+\Z" % self.root)
         self.assertNotRegex(self.output(), "chmod|chown")
-
-    @heavy
-    def test_read_only_before_anything_was_taken(self):
-        monitor = self.started()
-        self.message("STATUS")
-        self.said("counts:")
-        for number in range(20):
-            self.drop("job-%d" % number, uow("echo job-%d >> %s" % (number, self.ledger_path)))
-        self.remount("ro")
-        until(lambda: "ead-only file system" in self.output() or len(self.ledger()) == 20, self.output)
-        time.sleep(1)                                    # each file is said once
-        self.stays_calm(monitor)
-        self.remount("rw")
-        self.done_once(*["job-%d" % number for number in range(20)])
 
 
 @heavy
@@ -243,12 +202,12 @@ class TestDiskThatGoesReadOnlyUnderAJob(SmallDisk):
         os.sync()
         subprocess.run(["mount", "-o", "remount,abort", self.root], stderr=subprocess.DEVNULL)
         open(go, "w").close()
-        until(lambda: "STATUS cannot be written (Read-only file system)" in self.output(), self.output)
+        until(lambda: re.search("STATUS cannot be written.*Read-only", self.output()), self.output)
         self.stays_calm(monitor)
         self.assertEqual(self.output().count("STATUS cannot be written"), 1)
         self.kill9(monitor)
         self.unmount(self.root)
-        repaired = shutil.copy(self.image, self.image + "-repaired")     # the old one may still be mounted in somebody's namespace
+        repaired = shutil.copy(self.image, self.image + "-repaired")     # the old one may still be mounted elsewhere
         subprocess.run(["e2fsck", "-p", "-f", repaired], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         subprocess.run(["mount", "-o", "loop", repaired, self.root], check=True)
         self.run_until_empty()
@@ -302,15 +261,15 @@ class TestNothingToBeHad(SmallDisk):
 
     def test_no_memory(self):
         need("prlimit")
+        self.configure("sleep_seconds :: 2\n")           # the longest time between two tries
         monitor = self.started()
         self.message("STATUS")
         self.said("counts:")
         size = int(re.search(r"VmSize:\s*(\d+)", read_text("/proc/%d/status" % monitor.pid))[1]) * 1024
-        self.limit(monitor, "--as=%d:" % (size + (1 << 20)))
+        self.limit(monitor, "--as=%d:" % (size + (3 << 20)))
         for number in range(20000):                      # a listing of them takes some mebibytes
             open(self.path("currently-executing", ".%0250d" % number), "w").close()
-        until(lambda: "the cycle was cut short: MemoryError" in self.output() or monitor.poll() is not None, self.output)
-        self.assertIsNone(monitor.poll(), self.output())
+        until(lambda: re.search("the work was cut short.*: no memory", self.output()), self.output)
         self.drop("a", uow("echo a >> " + self.ledger_path))
         self.stays_calm(monitor)
         self.limit(monitor, "--as=unlimited:")
@@ -330,7 +289,7 @@ class TestNothingToBeHad(SmallDisk):
         self.drop("b", uow("echo b >> " + self.ledger_path))
         until(lambda: "Resource temporarily unavailable" in self.output(), self.output)
         monitor.send_signal(signal.SIGHUP)               # the pattern is tried with grep
-        until(lambda: "expected grep to judge it: Resource temporarily unavailable; the old configuration stays" in self.output(), self.output)
+        until(lambda: re.search("RELOAD refused.*Resource temporarily unavailable", self.output()), self.output)
         self.stays_calm(monitor)
         self.assertEqual(self.ledger(), ["a"])
         self.limit(monitor, "--nproc=100:100", *user)
@@ -338,46 +297,21 @@ class TestNothingToBeHad(SmallDisk):
 
 
 class TestFsyncThatFails(QueueCase):
-    """EIO from fsync is no success: nothing is started that is not on disk, nothing called done."""
+    """EIO from fsync is not success: what is not on disk is not started. One that fails once: test_crash_helpers."""
 
     config = "durable :: yes\nsleep_seconds :: 0.3\n"
 
-    def strace(self, *inject):
-        need("strace")
-        return ("strace", "-qq", "-o", "/dev/null", *[word for rule in inject for word in ("-e", "inject=" + rule)])
-
     def test_no_fsync_no_start(self):
+        need("strace")
         self.drop("one", uow("echo one >> ledger"))
-        self.started(prefix=self.strace("fsync,fdatasync:error=EIO"))
-        until(lambda: "one in wait-q: Input/output error" in self.output(), self.output)
+        strace = self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "inject=fsync,fdatasync:error=EIO"))
+        until(lambda: "one in wait-q cannot be stamped: Input/output error" in self.output(), self.output)
         before = self.output().count("\n")
         time.sleep(1)                                    # in which it must not start
         self.assertLessEqual(self.output().count("\n") - before, 1, self.output())
         self.assertEqual(self.ledger(), [])
-        self.kill_monitors()
+        for pid in children_of(strace.pid):
+            os.kill(pid, signal.SIGKILL)
+        strace.wait(20)
         self.run_until_empty()
         self.assertEqual((self.where("one"), self.ledger()), (["done-q"], ["one"]))
-
-    def kill_monitors(self):
-        """Kill strace and the Monitor below it."""
-        for strace in self.monitors:
-            if strace.poll() is None:
-                for pid in children_of(strace.pid):
-                    os.kill(pid, signal.SIGKILL)
-                strace.wait(20)
-
-    @heavy
-    def test_each_fsync_in_turn(self):
-        """One fsync fails, the next works: the UOW runs exactly once, is done and told of once, whichever it was."""
-        self.configure(self.config + "after_command :: echo after-$SJQ_NAME >> ledger\n")
-        for number in range(1, 21):
-            with self.subTest(fsync=number):
-                name, bad = "job-%d" % number, "bad-%d" % number
-                self.drop(name, uow("echo %s >> ledger" % name))
-                self.drop(bad, "no heading\n")
-                self.run_until_empty(prefix=self.strace("fsync,fdatasync:error=EIO:when=%d" % number))
-                self.assertEqual(self.where(name), ["done-q"], self.output())
-                self.assertEqual((self.ledger().count(name), self.ledger().count("after-" + name)), (1, 1))
-                self.assertEqual(self.read("done-q", name).count("==== JOB START"), 1)
-                self.assertEqual(self.where(bad), ["trash"])
-                self.assertEqual(self.says().count(bad + " in wait-q goes to trash: "), 1, self.says())

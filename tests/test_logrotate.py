@@ -3,7 +3,6 @@ import grp
 import os
 import pwd
 import re
-import shlex
 import subprocess
 import threading
 
@@ -15,21 +14,24 @@ class TestLogrotate(QueueCase):
         need("logrotate", "gzip")
         super().setUp()
         me = "%s %s" % (pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(os.getegid()).gr_name)
-        text = next(block for block in fenced(read_text(README)) if 'monitor_says" {' in block).replace("/srv/jobs", self.root).replace("simple-job-q simple-job-q", me)
+        text = next(block for block in fenced(read_text(README)) if 'monitor_says" {' in block)
+        text = text.replace("/srv/jobs", self.root).replace("simple-job-q simple-job-q", me)
         self.assertIn(self.root, text)
         self.write(".rotate", text)
         os.chmod(self.path(".rotate"), 0o644)
         os.chmod(self.root, 0o755)
 
     def rotate(self):
-        made = subprocess.run(["logrotate", "--force", "--state", self.path(".rotated"), self.path(".rotate")], capture_output=True, text=True)
+        argv = ["logrotate", "--force", "--state", self.path(".rotated"), self.path(".rotate")]
+        made = subprocess.run(argv, capture_output=True, text=True)
         self.assertEqual((made.returncode, made.stdout, made.stderr), (0, "", ""))
 
     def all_lines(self):
         """Return what monitor_says and its older parts hold, oldest first."""
-        parts = sorted((name for name in os.listdir(self.root) if name.startswith("monitor_says.")), key=lambda name: -int(name.split(".")[1]))
-        text = "".join(subprocess.run("gzip -dcf " + shlex.quote(self.path(name)), shell=True, capture_output=True, text=True, check=True).stdout for name in parts)
-        return (text + self.says()).splitlines()
+        parts = [name for name in os.listdir(self.root) if name.startswith("monitor_says.")]
+        parts.sort(key=lambda name: -int(name.split(".")[1]))
+        text = b"".join(subprocess.check_output(["gzip", "-dcf", self.path(name)]) for name in parts)
+        return (text.decode() + self.says()).splitlines()
 
     def test_the_monitor_goes_on_in_a_new_file_without_being_told(self):
         self.started()

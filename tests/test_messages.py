@@ -1,10 +1,11 @@
 """Messages: every one of the table, in any case, through every kind of appending; none lost, none acted on twice."""
+import functools
 import os
 import re
 import signal
 import subprocess
 
-from tests.helpers import CHECKOUT, HOLD, QueueCase, heavy, need, processes_with, stamped_uow, until, uow
+from tests.helpers import CHECKOUT, HOLD, QueueCase, is_still, need, processes_with, read_text, stamped_uow, until, uow
 import monitor
 
 
@@ -15,32 +16,36 @@ class MessageCase(QueueCase):
         for text in ("begin-of-answer", line, "end-of-answer"):
             self.message(text)
         until(lambda: "end-of-answer" in self.says()[before:], self.says)
-        said = self.says()[before:].partition("message begin-of-answer")[2].partition("\n")[2].partition("message end-of-answer")[0]
+        said = self.says()[before:].partition("message begin-of-answer")[2].partition("\n")[2]
+        said = said.partition("message end-of-answer")[0]
         return [line.partition(" ")[2] for line in said.splitlines() if " " in line.strip()]
 
     def waits(self, *names):
         """Wait until STATUS says that these wait, ready to be started."""
-        until(lambda: [re.match(r"waits in \S+: (\S+) since", line).group(1) for line in self.answer("STATUS") if line.startswith("waits in")]
-              == list(names), self.says, step=0.1)
+        until(lambda: re.findall(r"^waits in \S+: (\S+) since", "\n".join(self.answer("STATUS")), re.M) == list(names),
+              self.says, step=0.1)
 
 
 class TestEveryMessage(MessageCase):
     def test_the_table(self):
-        self.assertEqual(list(monitor.MESSAGES), ["HELP", "STATUS", "CONFIG", "PAUSE", "RESUME", "FINISH", "SHUTDOWN", "KILL JOB", "RELOAD"])
+        self.assertEqual(list(monitor.MESSAGES), ["HELP", "STATUS", "CONFIG", "PAUSE", "RESUME", "FINISH", "SHUTDOWN",
+                                                  "KILL JOB", "RELOAD"])
 
     def test_help(self):
         self.started()
         said = self.answer("help")
         self.assertEqual(said[0], "message HELP")
-        self.assertEqual(said[1:], ["%-8s  %s" % (keyword, meaning) for keyword, (meaning, _) in monitor.MESSAGES.items()])
+        self.assertEqual(said[1:], ["%-8s  %s" % (keyword, entry[0]) for keyword, entry in monitor.MESSAGES.items()])
 
     def test_config(self):
-        self.configure("timeout_seconds :: 14d\nfail_exit_codes :: 4,255\nrequired_names :: COMMAND, TICKET\ndurable :: no\nerror_pattern :: a :: b\n")
+        self.configure("timeout_seconds :: 14d\nfail_exit_codes :: 4,255\nrequired_names :: COMMAND, TICKET\n"
+                       "durable :: no\nerror_pattern :: a :: b\n")
         self.started()
         said = self.answer("Config")
         self.assertEqual([line.partition(" :: ")[0].rstrip(" :") for line in said[1:]], list(monitor.CONFIG))
-        for line in ("timeout_seconds :: 1209600", "fail_exit_codes :: 4 255", "required_names :: COMMAND TICKET", "durable :: no",
-                     "settle_seconds :: 0.1", 'job_command :: eval "$UOW_COMMAND"', "error_pattern :: a :: b", "wait_q :: " + self.path("wait-q")):
+        for line in ("timeout_seconds :: 1209600", "fail_exit_codes :: 4 255", "required_names :: COMMAND TICKET",
+                     "durable :: no", "settle_seconds :: 0.1", 'job_command :: set -e; eval "$UOW_COMMAND"',
+                     "error_pattern :: a :: b", "wait_q :: " + self.path("wait-q")):
             self.assertIn(line, said)
 
     def test_status(self):
@@ -54,10 +59,11 @@ class TestEveryMessage(MessageCase):
         self.drop("bad", "nonsense\n")
         self.said("bad in wait-q goes to trash")
         self.drop("p1", uow("true"), "priority-q")
+        self.write("wait-q/.not yet", "")
         self.waits("p1", "w1", "w2")
         said = self.answer("STATUS")
         self.assertEqual(said[1], "state: running")
-        self.assertRegex(said[2], r"^running: \$'it\\'s running' run \S+ since \d{4}-\S+Z$")
+        self.assertRegex(said[2], r"^running: \$'it\\'s running' since \d{4}-\S+Z$")
         processes = [line for line in said if re.match(r" +\d+ +\d\d:\d\d ", line)]
         self.assertTrue(any(line.endswith("sleep 600") for line in processes), said)
         self.assertTrue(any(line.endswith("sleep 601") for line in processes), said)
@@ -65,7 +71,17 @@ class TestEveryMessage(MessageCase):
             os.kill(int(line.split()[0]), 0)             # a process of that number is there
         self.assertEqual([line.split(" since ")[0] for line in said if line.startswith("waits in")],
                          ["waits in priority-q: p1", "waits in wait-q: w1", "waits in wait-q: w2"])
-        self.assertEqual(said[-1], "counts: wait-q 2, priority-q 1, currently-executing 1, done-q 0, error-q 0, fail-q 0, trash 1, archive 0")
+        self.assertIn("held in wait-q: $'.not yet'", said)
+        self.assertEqual(said[-1], "counts: wait-q 2, priority-q 1, currently-executing 1, done-q 0, error-q 0, "
+                         "fail-q 0, trash 1, archive 0")
+
+    def test_status_that_was_written_before_the_start_counts_what_waits_and_it_tells_what_is_wrong(self):
+        self.drop("x", uow("true"))
+        self.message("PAUSE\nSTATUS")
+        self.started()
+        self.said("counts: wait-q 1, priority-q 0, currently-executing 0, ")
+        os.rmdir(self.path("done-q"))
+        until(lambda: any(line.startswith("wrong: done-q is missing: ") for line in self.answer("STATUS")), self.says)
 
     def test_status_where_ps_cannot_be_run_answers_once_with_the_numbers_alone(self):
         self.started(env=self.commands())
@@ -78,21 +94,6 @@ class TestEveryMessage(MessageCase):
         self.assertEqual(self.answer("CONFIG")[0], "message CONFIG")
         for text in ("message STATUS", "no command ps in PATH", "counts: "):
             self.assertEqual(self.says().count(text), 1, self.says())
-
-    @heavy
-    def test_status_while_proc_cannot_be_listed_is_answered_once_and_the_next_message_is_acted_on(self):
-        monitor = self.started()
-        self.drop("one", uow("sleep 600"))
-        self.begun("one")
-        detach = self.traced(monitor, "-P", "/proc", "-e", "inject=openat:error=ENFILE")
-        self.message("STATUS\nHELP")
-        self.said("message HELP", seconds=15)
-        self.tidied()
-        detach()
-        for text in ("message STATUS", "counts: ", "message HELP"):
-            self.assertEqual(self.says().count(text), 1, self.says())
-        self.message("KILL JOB")
-        self.assertEqual(self.ended("one"), "fail-q")
 
     def test_status_of_a_long_queue_is_cut(self):
         self.message("PAUSE")
@@ -149,31 +150,16 @@ class TestEveryMessage(MessageCase):
         self.running("x")
         self.drop("y", uow("true"))
         self.message("Finish")
-        self.said("FINISH: no more jobs are started; the Monitor exits when the running one has ended")
+        self.said("FINISH: no more jobs are started")
         self.assertIsNone(process.poll())
         self.write("go", "")
         self.assertEqual(process.wait(30), 0)
         self.assertEqual((self.where("x"), self.where("y")), (["done-q"], ["wait-q"]))
 
-    def test_finish_while_what_is_new_cannot_be_stamped(self):
-        self.write("currently-executing/.wait_q", "in the way\n")
-        process = self.started()
-        self.drop("x", uow("true"))
-        self.said("what is new in wait-q cannot be stamped: ")
-        self.message("FINISH")
-        self.assertEqual(process.wait(10), 0)
-
-    def test_finish_beside_a_file_that_is_left_alone(self):
-        self.drop("odd", stamped_uow(uow("true"), "waiting: for Bob"), "currently-executing")
-        process = self.started()
-        self.said("odd in currently-executing has the STATUS")
-        self.message("FINISH")
-        self.assertEqual(process.wait(10), 0)
-
     def test_finish_while_currently_executing_is_away(self):
         process = self.started()
         os.rename(self.path("currently-executing"), self.path("away"))
-        self.said("currently-executing is no longer a directory")
+        self.said("currently-executing is missing")
         self.message("FINISH")
         self.assertEqual(process.wait(10), 0)
 
@@ -188,7 +174,7 @@ class TestEveryMessage(MessageCase):
         self.running("x")
         self.message("SHUTDOWN")
         self.assertEqual(process.wait(30), 0)
-        self.said("SHUTDOWN: the Monitor exits; the running job goes on and is picked up at the next start")
+        self.said("SHUTDOWN: the Monitor exits; the running job goes on")
         self.assertTrue(processes_with("SJQ_FILE=" + self.path("currently-executing", "x")))
         self.assertEqual(self.where("x"), ["currently-executing"])
         self.started()
@@ -198,14 +184,14 @@ class TestEveryMessage(MessageCase):
         self.assertEqual(self.log("x"), b"before\nafter\n")
 
     def test_signals_that_stop_are_shutdown(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            process = self.started()
-            self.assertEqual(self.stop(process, number), 0)
-        self.assertEqual(self.says().count("SHUTDOWN: the Monitor exits; nothing is running"), 2)
+        for name in ("TERM", "INT"):
+            self.assertEqual(self.stop(self.started(), getattr(signal, "SIG" + name)), 0)
+            self.assertIn("SHUTDOWN by signal %s" % name, self.says())
+            self.assertIn("SHUTDOWN: the Monitor exits; nothing is running", self.says())
 
-    def test_a_change_or_signal_in_the_moment_of_the_exit_is_no_failure(self):
+    def test_a_signal_in_the_moment_of_the_exit_is_no_failure(self):
         """Python gives signals their defaults back at its end, one after another: with each, the signal comes."""
-        for number in (signal.SIGIO, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGTERM, signal.SIGHUP):
             process = self.started()
             self.asleep(process)
             self.traced(process, "-e", "inject=rt_sigaction:signal=%d" % number)
@@ -223,7 +209,7 @@ class TestEveryMessage(MessageCase):
         self.assertEqual(self.ended("x"), "fail-q")
         self.assertEqual(self.status("x"), "fail: killed by message")
         self.assertEqual(processes_with("SJQ_FILE=" + self.path("currently-executing", "x")), [])
-        self.assertIn("KILL JOB: x is being ended already (killed by message)", self.says())
+        self.assertIn("KILL JOB: x is being killed already (killed by message)", self.says())
         self.drop("y", uow("true"))
         self.assertEqual(self.ended("y"), "done-q")
 
@@ -232,8 +218,9 @@ class TestEveryMessage(MessageCase):
         self.configure("job_command :: echo reloaded\n")
         self.assertIn("RELOAD: configuration read from " + self.path("config.txt"), self.answer("reload"))
         self.write("config.txt", "nonsense\n")
-        self.assertIn("RELOAD: %s line 1: nonsense; expected `NAME :: CONTENT` or a # comment; the old configuration stays" % self.path("config.txt"),
-                      self.answer("reload"))
+        said = " ".join(self.answer("reload"))
+        for text in ("RELOAD refused", self.path("config.txt") + " line 1: nonsense; "):
+            self.assertIn(text, said)
         self.drop("x", uow("true"))
         self.ended("x")
         self.assertEqual(self.log("x"), b"reloaded\n")
@@ -243,15 +230,16 @@ class TestReading(MessageCase):
     def test_any_case_and_spacing_with_damaged_ones_between(self):
         self.started()
         with open(self.path("monitor_reads"), "ab") as file:
-            file.write(b"help\n  Help  \nHELP\r\n\n\n# HELP in a comment\n\xff\xfe\x00broken\nkill\tjob\n\x1b[31mred\x1b[0m\n"
-                       b"HELP ME\nSTATUS; HELP\n$(touch x)\n" + b"y" * 5000 + b"\nheLP\n")
+            file.write(b"help\n  Help  \nHELP\r\n\n\n# HELP in a comment\n\xff\xfe\x00broken\nkill\tjob\n"
+                       b"\x1b[31mred\x1b[0m\nHELP ME\nSTATUS; HELP\n$(touch x)\n" + b"y" * 5000 + b"\nheLP\n")
         self.said("message HELP", count=4)
         self.tidied()
         says = self.says()
         self.assertEqual(says.count("message HELP\n"), 4)
         self.assertEqual(says.count("message KILL JOB\n"), 1)
         self.assertEqual(says.count(" is not known; expected one of HELP, STATUS, CONFIG, PAUSE, "), 6)
-        for shown in ("message $'HELP ME' is", "message $'STATUS; HELP' is", "message $'$(touch x)' is", "\\x1b[31mred", "message %s is" % ("y" * 80)):
+        for shown in ("message $'HELP ME' is", "message $'STATUS; HELP' is", "message $'$(touch x)' is", "\\x1b[31mred",
+                      "message %s is" % ("y" * 80)):
             self.assertIn(shown, says)
         self.assertNotIn("\x1b", says)
         self.assertNotIn("y" * 81, says)
@@ -270,7 +258,7 @@ class TestReading(MessageCase):
         self.said("message STATUS")
         self.tidied()
         self.assertEqual(os.stat(self.path("monitor_reads")).st_mode & 0o777, 0o664)
-        until(lambda: [name for name in os.listdir(self.root) if "reads" in name] == ["monitor_reads"], lambda: os.listdir(self.root))
+        self.assertEqual([name for name in os.listdir(self.root) if "reads" in name], ["monitor_reads"])
 
     def test_messages_while_the_monitor_is_down_are_acted_on_at_the_next_start(self):
         self.message("PAUSE")
@@ -282,16 +270,18 @@ class TestReading(MessageCase):
         self.assertEqual(self.where("x"), ["wait-q"])
         self.tidied()
 
-    def test_half_a_line_waits_for_its_newline(self):
-        self.started()
-        self.message("HELP")
-        self.said("message HELP")
+    def test_half_a_line_waits_while_it_is_not_quiet_or_somebody_has_the_file_open(self):
+        self.configure("settle_seconds :: 1\n")
+        process = self.started()
         self.tidied()
-        with open(self.path("monitor_reads"), "a") as file:
-            file.write("STA")
-        self.message_of_another_kind()
-        self.assertNotIn("message STA", self.says())
-        with open(self.path("monitor_reads"), "a") as file:
+        with open(self.path("monitor_reads"), "a", buffering=1) as file:
+            file.write("HELP\nSTA")
+            self.said("message HELP")
+            self.stop(process)                           # it outlives a restart
+            os.utime(self.path("monitor_reads"), (1, 1))
+            self.started()
+            self.passing("one")
+            self.assertNotIn("message STA", self.says())
             file.write("TUS\nCON")
         self.said("message STATUS")
         with open(self.path("monitor_reads"), "a") as file:
@@ -299,41 +289,54 @@ class TestReading(MessageCase):
         self.said("message CONFIG")
         self.tidied()
         self.assertNotIn("not known", self.says())
-
-    def message_of_another_kind(self):
-        """Let some cycles pass: a job from drop to end."""
-        self.drop("passing", uow("true"))
-        self.ended("passing")
-
-    def test_half_a_line_outlives_a_restart(self):
-        process = self.started()
-        with open(self.path("monitor_reads"), "a") as file:
-            file.write("HELP\nSTA")
-        self.said("message HELP")
-        self.stop(process)
-        self.started()
-        with open(self.path("monitor_reads"), "a") as file:
-            file.write("TUS\n")
-        self.said("message STATUS")
-        self.tidied()
         self.assertEqual(self.says().count("message HELP"), 1)
 
-    def test_a_writer_that_keeps_the_file_open(self):
+    def passing(self, name):
+        """Let some cycles pass: a job from drop to end."""
+        self.drop(name, uow("true"))
+        self.ended(name)
+
+    def test_a_last_line_without_newline_counts_once_it_is_quiet_and_closed(self):
+        """`printf PAUSE >> monitor_reads`, also while the Monitor is down."""
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("PAUSE")
         self.started()
-        with open(self.path("monitor_reads"), "a", buffering=1) as file:
+        self.said("message PAUSE")
+        self.tidied()
+        with open(self.path("monitor_reads"), "a") as file:
+            file.write("RESUME")
+        self.said("message RESUME")
+        self.tidied()
+        self.assertNotIn("not known", self.says())
+
+    def test_a_writer_that_keeps_the_file_open_holds_up_nobody(self):
+        """`exec 3>>monitor_reads` for hours: what it writes is read, and what others write into the fresh file."""
+        self.started()
+        self.tidied()
+        held, other = [open(self.path("monitor_reads"), "a", buffering=1) for _ in range(2)]
+        with held, other:
             for number in range(5):
-                file.write("held-%d\n" % number)
+                held.write("held-%d\n" % number)
                 self.said("message held-%d is not known" % number)
-            self.message("HELP")
-            self.said("message HELP")
+                other.write("other-%d\n" % number)
+                self.message("echo-%d" % number)
+                self.said("message echo-%d is not known" % number)
+                self.said("message other-%d is not known" % number)
+            with open(self.path("monitor_reads"), "a", buffering=1) as second:
+                second.write("HELP\n")
+                self.said("message HELP")
+                self.message("CONFIG")
+                self.said("message CONFIG")
         self.tidied()
         for number in range(5):
-            self.assertEqual(self.says().count("message held-%d " % number), 1)
+            for word in ("held", "other", "echo"):
+                self.assertEqual(self.says().count("message %s-%d " % (word, number)), 1)
 
     def test_a_thousand_concurrent_appends_are_all_read_once(self):
         self.started()
         script = 'for i in $(seq 50); do echo "m-$0-$i-" >> "$1"; done'
-        writers = [subprocess.Popen(["bash", "-c", script, str(number), self.path("monitor_reads")]) for number in range(20)]
+        writers = [subprocess.Popen(["bash", "-c", script, str(number), self.path("monitor_reads")])
+                   for number in range(20)]
         self.assertEqual([writer.wait(60) for writer in writers], [0] * 20)
         wanted = sorted("m-%d-%d-" % (number, i) for number in range(20) for i in range(1, 51))
         until(lambda: len(re.findall(r"message m-\d+-\d+- is not known", self.says())) >= 1000, seconds=60)
@@ -352,11 +355,11 @@ class TestReading(MessageCase):
         self.started()
         self.tidied()
         for number, line in enumerate(("HELP", "STATUS"), 1):
-            self.write("monitor_reads.new", monitor.howto() + line.encode() + b"\n")             # as vim and sed -i do
+            self.write("monitor_reads.new", monitor.howto() + line.encode() + b"\n")     # as vim and sed -i do
             os.rename(self.path("monitor_reads.new"), self.path("monitor_reads"))
             self.said("message " + line)
             self.tidied()
-        with open(self.path("monitor_reads"), "r+b") as file:                                    # as nano does
+        with open(self.path("monitor_reads"), "r+b") as file:                            # as nano does
             text = file.read()
             file.seek(0)
             file.truncate()
@@ -364,6 +367,23 @@ class TestReading(MessageCase):
         self.said("message CONFIG")
         self.tidied()
         self.assertNotIn("not known", self.says())
+
+    def test_one_that_comes_in_the_middle_of_a_cycle_is_acted_on_at_once(self):
+        """The notice of it is read by a later step of that cycle."""
+        self.configure("sleep_seconds :: 60\n")
+        process = self.started()
+        self.tidied()
+        self.message("PAUSE")
+        self.said("paused")
+        self.tidied()
+        self.asleep(process)
+        self.traced(process, "-e", "inject=access,faccessat,faccessat2:delay_enter=1000000:when=1")
+        self.drop("x", stamped_uow(uow("true")))         # which is looked at for a second
+        stopped = functools.partial(re.search, r"\tt \(tracing stop\)")
+        status = "/proc/%d/status" % process.pid
+        until(lambda: stopped(read_text(status)) and is_still(process.pid) and stopped(read_text(status)), "the delay")
+        self.message("HELP")
+        self.said("message HELP", seconds=10)
 
     def test_acted_on_at_once(self):
         self.configure("sleep_seconds :: 60\n")

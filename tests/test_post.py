@@ -7,6 +7,7 @@ import random
 import re
 import time
 import unittest
+from types import SimpleNamespace
 
 from . import helpers  # it puts the checkout on the path, too
 import monitor as m
@@ -18,7 +19,7 @@ NAMES = ["<script>alert(1)</script>", "two words & 'quotes'", "new\nline", "caf\
 
 def snapshot(state="running", **other):
     """Return a Snapshot of a queue that has seen everything."""
-    job = m.Entry("currently_executing", "deploy", "1310999.html", NOW - 900, NOW - 252.4, command="make deploy", seconds=252.4, timeout=1800.0, run="5f3a1c22-41")
+    job = m.Entry("currently_executing", "deploy", "1310999.html", NOW - 900, NOW - 252.4, command="make deploy", seconds=252.4, timeout=1800.0, run="5f3a1c22-41", timeout_is_set=True)
     recent = [m.Entry(["done_q", "error_q", "fail_q"][i % 3 if i % 5 == 0 else 0], name, "%d.html" % (100 + i), NOW - 900, NOW - 60 * i - 10, NOW - 60 * i,
                       "done: exit 0 after 10.0 s", "make deploy", 10.0 + i) for i, name in enumerate(NAMES)]
     waiting = [m.Entry("priority_q", "hotfix", "900.html", NOW - 42), m.Entry("wait_q", "<b>bold</b>", "901.html", NOW - 7500)]
@@ -28,14 +29,15 @@ def snapshot(state="running", **other):
         queues=dict(zip(m.DIRECTORIES, [16, 1, int(state == "running"), 12894, 31, 4, 2, 0])),
         hours=[{"done_q": 20 * (i % 4), "error_q": i % 3, "fail_q": int(i == 7)} for i in range(24)],
         says=["2026-11-24T14:22:55.000017Z <script> goes to trash"], totals={"done_q": 5, "error_q": 2, "fail_q": 1},
-        oldest_wait_seconds=7500.0, last_finish=NOW)
-    return m.Snapshot(**{**values, **other})
+        oldest_wait_seconds=7500.0, last_finish=NOW, wrong=["done-q is missing <b>"], typical=(14.0, 8),
+        failed=[entry._replace(queue="error_q", cause=["KeyError: <b>"]) for entry in recent if entry.queue != "done_q"])
+    return m.Snapshot(**{**values, "pages": {entry.page for entry in recent + waiting + [job]}, **other})
 
 
 class Tags(html.parser.HTMLParser):
     """The tags, ids, links and text of a page, which must nest."""
 
-    VOID = {"meta", "link", "br", "line", "rect", "path"}
+    VOID = {"input", "meta", "link", "br", "line", "rect", "path"}
 
     def __init__(self, text):
         super().__init__()
@@ -106,6 +108,12 @@ class TestLogs(unittest.TestCase):
         (b"kept\n10%\rnew", "kept\nnew"),
         (b"\x1b[32m10%\r20%\x1b[0m\n", '<span style="color:#7fd88f">20%</span>\n'),
         (b"\x1b[32m10%\x1b[0m\r20%", "20%"),
+        # moves within the line: what is printed takes the place of what was there
+        (b"abc\b\b\bXY", "XYc"), (b"abc\rX", "Xbc"), (b"col\x1b[2Cskip", "col  skip"), (b"abcd\x1b[2D\x1b[K!", "ab!"),
+        (b"abcd\x1b[2GX", "aXcd"), (b"abcd\x1b[1K", "     "), (b"a\tb\rX\n", "X       b\n"), (b"\b\bx", "x"), (b"x" * 3 + b"\x1b[999D1", "1xx"),
+        (b"\x1b[31mabc\x1b[0m\rX\n", "X" + RED + "bc</span>\n"), (b"\x1b[9999Cx", " " * 200 + "x"),
+        # some lines up: docker and npm draw the same lines again
+        (b"one\ntwo\n\x1b[2A\x1b[2K\rONE\n\x1b[2K\rTWO\nend\n", "ONE\nTWO\nend\n"), (b"1\n2\n\x1b[2A\x1b[Jx", "x"), (b"1\n2\x1b[A3\x1b[B4", "13\n2 4"),
     ]
 
     def test_colours_and_progress_bars(self):
@@ -115,7 +123,8 @@ class TestLogs(unittest.TestCase):
 
     @helpers.heavy
     def test_hostile_logs_take_linear_time(self):
-        for unit in (b"\x1b[", b"\x1b]", b"\x1b[1", b"\x1b[1;31mx", b"\r", b"x\r", b"\x1b", b"\x1bP0", b"<", b"\xff", b"x\n", b"\x1b[38;5;"):
+        for unit in (b"\x1b[", b"\x1b]", b"\x1b[1", b"\x1b[1;31mx", b"\r", b"x\r", b"\x1b", b"\x1bP0", b"<", b"\xff", b"x\n", b"\x1b[38;5;", b"x\x1b[99C",
+                     b"\t\r", b"\x1b[A", b"x\n\x1b[A", b"x\n\x1b[99A", b"x\b", b"\x1b[K", b"\x1b[1K\n"):
             with self.subTest(unit=unit):
                 spent = []
                 for size in (1 << 16, 1 << 18):
@@ -136,14 +145,34 @@ class TestLogs(unittest.TestCase):
             self.assertLessEqual(set(Tags(m.ansi_html(junk)).seen), {"pre", "span"})
 
     def test_a_long_log_is_head_and_tail_in_whole_lines(self):
-        self.assertEqual(m.log_excerpt(b"", b"", 0, "/x"), "")
-        self.assertEqual(m.log_excerpt(b"a\n", b"b\n", 0, "/x"), "<pre>a\nb\n</pre>")
+        self.assertIn("no output yet", m.log_excerpt(b"", b"", 0, "/x"))
+        self.assertIn("<pre>a\nb\n</pre>", m.log_excerpt(b"a\n", b"b\n", 0, "/x"))
         text = m.log_excerpt(b"first\nhal", b"lf\nlast\n", 2_000_000, "/q/<b>")
         for part in ("<pre>first\n</pre>", "<pre>last\n</pre>", "2,000,006 bytes are left out", "/q/&lt;b&gt;"):
             self.assertIn(part, text)
         endless = m.log_excerpt(b"x" * 9000, b"y" * 9000, 5, "/x")
         for part in ("x" * 9000, "y" * 9000, "5 bytes"):
             self.assertIn(part, endless)
+
+
+    def test_a_log_of_nothing_but_colours_stays_small(self):
+        log = b"".join(b"\x1b[%dmx" % (31 + i % 7) for i in range(11000))
+        s, seen = snapshot(), SimpleNamespace(header="", owner="", head=log[:32768], tail=log[32768:65536], left_out=0)
+        for seen.left_out in (0, 1):
+            self.assertLess(len(m.page_uow(s, s.recent[0], seen, "/x").encode()), 300_000)
+        self.assertIn(self.RED, m.ansi_html(log[:9000]))
+
+    def test_the_cause_is_the_last_lines_of_the_last_run(self):
+        start, end = (b"==== JOB %s 2026-11-24T14:00:0%d.5Z run a-%d" % (word, n, n) for word, n in ((b"START", 1), (b"END", 9)))
+        log = start + b"\nold\n\n" + start + b"\none\ntwo \n\n\x1b[31mthree\x1b[0m\nx\rfour\n\n\n" + end + b" exit 1\nlate\n"
+        for output, lines in ((log, ["two", "three", "four"]), (start + b"\n\n" + end + b" exit 1\n", []), (b"x" * 9000, ["x" * 199 + "…"])):
+            self.assertEqual(m.cause_of(output), lines)
+
+    def test_how_long_a_run_took(self):
+        log = b"==== JOB START 2026-11-24T14:00:01.5Z run a-1\nx\n==== JOB END 2026-11-24T14:00:09Z run a-%d exit 143\n"
+        for status, run, seconds in (("done: exit 0 after 12.3 s, cpu 8.1 s, 34 MiB", 1, 12.3), ("fail: timed out after 1800 s", 1, 1800),
+                                     ("fail: killed by message", 1, 7.5), ("fail: killed by message", 2, 8.5), ("fail: interrupted", 2, None)):
+            self.assertEqual(m.length_of(status, log % run, m.read_time("2026-11-24T14:00:10Z") / 1e6), seconds, status)
 
 
 class TestWords(unittest.TestCase):
@@ -155,7 +184,8 @@ class TestWords(unittest.TestCase):
     def test_escapes(self):
         for text, out in [("<&\"'", "&lt;&amp;&quot;&#x27;"), ("\udcff", "\ufffd"), ("a\x1bb", "a\ufffdb"), ("a\r\nb\tc", "a\nb\tc"), ("\u202egnp", "\ufffdgnp"),
                           ("caf\u00e9 \u20ac", "caf\u00e9 \u20ac")]:
-            self.assertEqual(m.esc(text), out)
+            self.assertEqual(m.esc(text, m.LINES), out)
+        self.assertEqual(m.esc("a\r\nb\tc"), "a\ufffdb\ufffdc")      # a name is one line
 
     def test_times_out_of_all_reason(self):
         for seconds in (-1e18, 0, 1e18):
@@ -177,16 +207,24 @@ class TestPages(unittest.TestCase):
             self.assertEqual(page.seen.count("script"), 1)
             for link in page.links:
                 self.assertRegex(link, r"^(uow/\d+\.html|status\.json|metrics\.prom)$")
-            self.assertNotIn("http://", text)
+            self.assertNotIn("http://", text.replace("http://www.w3.org/2000/svg", ""))
 
     def test_the_index_names_everything(self):
         s = snapshot()
         text = Tags(m.page_index(s)).text
         for entry in [*s.recent, *s.waiting, s.running]:
-            self.assertIn(m.shown(entry.name)[:79], text)
-        for word in ("14:23:07", "of the median of 8 runs", "of the timeout", "12,894", "priority", "and 15 more", "goes to trash", "4 min 12 s"):
+            self.assertIn(re.sub("[\n\x1b\u202e\udcff\udcfe]", "\ufffd", entry.name)[:79], text)
+        for word in ("14:23:07", "of the median of 8 runs", "of the timeout", "12,894", "priority", "and 15 more", "goes to trash", "4 min 12 s",
+                     "KeyError: <b>", "done-q is missing <b>", "2 in trash", "the oldest UOW has waited for 2 h 5 min"):
             self.assertIn(word, text)
         self.assertIn("because ready_command refuses", Tags(m.page_index(snapshot("waiting"))).text)
+        self.assertIn("deploy goes on without the Monitor", Tags(m.page_index(snapshot("stopped", running=s.running))).text)
+        self.assertIn("no job was running", Tags(m.page_index(snapshot("stopped"))).text)
+        well = m.page_index(snapshot(wrong=[], oldest_wait_seconds=3600, queues={**s.queues, "trash": 0, "done_q": None}, failed=[]))
+        self.assertIn('<ul class="wrong" aria-label="Wrong"></ul>', well)
+        self.assertIn("<strong>?</strong> done-q", well)
+        self.assertEqual(Tags(m.failed_html(snapshot(failed=[]))).text, "None.")
+        self.assertNotIn("of the timeout", m.page_index(snapshot(running=s.running._replace(timeout_is_set=False))))
 
     def test_the_chart_tells_every_hour_and_every_failure(self):
         page = m.page_index(snapshot(hours=[dict(done_q=0, error_q=0, fail_q=0)] * 22 + [dict(done_q=1000, error_q=0, fail_q=1), dict(done_q=4, error_q=3, fail_q=0)]))
@@ -209,21 +247,24 @@ class TestPages(unittest.TestCase):
     def test_a_page_that_waits_for_the_monitor_reloads_and_can_be_stale(self):
         for state, refresh, patience in (("running", True, True), ("idle", True, True), ("stopped", True, False)):
             text = m.page_index(snapshot(state))
-            self.assertEqual(('http-equiv="refresh" content="5"' in text, 'data-patience="15"' in text), (refresh, patience), state)
+            self.assertEqual(('http-equiv="refresh" content="5"' in text, 'data-patience="10"' in text), (refresh, patience), state)
 
     def test_only_the_page_s_own_script_may_run(self):
         text = m.page_index(snapshot())
         script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        self.assertIn("default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-%s'" % digest, text)
+        self.assertIn("default-src 'none'; style-src 'unsafe-inline'; img-src data:; connect-src 'self'; script-src 'sha256-%s'" % digest, text)
 
     def test_the_page_of_one_uow(self):
         s = snapshot()
-        page = m.page_uow(s, s.recent[0]._replace(status="error: exit 3 after 2.0 s"), "X :: <script>\x1b", m.ansi_html(b"<script>"))
+        log = b"==== JOB START 2026-11-24T14:00:00Z run a-1\n<script><!--\x00</script>\xe2\x80\xae\n"
+        seen = SimpleNamespace(header="X :: <script>\x1b", owner="alice", head=log, tail=b"", left_out=0)
+        page = m.page_uow(s, s.recent[0]._replace(status="error: exit 3 after 2.0 s, cpu 0.1 s, 34 MiB", seconds=2.0), seen, "/x")
         self.assertEqual(page.count("<script"), 1)
         self.assertNotIn('http-equiv="refresh"', page)
-        self.assertIn("exit 3 after 2.0 s", Tags(page).text)
-        running = m.page_uow(s, s.running, "", "")
+        for part in ("exit 3 after 2.0 s, cpu 0.1 s, 34 MiB", "by alice", "ran 2.0 s", "1 run in its log", "<!--</script>\ufffd"):
+            self.assertIn(part, Tags(page).text)
+        running = m.page_uow(s, s.running, SimpleNamespace(**{**vars(seen), "head": b""}), "/x")
         self.assertIn('http-equiv="refresh" content="5"', running)
         self.assertIn("no output yet", Tags(running).text)
 
@@ -238,6 +279,8 @@ class TestNumbers(unittest.TestCase):
             self.assertTrue(text.isascii())
             text.encode().decode("unicode_escape").encode("utf-16", "surrogatepass")
         self.assertEqual([got["finished"][i]["name"] for i in (2, 3)], ["new\nline", m.shown("caf\u00e9-\udcff\udcfe")])
+        self.assertEqual((got["wrong"], got["trash"], got["failed"][0]["cause"]), (["done-q is missing <b>"], 2, ["KeyError: <b>"]))
+        self.assertIsNone(json.loads(m.status_json(snapshot(queues={**s.queues, "done_q": None})))["queues"]["done_q"])
         running = json.loads(m.status_json(snapshot()))["running"]
         self.assertEqual((running["name"], running["run"], running["since"]), ("deploy", "5f3a1c22-41", "2026-11-24T14:18:55.017000Z"))
 
@@ -245,7 +288,7 @@ class TestNumbers(unittest.TestCase):
         for state, up, paused in (("running", 1, 0), ("paused", 1, 1), ("stopped", 0, 0)):
             text = m.metrics_prom(snapshot(state))
             for line in ("simple_job_q_up %d" % up, "simple_job_q_paused %d" % paused, 'simple_job_q_jobs{queue="done_q"} 12894',
-                         'simple_job_q_finished_jobs_total{outcome="error"} 2'):
+                         'simple_job_q_finished_jobs_total{outcome="error"} 2', "simple_job_q_wrong 1"):
                 self.assertIn("\n%s\n" % line, text)
             for line in text.splitlines():
                 self.assertRegex(line, r'^(# (HELP|TYPE) simple_job_q_\w+ .+|simple_job_q_\w+(\{\w+="\w+"\})? -?[0-9.e+]+)$')

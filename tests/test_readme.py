@@ -11,8 +11,7 @@ from tests.helpers import CHECKOUT, README, fenced, need, read_text, section
 
 def rows(heading):
     """Return the cells of the table below a heading."""
-    lines = [line for line in section(heading).splitlines() if line.startswith("| `")]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return [[cell.strip() for cell in line.split("|")] for line in section(heading).splitlines() if line.startswith("`") and "|" in line]
 
 
 class TestReadme(unittest.TestCase):
@@ -27,16 +26,28 @@ class TestReadme(unittest.TestCase):
                 subprocess.run(["cp", os.path.join(CHECKOUT, name), clone], check=True)
             done = subprocess.run(["bash", "-e"], input=session, cwd=clone, text=True, capture_output=True, timeout=60)
             self.assertEqual(done.returncode, 0, done.stderr)
-            self.assertRegex(done.stdout, r"==== STATUS\ndone: exit 0 after \d+\.\d s +\n")
+            self.assertRegex(done.stdout, r"==== STATUS\ndone: exit 0 after \d+\.\d s, cpu \d+\.\d s.* +\n")
             self.assertRegex(done.stdout, r"(?s)==== JOB START [^\n]*\nhello from \S+\n\n==== JOB END [^\n]* exit 0\n$")
             self.assertLessEqual(len(session.splitlines()), 5)
 
+    def test_the_second_command_runs_the_tests(self):
+        self.assertEqual(fenced(read_text(README))[2], "python3 -B tests/run.py\n")
+
+    def test_it_is_short(self):
+        text = read_text(README)
+        self.assertLessEqual(text.count("\n"), 500)
+        self.assertLessEqual(len(text.split()), 4000)
+
     def test_config_table_is_the_programs_own(self):
-        table = {row[0].strip("`"): row[1:] for row in rows("config.txt")}
-        for key, (default, _, meaning) in monitor.CONFIG.items():
+        table = {key: row[1].strip("`") for row in rows("config.txt") for key in re.findall(r"`(\w+)`", row[0])}
+        for key, (default, *_) in monitor.CONFIG.items():
             if key not in monitor.DIRECTORIES:
-                self.assertEqual(table[key], ["`%s`" % default if default else "", meaning], key)
+                self.assertEqual(table[key].replace("the same", key), default, key)
 
     def test_message_table_is_the_programs_own(self):
-        table = {row[0].strip("`"): row[1] for row in rows("Messages")}
-        self.assertEqual(table, {keyword: meaning for keyword, (meaning, _) in monitor.MESSAGES.items()})
+        self.assertEqual([row[0].strip("`") for row in rows("Messages")], list(monitor.MESSAGES))
+
+    def test_links_inside_lead_somewhere(self):
+        text = re.sub(r"^```.*?^```$", "", read_text(README), flags=re.M | re.S)
+        anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in re.findall(r"^#+ (.*)$", text, re.M)}
+        self.assertEqual([link for link in re.findall(r"\]\(#([^)]*)\)", text) if link not in anchors], [])

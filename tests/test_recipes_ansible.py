@@ -21,8 +21,6 @@ PLAYBOOK = """\
 
 @heavy
 class TestAnsible(RecipeCase):
-    heading = "Ansible deploys"
-
     @classmethod
     def setUpClass(cls):
         need("ssh")
@@ -45,7 +43,7 @@ class TestAnsible(RecipeCase):
         os.mkdir(self.path("ansible"))
         self.write("ansible/hosts", "[web]\nweb1 ansible_connection=local ansible_python_interpreter=%s\nweb2 ansible_connection=local "
                    "ansible_python_interpreter=%s\n[dead]\ngone ansible_host=127.0.0.1 ansible_port=1\n" % (sys.executable, sys.executable))
-        self.configuration, self.ticket = recipe(self.heading, **{"/srv/ansible": self.path("ansible")})
+        self.configuration = recipe("Ansible", **{"/srv/ansible": self.path("ansible")})
 
     def playbook(self, name, hosts, command):
         self.write("ansible/" + name, PLAYBOOK % (hosts, command))
@@ -56,7 +54,7 @@ class TestAnsible(RecipeCase):
         self.playbook("bad.yml", "web", "/bin/false")
         self.playbook("dead.yml", "web:dead", "/bin/true")
         self.write("ansible/broken.yml", "hosts: [")
-        self.drop("OPS-1234", self.ticket)
+        self.drop("OPS-1234", "==== UNIT OF WORK\nPLAYBOOK :: deploy.yml\n")
         for name, text in (("bad", "PLAYBOOK :: bad.yml"), ("dead", "PLAYBOOK :: dead.yml"), ("broken", "PLAYBOOK :: broken.yml"),
                            ("limited", "PLAYBOOK :: dead.yml\nLIMIT :: web2"), ("injected", "PLAYBOOK :: $(touch oops).yml; touch oops"),
                            ("nothing", "TICKET :: 1")):
@@ -85,7 +83,7 @@ class TestAnsible(RecipeCase):
         self.addCleanup(lambda: by_hand.poll() is None and by_hand.kill())
         until(lambda: read_text("/proc/%d/comm" % by_hand.pid) == "ansible-playboo\n", "ansible-playbook runs")
         self.started(env=self.environment)
-        self.drop("OPS-1234", self.ticket)
+        self.drop("OPS-1234", "==== UNIT OF WORK\nPLAYBOOK :: deploy.yml\n")
         self.said("waiting: a process ansible-playboo runs")
         self.assertEqual(self.where("OPS-1234"), ["wait-q"])
         self.write("go", "")

@@ -3,9 +3,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 
-from tests.helpers import CHECKOUT, MONITOR, children_of, environment_of, heavy, kill_all, need, need_root, processes_with, read_text, until, uow
+from tests.helpers import CHECKOUT, children_of, environment_of, heavy, kill_all, need, need_root, processes_with, read_text, until, uow
 from tests.test_recipes import RecipeCase
 
 
@@ -16,7 +15,6 @@ def child_of(pid):
 
 @heavy
 class TestSlurm(RecipeCase):
-    heading = "When one machine is not enough: Slurm"
     # On another machine the job has none of the run's marks; here it has to take them off to be as far away.
     far = "exec env -u SJQ_RUN -u SJQ_NAME -u SJQ_FILE bash -c 'cd /; echo $$ on $SLURM_JOB_ID; %s'"
 
@@ -40,7 +38,7 @@ class TestSlurm(RecipeCase):
     def setUp(self):
         super().setUp()
         self.addCleanup(self.sh, "scancel --user root; until [ -z \"$(squeue -h)\" ]; do sleep 0.1; done")
-        self.config_add(*self.recipe(self.heading))
+        self.config_add(self.recipe("Slurm"))
 
     def squeue(self, *states):
         return self.sh("squeue -h -o %i " + "".join("-t " + state for state in states)).split()
@@ -117,17 +115,3 @@ class TestSlurm(RecipeCase):
         self.assertEqual(self.ended("long"), "error-q")
         self.assertEqual(self.status("long").split(" after")[0], "error: exit 5")
         self.assertIn("\n%s is over\n" % number[0], self.read("error-q/long"))
-
-    def test_two_monitors_have_two_jobs_in_flight(self):
-        self.base = self.base.replace("status_dir ::\n", "")
-        self.configure()
-        self.config_add(*self.recipe(self.heading))
-        script = self.recipe("More than one job at a time", **{"python3 monitor.py": "exec %s -B %s" % (sys.executable, MONITOR)})[0]
-        self.started()
-        self.follow("cd %s && %s" % (self.root, script))
-        for name in ("one", "two"):
-            self.drop(name, uow("until [ -e %s ]; do sleep 0.1; done" % self.path("go")))
-        until(lambda: len(self.squeue("R")) == 2, self.output)
-        self.write("go", "")
-        for name in ("one", "two"):
-            self.assertEqual(self.ended(name), "done-q")

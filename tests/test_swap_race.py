@@ -1,5 +1,9 @@
-"""Somebody swaps files in wait-q for links, FIFOs and directories as fast as he can: real jobs run, nothing outside is touched."""
+"""Somebody swaps files in wait-q for links, FIFOs and directories as fast as he can.
+
+Real jobs run, and nothing outside is touched.
+"""
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -8,7 +12,7 @@ import time
 
 from tests.helpers import FINISHED, QueueCase, heavy, stamped_uow, until, uow
 
-SECONDS = 20
+SECONDS = 12
 
 SWAPPER = r"""
 import os, random, sys
@@ -28,7 +32,8 @@ def regular(new):
 def unstamped(new):
     with open(new, "x") as file:
         file.write(good.partition("\n\n")[2].partition("\n==== STATUS")[0])
-makes = [regular, regular, unstamped, lambda new: os.symlink(canary, new), lambda new: os.link(canary, new), os.mkfifo, os.mkdir,
+makes = [regular, regular, unstamped, os.mkfifo, os.mkdir,
+         lambda new: os.symlink(canary, new), lambda new: os.link(canary + "-linked", new),
          lambda new: os.symlink("real-1", new), lambda new: os.link("swapped-%d" % choose.randrange(4), new)]
 os.chdir(queue)
 while True:
@@ -63,11 +68,14 @@ class TestSwapRace(QueueCase):
         os.utime(canary, (1, 2))                     # any read would move the access time
         with open(canary, "rb") as file:
             text = file.read()
+        shutil.copy2(canary, canary + "-linked")     # of a second link the STATUS may be read: it may be a run's
         os.utime(canary, (1, 2))
+        os.utime(canary + "-linked", (1, 2))
         monitor = self.started()
         good = stamped_uow(uow("echo %s >> attackers" % "honest"))
         tally = open(self.path(".tally"), "wb")
-        swappers = [subprocess.Popen([sys.executable, "-c", SWAPPER, self.path("wait-q"), canary, good, str(seed)], stdout=tally) for seed in (1, 2)]
+        argv = [sys.executable, "-c", SWAPPER, self.path("wait-q"), canary, good]
+        swappers = [subprocess.Popen([*argv, seed], stdout=tally) for seed in "12"]
         real, end = 0, time.monotonic() + SECONDS
         try:
             while time.monotonic() < end:
@@ -84,7 +92,7 @@ class TestSwapRace(QueueCase):
             self.assertEqual(self.ended("real-%d" % number, 120), "done-q")
             self.assertIn("\n%d\n\n==== JOB END" % (number * 2), self.read("done-q", "real-%d" % number))
         self.assertIsNone(monitor.poll(), self.output())
-        self.stop(monitor)                           # perhaps with a file in hand that was swapped under its mv: the next start judges it
+        self.stop(monitor)                           # perhaps with a file in hand that was swapped under its mv
         self.run_until_empty()
         self.assertNotIn("Traceback", self.output())
 
@@ -94,11 +102,13 @@ class TestSwapRace(QueueCase):
         self.assertFalse(os.path.exists(ran), "the canary was run")
         found = os.stat(canary)
         self.assertEqual((found.st_atime, found.st_mtime), (1, 2), "the canary was read or written")
-        with open(canary, "rb") as file:
-            self.assertEqual(file.read(), text)
+        self.assertEqual(os.stat(canary + "-linked").st_mtime, 2, "the other canary was written")
+        for path in (canary, canary + "-linked"):
+            with open(path, "rb") as file:
+                self.assertEqual(file.read(), text)
         for queue in FINISHED + ["currently-executing"]:
             for name in os.listdir(self.path(queue)):
                 found = os.lstat(self.path(queue, name))
                 if not name.startswith("."):
-                    self.assertTrue(stat.S_ISREG(found.st_mode) and found.st_nlink == 1, "%s in %s is no file of its own" % (name, queue))
+                    self.assertTrue(stat.S_ISREG(found.st_mode) and found.st_nlink == 1, "%s in %s" % (name, queue))
         print("swap race: %d swaps beside %d real jobs" % (swaps, real), file=sys.stderr)
