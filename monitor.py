@@ -16,10 +16,11 @@ SJQ_RUN. In a copied or restored root the inode differs, so the original's proce
 Launch  1. `mv` into currently-executing, and look at what came     (nobody else can claim it)
         2. STATUS `running: since ...`, in place
         3. the link; with `durable` all of this is on disk now
-        4. `bash KEEPER | tee -a uow`, two processes that outlive the Monitor. The keeper writes
-           JOB START, the job's output and JOB END down the same pipe, so only tee appends.
+        4. `bash KEEPER | tee -a uow`, two processes that outlive the Monitor. JOB START, the
+           job's output and JOB END go down one pipe, so only tee appends to a UOW.
 Filing  1. the log on disk, then STATUS with the outcome
-        2. `mv` to the queue; where the name was taken away, the link gets a name there
+        2. `mv` to the queue; where the name was taken away, the link gets a name there.
+           Where a person moved the UOW to another directory of ours, it stays there.
         3. the link removed, last of all; then after_command
 
 What a UOW in currently-executing is, at a start and after any kill (`recover`, `follow`):
@@ -27,13 +28,15 @@ What a UOW in currently-executing is, at a start and after any kill (`recover`, 
   begun  STATUS   processes  END line   then
   no     any                            it is the next to start
   yes    outcome                        file it: done and error count only with END of this run
-  yes    else     alive                 adopt it: wait for it, time it out, kill it
-  yes    else     none       yes        file it by its END line
+  yes    else     keeper                adopt it: wait for it, time it out, kill it
+  yes    else     others     no         the same; with END, too, while it is being killed
+  yes    else     any        yes        file it by END, or by why it was being killed
   yes    else     none       no         fail-q, `fail: interrupted`, or why it was being killed
 
 "Begun" is: it has a link, or STATUS says `running`, or .run is missing. In doubt it has begun:
-only a person runs it again. Memory holds nothing but what can be read again from disk; lost with
-it are a FINISH, an after_command that is still to run, and the counts since the start.
+only a person runs it again. A kill of the Monitor loses only: a FINISH, an after_command that is
+still to run, the answer of ready_command, the counts since the start, and how much CPU and memory
+the running job has used. One message may be acted on twice.
 
 A waiting UOW gets its stamp (line 1, titles, blank STATUS) where it waits: a stamped copy is
 swapped with it in one step. Several Monitors of one root stamp, or choose and claim, in turn: a
@@ -43,8 +46,12 @@ Assumed: all directories on one local file system with hard links; /proc; nobody
 user and root can write to the root, config.txt, monitor.py and currently-executing.
 
 A map. To see how jobs run, read from "Processes of a run" to "The cycle"; `cycle` is the main
-loop. Above it are the UOW's text and the decisions (pure functions) and the effects (files, `mv`,
-`trying`). A reader may skip: Configuration, Pages, Posting, Check, Start-up.
+loop. Above that part are the UOW's text and the decisions (pure functions) and the effects (files,
+`mv`, `trying`). A reader may skip: Configuration, Pages, Posting, Check, Start-up.
+Where to change what: outcome (which queue, and its text), MESSAGES (a message), KEEPER,
+start_processes and job_environment (how a job runs), next_waiting (what starts next), check_file
+(when a file is complete), sleep (what wakes it), trying (how trouble is said and ends), recover
+(a restart), forget (what memory holds).
 """
 import sys
 
@@ -88,31 +95,31 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tu
 
 HEAD_BYTES = 64 * 1024      # a UOW's header ends within this
 COPY_BYTES = 64 * 1024 * 1024     # a longer log is not copied to stamp the header above it
-SMALL_BYTES = 1024 * 1024   # a longer monitor_reads or config.txt is refused
+SMALL_BYTES = 1024 * 1024   # a longer monitor_reads goes to trash
 STATUS_WIDTH = 78           # STATUS is padded to this, so that one write in place changes it
 MESSAGE_SHOWN = 80          # characters of a wrong line that are repeated in a message
 STATUS_SHOWN = 50           # waiting UOWs per queue that the message STATUS lists
-SLICE_SECONDS = 0.1         # for checking files, before messages are read again
+SLICE_SECONDS = 0.1         # for checking, stamping or trashing, before messages are read again
 STAMPS, FEW_STAMPS = 200, 5 # UOWs stamped per cycle; the few while a job could start or end
 ACTED_PER_WAKE = 100        # messages acted on per cycle
 AGAIN_SECONDS = 0.1         # the shortest time until a file that changes is looked at again
 OUTPUT_SECONDS = 0.02       # after a job's end: how soon to look for its END line, at first
 TURN_SECONDS = 0.002        # how soon to ask again for a lock that another Monitor has, at first
-TURN_PATIENCE = 5           # after so many seconds without that lock it is said
-LOCK_SECONDS = 0.5          # --check takes the lock for a moment: a start waits for it
+TURN_PATIENCE = 5           # seconds without that lock until it is said
+LOCK_SECONDS = 0.5          # a start waits so long for the lock before it asks who has it
 RETRY_SECONDS = 1           # what failed is tried again after this, then less and less often
 HOOK_SECONDS = 60           # limit of ready_command, after_command and the search for patterns
 NOTICES_A_SECOND = 10       # wakes by changes in a directory, when they come without end,
 NOTICES_AT_ONCE = 5         # and in a burst
 # Processes of a run that are held at a time.
 HELD_AT_MOST = min(400, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
-POST_SECONDS = 1            # at most one post in so many seconds,
-FOLLOW_SECONDS, IDLE_SECONDS = 3, 15    # at least one while a job runs, and otherwise,
-POST_SHARE = 40             # and, as far as FOLLOW_SECONDS allows, a fortieth of the time at most
-ENDED_SHARE = 500           # listing what has ended may take a five-hundredth of the time,
-TICK_SECONDS = 0.02         # again no sooner than this: file times are no finer on older kernels,
-LISTING_SECONDS = 0.01      # and so long at a time,
-PAGES_SECONDS = 0.01        # as may writing pages
+POST_SECONDS = 1            # shortest time between two posts
+FOLLOW_SECONDS, IDLE_SECONDS = 3, 15    # longest, while a job runs and otherwise
+POST_SHARE = 40             # posting takes at most 1/40 of the time, within FOLLOW_SECONDS
+ENDED_SHARE = 500           # listing finished directories takes at most 1/500 of the time
+TICK_SECONDS = 0.02         # shortest time between two listings: the tick of file times
+LISTING_SECONDS = 0.01      # longest slice of listing in a cycle
+PAGES_SECONDS = 0.01        # longest slice of writing pages in a cycle
 ENDED_KEPT = 200            # of each finished directory so many of the newest are known
 FAILED_SHOWN, FAILED_PAGES = 10, 100    # failures on the page with their cause; with a page
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12    # UOWs, and lines of monitor_says
@@ -157,7 +164,7 @@ exit "$rc"
 
 START_BYTES = len("==== JOB START 2026-11-24T02:30:07.000000Z run \n")     # and the mark
 
-# Look for the patterns in this run's output only: in $2 bytes from byte $1 on of stdin.
+# Look for the patterns in this run's output only: in $2 bytes from byte $1 on of descriptor 3.
 # $3 is fail_pattern, $4 error_pattern. Exit 10: the first was found, 11: the second, 12: neither.
 # Any other exit is for a tool that failed. 141 is a tail or head whose reader has seen enough.
 SEARCH = """look() {
@@ -283,14 +290,14 @@ class Job:
 
 
 class Monitor:
-    """What memory holds. All but the first part can be read again from disk: `forget`."""
+    """What memory holds. `forget` drops all but the first part, and disk tells it again."""
 
     def __init__(self, config, until_empty: bool = False):
         self.config, self.until_empty = config, until_empty
         self.device = os.stat(config.root).st_dev
         self.paused = os.path.lexists(pause_file(config))
         self.finishing = self.stopping = False
-        self.wrong: Dict[str, Wrong] = {}        # written by `trying` and `say` alone
+        self.wrong: Dict[str, Wrong] = {}        # written by `trying`, `say` and `reload` alone
         self.totals = dict.fromkeys(FINISHED, 0) # ended since the start
         self.children: Set[int] = set()          # pids that are only to be reaped
         self.failures = 0                        # cycles in a row that were cut short
@@ -671,8 +678,8 @@ def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float],
     """Return what a job that goes on gets now: "", "term", "grace" (nothing yet), "kill" or "late".
 
     limit_at: when its time is up. reason: why it is being killed, '' if it is not. kill_at: when
-    TERM becomes KILL, None before TERM was sent, as by a Monitor that has adopted it. "late": KILL
-    has not helped so far. Times are seconds after boot.
+    TERM becomes KILL, None until this Monitor has sent TERM: one that adopts a run sends it again.
+    "late": KILL has not helped so far. Times are seconds after boot.
     """
     if not reason:
         return "term" if now >= limit_at else ""
@@ -1165,8 +1172,8 @@ def trying(m, key: str, text: str, over: str = "", path: str = "", level: int = 
 
     It is said as `text: reason`, or by a Trouble's own text. `over` is said when the block
     succeeds again, or when `path` is gone. What lasts is in m.wrong; the value of the `with`
-    tells whether it `failed`, and when to try `again` (seconds after boot), at `least` so many
-    seconds later. Set its `undecided` where the block can tell neither.
+    tells whether it `failed`, and when to try `again` (seconds after boot). `least`: the shortest
+    wait in seconds. Set its `undecided` where the block can tell neither.
     """
     attempt = SimpleNamespace(failed=False, again=float("inf"), over=over, undecided=False)
     try:
@@ -1646,7 +1653,7 @@ def remains_of(job: Job) -> List[Process]:
 
 
 def send(job: Job, number: int, keepers: bool = False) -> List[Process]:
-    """Signal every process of a run, or its keepers, and return them."""
+    """Signal the job's processes, or its keepers, and return them."""
     there = [process for process in hold(job) if bool(process.role) == keepers]
     if number == signal.SIGKILL and not keepers:
         with suppress(OSError):                  # at one stroke, faster than it forks; Linux 5.14
@@ -2099,6 +2106,7 @@ def recover(m) -> None:
 def give_link(m, path: str, living: Dict[Tuple[int, int], List[Mark]]) -> None:
     """Link a UOW that has begun and has no link, with the mark of its living run, else a new one.
 
+    With a new mark no END line in its log counts: it is filed as interrupted.
     Where .run is missing all links are made in .run.new first, which then gets its name in one
     step: after a kill meanwhile no UOW looks as if it had not begun.
     """
@@ -2123,7 +2131,7 @@ def give_link(m, path: str, living: Dict[Tuple[int, int], List[Mark]]) -> None:
 
 
 def make_private(path: str) -> None:
-    """Make a directory that is nobody else's; not its parent, which would not be locked."""
+    """Make a directory of mode 0700. Its parent is not made: it would not be locked."""
     with suppress(FileExistsError):
         os.mkdir(path, 0o700)
 
@@ -2185,7 +2193,7 @@ def began_of(name: str) -> int:
 
 
 def adopt(m, link: str, mark: Mark) -> Job:
-    """Return the run of a link: what it is, `move` finds out; OSError."""
+    """Return the Job of a link that this Monitor did not make; `move` finds out how far it is."""
     cut = os.path.basename(link).partition(".")[2]
     name = next((name for name in in_hand(m) if link_name(mark.text, name) ==
                  os.path.basename(link)), cut)
@@ -2298,7 +2306,7 @@ def take_turn(m) -> bool:
         except BlockingIOError:
             attempt.undecided = True
             m.turn_since = m.turn_since or now
-            m.turn_again = now + next_look((now - m.turn_since) / 10, TURN_SECONDS, 1)
+            m.turn_again = now + next_look((now - m.turn_since) / 3, TURN_SECONDS, 1)
             if now - m.turn_since > TURN_PATIENCE:
                 raise Trouble("another Monitor has held the lock on .turn for more than %d s: "
                               "nothing is stamped or started here. It is named by: fuser -v %s"
@@ -2415,6 +2423,8 @@ def write_stamped(new: str, fd: int, uow: Uow, found: os.stat_result, text: str)
     if uow.log_at and found.st_size - uow.log_at > COPY_BYTES:
         raise BadUow("it needs a new header, and the log below is longer than %d MiB; expected less"
                      % (COPY_BYTES >> 20))
+    if inode_of(new) != found.st_ino:
+        remove(new)                              # half a copy, from a process of this pid that died
     os.lseek(fd, uow.log_at, os.SEEK_SET)
     return write_new(new, head, found, fd if 0 < uow.log_at < found.st_size else None)
 
@@ -2526,7 +2536,7 @@ def end_of(job: Job) -> Optional[End]:
 def find_end_on_disk(job: Job) -> Optional[End]:
     """Return the last END line of this run, searched from the end of the log, or None.
 
-    What was searched in vain is not searched again, but for its last bytes.
+    What was searched in vain is not searched again, except its last bytes.
     """
     high, kept = os.fstat(job.fd).st_size, b""
     first = max(0, min(job.searched, high) - 300)
@@ -2543,14 +2553,14 @@ def find_end_on_disk(job: Job) -> Optional[End]:
 
 
 def flag(m, job: Job, what: str, text: str) -> None:
-    """Say something of a run once; what: that which is not said again."""
+    """Say something about a run once. what: the key that remembers it."""
     if text and what not in job.told:
         job.told.add(what)
         say(m, shown(job.name) + text, 4)
 
 
 def begin_killing(m, job: Job, reason: str) -> None:
-    """Begin to kill a job: the reason on disk first, for whoever files it, then TERM to all."""
+    """Begin to kill a job: the reason on disk first, for whoever files it, then TERM to it."""
     job.reason = reason
     try:
         set_status(m, job.fd, running_status(job.since, reason))
@@ -2564,17 +2574,23 @@ def begin_killing(m, job: Job, reason: str) -> None:
 
 
 def keep_killing(m, job: Job, late: bool) -> None:
-    """KILL everything of a run, again and again: the next look finds what was forked meanwhile."""
+    """KILL the job again and again: the next look finds what was forked meanwhile.
+
+    Its keepers are killed only where they outlive it: one may have been stopped.
+    """
     left = send(job, signal.SIGKILL)
     if late and left:
         flag(m, job, "late", ": KILL has not ended %s; waiting for it"
              % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
     elif late:
-        send(job, signal.SIGKILL, keepers=True)  # a keeper that was stopped
+        send(job, signal.SIGKILL, keepers=True)
 
 
 def find_output(job: Job) -> int:
-    """Return where a run's output begins; all of the log may be it where START is gone."""
+    """Return where a run's output begins, and set job.since by its START line.
+
+    All of the log may be its output where START is gone.
+    """
     if job.output_at is None:
         os.lseek(job.fd, 0, os.SEEK_SET)
         pattern = "^==== JOB START [^ ]* run %s$" % job.run
@@ -2628,7 +2644,7 @@ def run_seconds(job: Job, end: Optional[End]) -> float:
     """Return how long a run took: by our own clock if we saw both ends, else by its log."""
     if job.codes.get("bash") is not None and job.ended_at is not None:
         return max(0.0, job.ended_at - job.began)
-    find_output(job)
+    find_output(job)                             # it sets job.since
     return max(0, end.time - job.since) / 1e6 if end and end.time else \
         max(0.0, boot_seconds() - job.began)
 
@@ -2807,7 +2823,9 @@ def launch(m) -> float:
 def next_waiting(m) -> Optional[Tuple[Queue, int, str, int]]:
     """Return the UOW that is to start next: its queue, time, name and inode.
 
-    While priority-q has any file that may become a job, nothing in wait-q starts.
+    The order: priority-q before wait-q, then the time in line 1 (else when it was first seen), then
+    the name. What a dead Monitor had claimed comes before all of them (`start_next`). While
+    priority-q has any file that may become a job, nothing in wait-q starts.
     """
     for queue in m.queues:
         first = queue.in_order(1)
@@ -2978,8 +2996,10 @@ def stamp_in_hand(m, path: str, fd: int, uow: Uow, found: os.stat_result) -> Non
 def start_processes(m, job: Job, gap: str) -> None:
     """Start `bash KEEPER | tee -a uow`; OSError when neither runs.
 
-    tee first, and on the very file through /dev/fd, so that a job which renames its own file at
-    once loses no output. Both outlive the Monitor: tee's own stdout is /dev/null.
+    The job: stdin /dev/null, stdout and stderr the pipe to tee, directory the root (`start_up`
+    goes there), command line job_command, by the keeper's `bash -c`. tee comes first, and writes
+    the very file through /dev/fd, so that a job which renames its own file at once loses no
+    output. Both outlive the Monitor: tee's own stdout is /dev/null.
     """
     environment = job_environment(job.uow, job.path, job.run)
     read, write = os.pipe()
@@ -3001,7 +3021,8 @@ def start_processes(m, job: Job, gap: str) -> None:
 
 
 def job_environment(uow: Uow, path: str, run: str) -> Dict[str, str]:
-    """Return a job's environment: the Monitor's without its own, the header, three facts."""
+    """Return a job's environment: what the Monitor inherited, without what is for it alone; the
+    header as UOW_*; SJQ_NAME, SJQ_FILE and SJQ_RUN."""
     environment = {key: value for key, value in DOOR.environment.items()
                    if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
     environment.update(uow.names, SJQ_NAME=os.path.basename(path), SJQ_FILE=path, SJQ_RUN=run)
@@ -3131,6 +3152,7 @@ def copy_own(path: str) -> None:
     """Replace a file by a copy that is our own."""
     with closing(open_regular(path)) as fd:
         data = os.pread(fd, 2 * SMALL_BYTES, 0)
+    remove(path + ".own")                        # a kill may have left it
     write_new(path + ".own", data, None)
     os.rename(path + ".own", path)
 
@@ -3336,7 +3358,9 @@ def reload(m) -> None:
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
 
 
-MESSAGES = {   # keyword: (what the Monitor does, the function that does it)
+# KEYWORD, in capitals: (what the Monitor does, the function that does it, which gets m). HELP and
+# the top of monitor_reads are made from this.
+MESSAGES = {
     "HELP": ("lists the messages", tell_help),
     "STATUS": ("writes what runs, what waits in order, what is held, the counts, and what is wrong",
                tell_status),
@@ -3384,7 +3408,7 @@ def work(m) -> int:
             over = may_exit(m)
         except (OSError, MemoryError) as problem:
             due = begin_again(m, problem)
-            over = m.stopping or m.finishing and not m.jobs
+            over = m.stopping
             time.sleep(AGAIN_SECONDS)            # where even `sleep` fails, not again at once
     m.stopping = True
     notify("STOPPING=1\nSTATUS=stopped")
@@ -3398,8 +3422,8 @@ def work(m) -> int:
 def cycle(m) -> float:
     """Go round once; return when the next round is due at the latest, in seconds after boot.
 
-    Each step returns when it wants to run next. In currently-executing it is looked first: a
-    message may be KILL JOB, for a job that an earlier Monitor started.
+    Each step returns when it wants to run next. At a start currently-executing is looked at first:
+    a message may be KILL JOB, for a job that an earlier Monitor started.
     """
     m.news = False
     if not m.recovered:
@@ -3479,6 +3503,8 @@ def state_now(m) -> Tuple[str, str]:
 def sleep(m, due: float) -> None:
     """Sleep until `due`, or until a directory changes, a process ends or a signal comes.
 
+    So a new file is seen at once, and starts settle_seconds after its last change. Where there is
+    no inotify it is seen up to sleep_seconds later. A search for patterns may delay both.
     What the Monitor itself has changed is taken in first, so that it does not wake it. In a storm
     of changes it is deaf to them for a moment now and then.
     """
@@ -3516,7 +3542,7 @@ def wait(m, timeout: float) -> Tuple[Set[int], bool]:
 
 
 def deaf_for(m) -> float:
-    """Return for how many seconds changes are let alone: 0 or less but in a storm of them."""
+    """Return for how many seconds notices are ignored: 0 or less except in a storm of them."""
     now = boot_seconds()
     m.tokens = min(NOTICES_AT_ONCE, m.tokens + (now - m.tokens_at) * NOTICES_A_SECOND)
     m.tokens_at = now
@@ -3532,7 +3558,10 @@ def caught(m) -> Set[int]:
 
 
 def obey(m, signals: Set[int]) -> None:
-    """Do what signals say: TERM, INT are SHUTDOWN; HUP is RELOAD, or SHUTDOWN without terminal."""
+    """Do what signals say: TERM and INT are SHUTDOWN, HUP is RELOAD.
+
+    Where the terminal that the Monitor was started on is gone, HUP is SHUTDOWN.
+    """
     for number in sorted(signals & {signal.SIGTERM, signal.SIGINT}):
         say(m, "SHUTDOWN by signal " + signal_name(number)[3:], 5)
         shut_down(m)
@@ -4576,7 +4605,7 @@ def check_reload(new, old) -> None:
 
 
 def check_reload_file(path: str) -> None:
-    """For `systemctl reload`: send HUP to $MAINPID; SystemExit with its answer where it refuses."""
+    """Send HUP to $MAINPID and end in SystemExit: 0, or why it refuses. `systemctl reload` does."""
     refused, until = "the Monitor has not answered in 20 s", boot_seconds() + 20
     try:
         says = load_config(path).monitor_says

@@ -118,7 +118,8 @@ class TestInHand(ConditionCase):
         self.begun("one")
         mend = self.refused(monitor, "pwrite64", self.path("currently-executing", "one"))
         self.write("go", "")
-        self.lasts("one: STATUS cannot be written; it stays in currently-executing: Input/output error", mend)
+        self.lasts("one: STATUS cannot be written; it stays in currently-executing: Input/output error", mend,
+                   "over: one: STATUS cannot be written; ")
         self.assertEqual((self.ended("one"), self.log("one")), ("done-q", b"end\n"))
 
     def test_mv_that_cannot_be_found_for_a_uow_that_has_ended(self):
