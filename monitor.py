@@ -295,7 +295,7 @@ class Monitor:
     def __init__(self, config, until_empty: bool = False):
         self.config, self.until_empty = config, until_empty
         self.device = os.stat(config.root).st_dev
-        self.paused = os.path.lexists(pause_file(config))
+        self.paused = os.path.lexists(os.path.join(config.currently_executing, ".paused"))
         self.finishing = self.stopping = False
         self.wrong: Dict[str, Wrong] = {}        # written by `trying`, `say` and `reload` alone
         self.totals = dict.fromkeys(FINISHED, 0) # ended since the start
@@ -308,7 +308,9 @@ class Monitor:
         self.wakeup = -1                         # the pipe that signals are read from
         self.had_terminal = False                # at the start
         self.tokens, self.tokens_at = float(NOTICES_AT_ONCE), 0.0    # wakes by notices, as of when
-        self.watcher: Optional[Watcher] = None
+        self.jobs: List[Job] = []                # begun and not filed; more than one is rare
+        self.after_hook = self.ready_hook = None     # the Hooks that run
+        self.watcher: Optional[Watcher] = None   # without one drops are seen at the next listing
         self.ended = {key: Ended() for key in FINISHED + ["trash", "archive"]}   # for the pages
         self.pages: Dict[str, tuple] = {}        # page -> what it shows
         self.finished: Dict[tuple, tuple] = {}   # a finished UOW -> its State and Entry
@@ -319,16 +321,16 @@ class Monitor:
 
     def forget(self) -> None:
         """Forget what disk tells better, but not the children; the next cycle reads it again."""
-        for job in getattr(self, "jobs", ()):
-            self.children |= {pid for role, pid in job.keepers.items() if role not in job.codes}
-            close_job(job)
-        self.children |= {hook.pid for hook in (getattr(self, "after_hook", None),
-                                                getattr(self, "ready_hook", None)) if hook}
+        for job in self.jobs:
+            let_go(self, job)
+        self.children |= {hook.pid for hook in (self.after_hook, self.ready_hook) if hook}
         if self.watcher:
             os.close(self.watcher.fd)
+        self.jobs, self.after_hook, self.ready_hook, self.watcher = [], None, None, None
+        with suppress(OSError):
+            self.watcher = Watcher()
         self.recovered = False                   # whether currently-executing was looked at
         self.queues = [Queue(key, getattr(self.config, key)) for key in ("priority_q", "wait_q")]
-        self.jobs: List[Job] = []                # begun and not filed; more than one is rare
         self.under_way = False                   # one has begun that cannot be opened, and lives
         self.claimed: List[str] = []             # in currently-executing and not begun: the next
         self.hand_seen = None                    # states of currently-executing and .run
@@ -337,10 +339,7 @@ class Monitor:
         self.reads_seen = None                   # state of monitor_reads when it was last read
         self.reads_like = None                   # whose owner and mode a fresh one gets
         self.after: List[tuple] = []             # (name, environment): after_command is to be run
-        self.after_hook: Optional[Hook] = None
-        self.ready_hook: Optional[Hook] = None
         self.ready_passed = False                # ready_command allowed the next launch
-        self.watcher = new_watcher()
         self.watches: Dict[str, tuple] = {}      # path -> (number of its watch, inode)
         self.news = False                        # a notice came after the step that it is for
 
@@ -405,7 +404,6 @@ def shown(name) -> str:
 
 
 def base(path: str) -> str:
-    """Return the last part of a path, as it is shown."""
     return shown(os.path.basename(path))
 
 
@@ -422,6 +420,14 @@ def split_line(line: str) -> Optional[Tuple[str, str]]:
     return (name, content.strip(BLANKS)) if valid else None
 
 
+def time_or_none(text: str) -> Optional[int]:
+    """Return what read_time does, or None for a text that is not a time."""
+    try:
+        return read_time(text)
+    except (ValueError, OverflowError):
+        return None
+
+
 def bad(number: int, what: str, expected: str) -> BadUow:
     return BadUow("line %d: %s; expected %s" % (max(number, 1), what, expected))
 
@@ -429,13 +435,11 @@ def bad(number: int, what: str, expected: str) -> BadUow:
 def read_enqueued(line: str, number: int) -> int:
     """Return the time in line 1: `ENQUEUED :: TIME by NAME`, or TIME alone; BadUow."""
     name, mark, content = line.partition("::")
-    try:
-        if mark and name.strip().upper() != "ENQUEUED":
-            raise ValueError
-        return read_time(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
-    except (ValueError, OverflowError):
+    time = time_or_none(re.sub(r"\sby\s.*", "", content if mark else line, flags=re.S))
+    if time is None or mark and name.strip().upper() != "ENQUEUED":
         raise bad(number, shown(line[:MESSAGE_SHOWN]),
-                  "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`") from None
+                  "`ENQUEUED :: 2026-11-24T02:30:00Z` or `==== UNIT OF WORK`")
+    return time
 
 
 def next_title(before: str, line: str, number: int) -> str:
@@ -499,7 +503,12 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
     if not title:
         raise bad(number, "the end of the file" if number else "an empty file",
                   "`==== UNIT OF WORK`")
-    refuse_missing(names, required, number)
+    if not names:
+        raise bad(number, "no header line", "`NAME :: CONTENT` below `==== UNIT OF WORK`")
+    for name in required:
+        if not names.get(variable(name)):
+            how = " an empty " if variable(name) in names else "out "
+            raise bad(number, "the header ends with%s%s" % (how, name), "`%s :: ...`" % name)
     timeout = read_seconds(names["UOW_TIMEOUT"]) if "UOW_TIMEOUT" in names else None
     header = head[header_at:header_end]
     return Uow(enqueued, names, timeout, status, status_at, log_at, header, line_1)
@@ -520,21 +529,9 @@ def add_header(names: Dict[str, str], text: str, number: int) -> None:
                 number, shown(names[key][:MESSAGE_SHOWN]), problem)) from None
 
 
-def refuse_missing(names: Dict[str, str], required, number: int) -> None:
-    if not names:
-        raise bad(number, "no header line", "`NAME :: CONTENT` below `==== UNIT OF WORK`")
-    for name in required:
-        if not names.get(variable(name)):
-            how = " an empty " if variable(name) in names else "out "
-            raise bad(number, "the header ends with%s%s" % (how, name), "`%s :: ...`" % name)
-
-
 def appended(log: bytes) -> str:
-    """Return the header line with which a log begins that no run has written, or ''.
-
-    `echo 'COMMAND :: x' >> wait-q/job` writes there once the UOW is stamped.
-    """
-    if b"==== JOB START " in log:
+    """Return the header line with which a log begins that no run has written, or ''."""
+    if b"==== JOB START " in log:                # else `echo 'COMMAND :: x' >> wait-q/job`, say
         return ""
     first = os.fsdecode(log.lstrip().partition(b"\n")[0])
     return first if split_line(first) else ""
@@ -561,9 +558,8 @@ def running_status(since: int, reason: str = "") -> str:
 def read_running(status: str) -> Tuple[int, str]:
     """Return since when a `running` STATUS says (0 for no such line), and why it is killed."""
     found = re.fullmatch(r"running: since (\S+?)(?:, (.+))?", status)
-    with suppress(ValueError):
-        return (read_time(found[1]), found[2] or "") if found else (0, "")
-    return 0, ""
+    since = time_or_none(found[1]) if found else None
+    return (0, "") if since is None else (since, found[2] or "")
 
 
 def status_word(status: str) -> str:
@@ -586,10 +582,7 @@ def find_end(tail: bytes, run: str) -> Optional[End]:
     found = [found for found in END_LINE.finditer(tail) if found[2] == run.encode()]
     if not found:
         return None
-    try:
-        ended = read_time(found[-1][1].decode("ascii", "replace"))
-    except (ValueError, OverflowError):
-        ended = None
+    ended = time_or_none(found[-1][1].decode("ascii", "replace"))
     return End(int(found[-1][3]), ended, found[-1].start())
 
 
@@ -598,29 +591,21 @@ def find_end(tail: bytes, run: str) -> Optional[End]:
 
 def signal_name(number: int) -> str:
     """Return `SIGSEGV` for 11, `signal 33` for one without a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "signal %d" % number
+    known = number in list(signal.Signals)
+    return signal.Signals(number).name if known else "signal %d" % number
 
 
 def died_by_signal(code: int) -> int:
-    """Return the signal that an exit code tells of by the shell's convention, 0 for an exit.
-
-    129 is an exit (git uses it for wrong usage), and so is 141 (a healthy pipeline under
-    `pipefail`).
-    """
+    """Return the signal that an exit code tells of by the shell's convention, 0 for an exit."""
+    # 129 is git's for wrong usage; 141 is a healthy pipeline under `pipefail`.
     return code - 128 if 130 <= code <= 192 and code != 141 else 0
 
 
 def outcome(code: Optional[int], seconds: float, *, ended: bool, reason: str = "", hit: str = "",
             fail_exit_codes=(), used: str = "") -> str:
-    """Return the STATUS of a run that is over; its first word is the queue.
-
-    code: the job's exit code, -N where signal N killed its keeper, None where nobody knows.
-    ended: whether the log has its END line. reason: why the Monitor killed it. hit: whose pattern
-    was found, 'fail' or 'error'. used: the CPU time and memory, where they are known.
-    """
+    """Return the STATUS of a run that is over; its first word is the queue."""
+    # code: the exit code, -N where signal N killed the keeper, None where nobody knows. ended: the
+    # log has its END line. reason: why it was killed. hit: whose pattern was found.
     after = " after %.1f s%s" % (seconds, used)
     killed_by = 0 if code is None else -code if code < 0 else died_by_signal(code)
     if reason:
@@ -639,35 +624,25 @@ def outcome(code: Optional[int], seconds: float, *, ended: bool, reason: str = "
 
 
 def row(linked: bool, status: str, run_directory: bool, name_is_linked: bool) -> str:
-    """Return what a UOW in currently-executing is at a start: "begun", "claimed" or "copy".
-
-    linked: whether it has a link in .run. run_directory: whether .run was there. name_is_linked:
-    whether its name belongs to a link of another file: then it is an editor's copy of that run,
-    and goes to trash when the run is filed.
-    """
+    """Return what a UOW in currently-executing is at a start: "begun", "claimed" or "copy"."""
+    # run_directory: .run was there. name_is_linked: its name belongs to the link of another file.
+    # Then it is an editor's copy of that run, and goes to trash when the run is filed.
     if linked or status_word(status) == "running" or not run_directory:
         return "begun"
     return "copy" if name_is_linked else "claimed"
 
 
 def is_outcome(status: str, ended: bool) -> bool:
-    """Tell whether the STATUS of a run that has begun is its outcome.
-
-    ended: whether the log has an END line of this very run. Without one, `done` and `error` are
-    of an earlier run, or from an editor.
-    """
+    """Tell whether the STATUS of a run that has begun is its outcome."""
+    # Without an END line of this run, `done` and `error` are of an earlier run, or an editor's.
     return status_word(status) == "fail" or status_word(status) in ("done", "error") and ended
 
 
 def stage(*, keeper: bool, clean: bool, tee: bool, remains: bool, ended: bool, killing: bool,
           still_for: float, grace: float) -> str:
-    """Return how far a run is: "job" goes on, its last "output" is on its way, or it is "over".
-
-    keeper, tee: whether they live. clean: the keeper is known to have ended by itself. remains:
-    whether processes of the job live. ended: whether the log has its END line. still_for: seconds
-    since the log last grew. Nobody waits for what a job left running, except where the job was
-    killed or its keeper died: then that is the job.
-    """
+    """Return how far a run is: "job" goes on, its last "output" is on its way, or it is "over"."""
+    # keeper, tee, remains: they live. clean: the keeper ended by itself. ended: the log has END.
+    # What a job left running is waited for only where the job was killed or its keeper died.
     if keeper or remains and (killing or not ended and not clean):
         return "job"
     return "output" if tee and not ended and still_for < grace else "over"
@@ -675,12 +650,9 @@ def stage(*, keeper: bool, clean: bool, tee: bool, remains: bool, ended: bool, k
 
 def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float],
             grace: float) -> str:
-    """Return what a job that goes on gets now: "", "term", "grace" (nothing yet), "kill" or "late".
-
-    limit_at: when its time is up. reason: why it is being killed, '' if it is not. kill_at: when
-    TERM becomes KILL, None until this Monitor has sent TERM: one that adopts a run sends it again.
-    "late": KILL has not helped so far. Times are seconds after boot.
-    """
+    """Return what a job that goes on gets: "", "term", "grace" (nothing yet), "kill" or "late"."""
+    # limit_at: when its time is up. kill_at: when TERM becomes KILL, None until this Monitor sent
+    # TERM: one that adopts a run sends it again. "late": KILL has not helped. Seconds after boot.
     if not reason:
         return "term" if now >= limit_at else ""
     if kill_at is None:
@@ -691,11 +663,8 @@ def killing(now: float, limit_at: float, reason: str, kill_at: Optional[float],
 
 
 def belonging(processes: Sequence[Process], held: Set[int]) -> Set[int]:
-    """Return the pids of a run's processes.
-
-    These are the marked ones, those that were held before and live, what is in the session of
-    the keeper, and the children of all these: sudo and `env -i` clear the environment.
-    """
+    """Return the pids of a run: the marked, the held, the keeper's session, and their children."""
+    # The children count because sudo and `env -i` clear the environment.
     sessions = {process.pid for process in processes if process.role == "bash"}
     found = {process.pid for process in processes
              if process.marked or process.pid in held or process.session in sessions}
@@ -708,22 +677,15 @@ def belonging(processes: Sequence[Process], held: Set[int]) -> Set[int]:
 
 
 def exits(*, stopping: bool, finishing: bool, until_empty: bool, busy: bool) -> str:
-    """Return when the Monitor is to exit: "now", "empty" (once nothing waits), or "" for not yet.
-
-    busy: a run or an after_command goes on.
-    """
+    """Return when the Monitor is to exit: "now", "empty" (once nothing waits), or ""."""
     if stopping or finishing and not busy:
         return "now"
     return "empty" if until_empty and not busy else ""
 
 
 def state_word(*, stopping: bool, running: bool, paused: bool, waits: bool) -> str:
-    """Return the state that is posted."""
-    if stopping:
-        return "stopped"
-    if running:
-        return "running"
-    return "paused" if paused else "waiting" if waits else "idle"
+    words = {"stopped": stopping, "running": running, "paused": paused, "waiting": waits}
+    return next((word for word, applies in words.items() if applies), "idle")
 
 
 def needs_stamp(uow: Uow, ours: bool) -> bool:
@@ -736,29 +698,15 @@ def next_look(lasted: float, least: float, most: float) -> float:
     return min(most, max(least, lasted / 10))
 
 
-def message_file(regular: bool, links: int, size: int) -> str:
-    """Return '' if what is in the message file's place can be read, or why it goes to trash."""
-    if not regular or links > 1:
-        return "not a regular file of its own; expected the message file"
-    if size > SMALL_BYTES:
-        return "more than %d bytes; expected a few messages" % SMALL_BYTES
-    return ""
-
-
 def settles_in(now: float, seen_for: float, changed: float, quiet: float) -> float:
-    """Return in how many seconds a file has kept still for `quiet`; 0 or less when it has.
-
-    now, changed: wall clock. seen_for: seconds for which this Monitor has seen it unchanged, which
-    counts where the clock was set and the file's time is in the future.
-    """
+    """Return in how many seconds a file has kept still for `quiet`; 0 or less when it has."""
+    # seen_for: how long this Monitor saw it unchanged; its time may be in the future.
     return min(quiet - seen_for, changed + quiet - now)
 
 
 def moved(was: int, there: int, left: int) -> str:
-    """Return what `mv` has done: "moved", "gone" (somebody took it), "taken" (the name), "failed".
-
-    was: the inode before. there, left: the inodes under the two names afterwards, 0 for none.
-    """
+    """Return what `mv` has done: "moved", "gone" (the file), "taken" (the name) or "failed"."""
+    # was: the inode before. there, left: those under the two names afterwards, 0 for none.
     if there == was or there and not left:
         return "moved"
     if not left:
@@ -768,9 +716,7 @@ def moved(was: int, there: int, left: int) -> str:
 
 def free_name(name: str, number: int) -> str:
     """Return `name` for 1 and `name.N` for N, never longer than the 255 bytes of a file name."""
-    if number == 1:
-        return name
-    suffix = ".%d" % number
+    suffix = ".%d" % number if number > 1 else ""
     return os.fsdecode(os.fsencode(name)[:255 - len(suffix)]) + suffix
 
 
@@ -989,14 +935,6 @@ class Watcher:
         return found
 
 
-def new_watcher() -> Optional[Watcher]:
-    """Return a Watcher, or None where there is none: then drops are seen after sleep_seconds."""
-    try:
-        return Watcher()
-    except OSError:
-        return None
-
-
 # ---- Effects: the one door to the shell --------------------------------------
 
 DOOR = SimpleNamespace(
@@ -1008,7 +946,6 @@ DOOR = SimpleNamespace(
 
 @contextmanager
 def closing(fd: int) -> Iterator[int]:
-    """Close an open file at the end of a `with`, whatever happens."""
     try:
         yield fd
     finally:
@@ -1026,12 +963,9 @@ def tool(name: str) -> str:
 
 def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), env=None,
           session=False) -> int:
-    """Start a command and return its pid; OSError when it cannot be started.
-
-    What is not given is /dev/null. extra: files that become its descriptors 3, 4, and so on.
-    Signals are as a login shell has them. Until its exec the child holds all our open files, the
-    lock on currently-executing among them: no new Monitor looks while a run is being born.
-    """
+    """Start a command and return its pid; OSError when it cannot be started."""
+    # extra: its descriptors 3, 4, and so on. Until its exec the child holds all our open files, the
+    # lock on currently-executing, too: no new Monitor looks while a run is being born.
     actions = []
     for number, fd in enumerate((stdin, stdout, stderr)):
         actions.append((os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) if fd is None else
@@ -1047,11 +981,8 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
 
 
 def run(argv: List[str], stdin=None, stdout=None) -> int:
-    """Run a command to its end and return its exit code, -N when signal N killed it.
-
-    It holds the lock on currently-executing, too: when the Monitor dies, the next one must not
-    look before this command has ended.
-    """
+    """Run a command to its end and return its exit code, -N when signal N killed it."""
+    # It holds the lock on currently-executing: no other Monitor looks before it has ended.
     if DOOR.note < 0:
         DOOR.note = os.memfd_create("note")
     os.ftruncate(DOOR.note, 0)
@@ -1100,10 +1031,6 @@ def boot_seconds() -> float:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
 
 
-def wall_microseconds() -> int:
-    return time.time_ns() // 1000
-
-
 @lru_cache(None)
 def boot_mark() -> str:
     """Return the first eight digits of the boot id, with which every run's mark begins."""
@@ -1114,19 +1041,13 @@ def boot_mark() -> str:
 # ---- Effects: what is said, and what lasts -----------------------------------
 
 def say(m, text: str, level: int = 6) -> None:
-    """Write one line to monitor_says and to standard output; a failure does not stop the Monitor.
-
-    level: as in syslog, 6 to inform, 5 to notice, 4 to warn, 3 an error. monitor_says is opened for
-    each line, so that logrotate can move it, and never through a link or into a FIFO.
-    """
+    """Write one line to monitor_says and to standard output; a failure stops nothing."""
+    # level: as in syslog, 4 is a warning. monitor_says is opened for each line: for logrotate.
     text = "".join(c if c.isprintable() else shown(c)[2:-1] for c in text)
     encoding = sys.getfilesystemencoding()
     text = text.encode(encoding, "backslashreplace").decode(encoding)
-    line = utc(wall_microseconds()) + " " + text
-    with suppress(OSError):
-        rest = os.fsencode(("<%d>%s" % (level, text) if in_journal() else line) + "\n")
-        while rest and select.select([], [1], [], 0)[1]:     # a terminal that was stopped must not
-            rest = rest[os.write(1, rest[:select.PIPE_BUF]):]    # stop the Monitor
+    line = utc(time.time_ns() // 1000) + " " + text
+    write_out(1, "<%d>%s" % (level, text) if in_journal() else line, 0)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
     path, key = m.config.monitor_says, "says"
     try:
@@ -1136,7 +1057,6 @@ def say(m, text: str, level: int = 6) -> None:
                 raise OSError(errno.EINVAL, "not a regular file of its own")
             data = os.fsencode("\n" * m.half_line + line + "\n")
             m.half_line = os.write(fd, data) != len(data)
-        over = m.wrong.pop(key, None)
     except OSError as problem:
         if key not in m.wrong:                   # not by `trying`: that would come back here
             text = "%s cannot be written (%s): messages go to standard output only" % (
@@ -1144,7 +1064,7 @@ def say(m, text: str, level: int = 6) -> None:
             m.wrong[key] = Wrong(text, boot_seconds(), 0, "", 1)
             say(m, text, 4)
     else:
-        if over:
+        if m.wrong.pop(key, None):
             say(m, "%s can be written again" % shown(path), 5)
 
 
@@ -1154,35 +1074,33 @@ def in_journal() -> bool:
     return os.environ.get("JOURNAL_STREAM") == "%d:%d" % (there.st_dev, there.st_ino)
 
 
-def write_out(fd: int, line: str) -> None:
-    """Write a line to standard output or error; where that fails, the exit code still tells it."""
-    with suppress(OSError):
-        write_all(fd, (line + "\n").encode(sys.getfilesystemencoding(), "backslashreplace"))
+def write_out(fd: int, line: str, patience: Optional[float] = None) -> None:
+    """Write a line to standard output or error, for so many seconds; it may fail."""
+    rest = (line + "\n").encode(sys.getfilesystemencoding(), "backslashreplace")
+    with suppress(OSError):                      # a terminal that was stopped must not stop us
+        while rest and select.select([], [fd], [], patience)[1]:
+            rest = rest[os.write(fd, rest[:select.PIPE_BUF]):]
 
 
 def reason_of(problem: BaseException) -> str:
-    """Return the short reason of an error."""
     return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__
 
 
 @contextmanager
 def trying(m, key: str, text: str, over: str = "", path: str = "", level: int = 4,
            least: float = RETRY_SECONDS) -> Iterator:
-    """Try what may fail for a while: an OSError in the block is said once, and when it is over.
-
-    It is said as `text: reason`, or by a Trouble's own text. `over` is said when the block
-    succeeds again, or when `path` is gone. What lasts is in m.wrong; the value of the `with`
-    tells whether it `failed`, and when to try `again` (seconds after boot). `least`: the shortest
-    wait in seconds. Set its `undecided` where the block can tell neither.
-    """
+    """Try what may fail for a while: an OSError in the block is said once, and when it is over."""
+    # It is said as `text: reason`, or by a Trouble's own text, and kept in m.wrong; `over` when the
+    # block succeeds again, or `path` is gone. The value of the `with` tells whether it `failed` and
+    # when to try `again`, at `least` so many seconds later. `undecided`: the block tells neither.
     attempt = SimpleNamespace(failed=False, again=float("inf"), over=over, undecided=False)
     try:
         yield attempt
     except OSError as problem:
         attempt.failed = True
         last, now = m.wrong.get(key), boot_seconds()
-        whole = "%s: %s" % (text, reason_of(problem))
-        whole = str(problem) if isinstance(problem, Trouble) else whole
+        whole = str(problem) if isinstance(problem, Trouble) else \
+            "%s: %s" % (text, reason_of(problem))
         since, tries = (last.since, last.tries + 1) if last else (now, 1)
         attempt.again = now + min(m.config.sleep_seconds, max(least, (now - since) / 10))
         m.wrong[key] = Wrong(whole, since, attempt.again, path, tries)
@@ -1192,14 +1110,6 @@ def trying(m, key: str, text: str, over: str = "", path: str = "", level: int = 
         if key in m.wrong and not attempt.undecided:
             ended = m.wrong.pop(key)
             say(m, attempt.over or "over: " + ended.text, 5)
-
-
-def end_gone(m) -> None:
-    """End what was wrong with files that are gone."""
-    for key in [key for key, wrong in m.wrong.items()
-                if wrong.path and not os.path.lexists(wrong.path)]:
-        with trying(m, key, ""):
-            pass
 
 
 def waits_for_retry(m, key: str) -> float:
@@ -1213,11 +1123,10 @@ def waits_for_retry(m, key: str) -> float:
 def require_directory(m, key: str) -> None:
     """Raise Trouble where a directory of ours is missing, replaced, or cannot be written."""
     path, does = getattr(m.config, key), WHEN_MISSING[key]
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
+    if not inode_of(path):
         raise Trouble("%s is missing: %s until you make it again: mkdir %s"
-                      % (base(path), does, shown(path))) from None
+                      % (base(path), does, shown(path)))
+    found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise Trouble("%s is not a directory any more: %s until it is one again"
                       % (shown(path), does))
@@ -1230,11 +1139,10 @@ def require_directory(m, key: str) -> None:
         raise Trouble("%s %s: %s until it can be written" % (shown(path), what, does))
 
 
-WHEN_MISSING = {key: "its jobs wait" for key in ("wait_q", "priority_q")}
-WHEN_MISSING.update({key: "jobs that end stay in currently-executing" for key in
-                     ("done_q", "error_q", "fail_q")})
-WHEN_MISSING.update(currently_executing="no job starts", trash="files that are not valid UOWs "
-                    "stay where they are", archive="nothing else changes")
+WHEN_MISSING = dict.fromkeys(WAITING, "its jobs wait")
+WHEN_MISSING.update(dict.fromkeys(FINISHED, "jobs that end stay in currently-executing"),
+                    currently_executing="no job starts", archive="nothing else changes",
+                    trash="files that are not valid UOWs stay where they are")
 
 
 def rests(m, key: str) -> float:
@@ -1257,33 +1165,35 @@ def state_of(path: str) -> Optional[State]:
 
 
 def inode_of(path: str) -> int:
-    """Return a file's inode, 0 if it is not there; OSError where that cannot be told."""
+    """Return a file's inode, 0 if it is not there; OSError."""
     try:
         return os.lstat(path).st_ino
     except FileNotFoundError:
         return 0
 
 
-def mv(m, source: str, key: str, name: str = "") -> Optional[str]:
-    """Move a file into a directory of the configuration, never over another one.
+def free_paths(directory: str, name: str) -> Iterator[str]:
+    """Yield the paths of `name`, `name.2` and so on, as far as they are free."""
+    for number in range(1, 1_000_000):
+        path = os.path.join(directory, free_name(name, number))
+        if not os.path.lexists(path):
+            yield path
+    raise OSError(errno.EEXIST, "no free name")
 
-    Return its path there (`name.2` where the name is taken), or None when somebody else took the
-    source away. OSError when it could not be moved. `mv -n` that declines exits 0 or 1 by version,
-    and it may be killed before or after its work: only a look tells where the file is.
-    """
-    directory, name = getattr(m.config, key), name or os.path.basename(source)
-    was = inode_of(source)
+
+def mv(m, source: str, key: str) -> Optional[str]:
+    """Move a file into a directory of the configuration, never over another one; OSError."""
+    # Return its path there (`name.2` where the name is taken), None when somebody else took it.
+    # `mv -n` that declines exits 0 or 1 by version: only a look tells where the file is.
+    directory, name, was = getattr(m.config, key), os.path.basename(source), inode_of(source)
     if not was:
         return None
     require_directory(m, key)
-    for number in range(1, 1_000_000):
-        target = os.path.join(directory, free_name(name, number))
-        if os.path.lexists(target):
-            continue
+    for target in free_paths(directory, name):
         code = run(["mv", "-nT", "--", source, target])
         found = moved(was, inode_of(target), inode_of(source))
         if found == "moved":
-            if number > 1:
+            if os.path.basename(target) != name:
                 say(m, "%s: the name was taken in %s, it is %s there"
                     % (shown(name), base(directory), base(target)), 5)
             return target
@@ -1291,7 +1201,7 @@ def mv(m, source: str, key: str, name: str = "") -> Optional[str]:
             return None
         if found == "failed":
             raise OSError(errno.EIO, "mv exit %d: %s" % (code, complaint()))
-    raise OSError(errno.EEXIST, "no free name")
+    return None
 
 
 def trash(m, path: str, why: str) -> None:
@@ -1331,11 +1241,8 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
 
 
 def open_still(path: str) -> int:
-    """Open for reading a file that nobody writes; Busy, BadUow or OSError.
-
-    The kernel grants a read lease only while no process has the file open for writing. It refuses
-    one for other people's files (EACCES): those rest on the quiet time alone.
-    """
+    """Open for reading a file that nobody writes; Busy, BadUow or OSError."""
+    # A read lease tells that; of other people's files only the quiet time does.
     fd = open_regular(path)
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -1356,26 +1263,16 @@ def is_closed(path: str) -> bool:
         return False
 
 
-def reopen(fd: int, flags: int = os.O_RDWR) -> int:
-    """Open the very inode of an open file again; Busy or OSError."""
-    return open_at_once("/proc/self/fd/%d" % fd, flags)
-
-
 def read_own(fd: int, required=()) -> Uow:
     """Return the Uow in an open file that a Monitor has claimed; BadUow."""
     return parse_uow(os.pread(fd, HEAD_BYTES + 1, 0), required)
 
 
 def read_uow(fd: int, path: str, required=()) -> Uow:
-    """Return the Uow in an open file that may be anybody's; BadUow, or Changed when it has moved.
-
-    The name is looked at again after the open: a link may have been swapped in and taken away.
-    """
-    opened, there = os.fstat(fd), os.lstat(path)
+    """Return the Uow in an open file that may be anybody's; BadUow, Changed when it has moved."""
+    opened, there = os.fstat(fd), os.lstat(path)     # a link may have been swapped in
     if (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
         raise Changed()
-    if not stat.S_ISREG(opened.st_mode):
-        raise BadUow("not a regular file; expected a text file")
     if max(opened.st_nlink, there.st_nlink) > 1:
         raise BadUow("%d hard links; expected a file of its own (use cp)" % opened.st_nlink)
     head = os.pread(fd, HEAD_BYTES + 1, 0)
@@ -1395,21 +1292,17 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
 
 
 def write_new(path: str, data: bytes, like: Optional[os.stat_result], rest=None) -> os.stat_result:
-    """Write a new file to disk and return its stat; OSError.
-
-    like: the stat of the file whose owner, group, mode and time it gets: so other Monitors, too,
-    take it as settled. Without it the mode is 0644. rest: an open file; what it has from its offset
-    on follows the data.
-    """
+    """Write a new file to disk, mode 0644, and return its stat; OSError."""
+    # like: of the file whose owner, group, mode and time it gets: so Monitors take it as settled.
+    # rest: an open file; what it has from its offset on follows the data.
     with closing(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
         try:
             write_all(fd, data)
             if rest is not None and run(["cat"], stdin=rest, stdout=fd):
                 raise OSError(errno.EIO, "cat: " + complaint())
-            for owner in (like.st_uid, -1) if like else ():
-                with suppress(OSError):          # only root gives files away; line 1 has the owner
-                    os.fchown(fd, owner, like.st_gid)
-                    break
+            if like:                             # only root gives files away; line 1 has the owner
+                with suppress(OSError):          # nor do others give them to any group
+                    os.fchown(fd, -1 if os.geteuid() else like.st_uid, like.st_gid)
             mode = stat.S_IMODE(like.st_mode) & 0o777 if like else 0o644
             os.fchmod(fd, mode | (os.geteuid() != 0 and stat.S_IRUSR | stat.S_IWUSR))
             if like:
@@ -1438,7 +1331,7 @@ def write_whole(path: str, data: bytes) -> None:
 
 def remove(path: str) -> None:
     """Remove a file that may be gone already; OSError."""
-    with suppress(FileNotFoundError):
+    if os.path.lexists(path):
         os.unlink(path)
 
 
@@ -1476,14 +1369,10 @@ def notify(text: str) -> None:
 
 
 def divide_cgroup() -> None:
-    """Move into `monitor` in the cgroup that systemd delegated; each run gets a `run-MARK` there.
-
-    The keepers stay beside the Monitor: what ends a run's cgroup, cgroup.kill or the OOM killer,
-    leaves them to write the END line. Only what systemd itself started has a cgroup to divide.
-    """
-    started_by_systemd = (os.environ.get("SYSTEMD_EXEC_PID"), os.environ.get("WATCHDOG_PID"))
-    if str(os.getpid()) not in started_by_systemd:
-        return
+    """Divide the cgroup that systemd delegated: `monitor`, and a `run-MARK` for each run."""
+    # The keepers stay in `monitor`: what ends a run's cgroup leaves them to write END.
+    if str(os.getpid()) not in (os.environ.get("SYSTEMD_EXEC_PID"), os.environ.get("WATCHDOG_PID")):
+        return                                   # not what systemd itself has started
     with suppress(OSError, StopIteration):       # no cgroup v2, or it is not ours
         with open("/proc/self/cgroup") as file:
             unit = "/sys/fs/cgroup" + next(line[3:-1] for line in file if line.startswith("0::/"))
@@ -1501,24 +1390,6 @@ def write_cgroup(path: str, text: str) -> None:
 def cgroup_of(run: str) -> str:
     """Return a run's cgroup; where none is delegated, a path that does not exist."""
     return "%s/run-%s" % (DOOR.cgroup or "/sys/fs/cgroup/none", run)
-
-
-def new_cgroup(run: str) -> str:
-    """Make a run's cgroup and return the file that takes its processes, '' where there is none."""
-    with suppress(OSError):
-        if DOOR.cgroup:
-            os.mkdir(cgroup_of(run))
-            return cgroup_of(run) + "/cgroup.procs"
-    return ""
-
-
-def pids_in_cgroup(run: str) -> Set[int]:
-    """Return what is in a run's cgroup, and in those that the job made in it."""
-    pids: Set[int] = set()
-    for place, _, _ in os.walk(cgroup_of(run)) if DOOR.cgroup else ():
-        with suppress(OSError), open(place + "/cgroup.procs") as file:       # removed meanwhile
-            pids.update(map(int, file))
-    return pids
 
 
 def remove_cgroups() -> None:
@@ -1543,10 +1414,7 @@ def every_pid() -> Iterator[int]:
 
 
 def read_process(pid: int) -> Optional[Tuple[List[bytes], List[bytes], str]]:
-    """Return a process's environment, its stat fields from the state on, and its name.
-
-    None when it is gone or a zombie; the environment is empty where it is not ours to read.
-    """
+    """Return a process's environment (if it is ours), stat fields and name; None if gone."""
     place, environment = "/proc/%d" % pid, b""
     before, _, after = read_proc(place + "/stat").rpartition(b")")
     fields = after.split()
@@ -1568,7 +1436,10 @@ def read_proc(path: str) -> bytes:
 
 def processes(run: str) -> List[Process]:
     """Return all processes of the machine, those marked that carry this run's mark."""
-    wanted, inside, found = b"SJQ_RUN=" + run.encode(), pids_in_cgroup(run), []
+    wanted, inside, found = b"SJQ_RUN=" + run.encode(), set(), []
+    for place, _, _ in os.walk(cgroup_of(run)) if DOOR.cgroup else ():
+        with suppress(OSError), open(place + "/cgroup.procs") as file:       # removed meanwhile
+            inside.update(map(int, file))
     for pid in every_pid():
         facts = read_process(pid)
         if not facts:
@@ -1595,22 +1466,15 @@ def marks_of_living() -> Dict[Tuple[int, int], List[Mark]]:
 
 
 def is_of_this_file(job: Job) -> bool:
-    """Tell whether a run's mark names the very file in hand, and this boot.
-
-    In a copied root it names the original, whose processes are none of ours. After a reboot no
-    process of the run is left, whoever carries its mark.
-    """
+    """Tell whether a run's mark names the very file in hand, not that of a copy, and this boot."""
     found = os.fstat(job.fd)
     return (job.mark.boot, job.mark.device, job.mark.inode) == \
         (boot_mark(), found.st_dev, found.st_ino)
 
 
 def find_processes(job: Job) -> List[Process]:
-    """Return the processes of a run, its keepers with their roles.
-
-    A keeper is known by the pid that this Monitor recorded, else it is the oldest that calls
-    itself so: a job may set what it likes.
-    """
+    """Return the processes of a run, its keepers with their roles."""
+    # A keeper has the pid that we recorded, else it is the oldest that calls itself so.
     if not is_of_this_file(job):
         return []
     all_there = processes(job.run)
@@ -1627,37 +1491,31 @@ def find_processes(job: Job) -> List[Process]:
 
 
 def hold(job: Job) -> List[Process]:
-    """Return the processes of a run, each held by a pidfd from now on; OSError.
-
-    What is held stays known when it loses its parent, and its number cannot pass to another
-    process unnoticed: after the pidfds are opened, all are looked at once more.
-    """
+    """Return the processes of a run, each held by a pidfd from now on; OSError."""
+    # It stays known when it loses its parent. Once held, all are looked at again: pids are reused.
     there = find_processes(job)
-    alive = {process.pid for process in there}
     new = [process.pid for process in there if process.pid not in job.held]
-    for pid in set(job.held) - alive:
-        os.close(job.held.pop(pid))
     for pid in new[:max(0, HELD_AT_MOST - len(job.held))]:
         with suppress(ProcessLookupError):       # gone already
             job.held[pid] = os.pidfd_open(pid)
     if new:
         there = find_processes(job)
-        for pid in set(job.held) - {process.pid for process in there}:
-            os.close(job.held.pop(pid))
+    for pid in set(job.held) - {process.pid for process in there}:
+        os.close(job.held.pop(pid))
     return there
 
 
-def remains_of(job: Job) -> List[Process]:
+def remains_of(job: Job, keepers: bool = False) -> List[Process]:
     """Return the processes of a run that are not its keepers: the job and what it started."""
-    return [process for process in hold(job) if not process.role]
+    return [process for process in hold(job) if bool(process.role) == keepers]
 
 
 def send(job: Job, number: int, keepers: bool = False) -> List[Process]:
     """Signal the job's processes, or its keepers, and return them."""
-    there = [process for process in hold(job) if bool(process.role) == keepers]
-    if number == signal.SIGKILL and not keepers:
-        with suppress(OSError):                  # at one stroke, faster than it forks; Linux 5.14
-            write_cgroup(cgroup_of(job.run) + "/cgroup.kill", "1")
+    there = remains_of(job, keepers)
+    at_one_stroke = cgroup_of(job.run) + "/cgroup.kill"      # faster than it forks; Linux 5.14
+    if number == signal.SIGKILL and not keepers and os.path.exists(at_one_stroke):
+        write_cgroup(at_one_stroke, "1")
     for process in there:
         with suppress(OSError, KeyError):        # it has ended by itself
             signal.pidfd_send_signal(job.held[process.pid], number)
@@ -1681,22 +1539,21 @@ def is_alive(job: Job, role: str) -> bool:
 
 def holders_of_output(job: Job) -> List[str]:
     """Return `pid (name)` of the processes that hold the pipe to tee open."""
-    tee, pids = job.keepers.get("tee", 0), set()
-    with suppress(OSError):                      # tee has ended
-        pipe = os.readlink("/proc/%d/fd/0" % tee)
-        for path in glob("/proc/[0-9]*/fd/*"):
-            with suppress(OSError):              # it has ended, or is not ours to see
-                if os.readlink(path) == pipe:
-                    pids.add(int(path.split("/")[2]))
+    tee, links = job.keepers.get("tee", 0), {}
+    for path in glob("/proc/[0-9]*/fd/*"):
+        with suppress(OSError):                  # it has ended, or is not ours to see
+            links[path] = os.readlink(path)
+    pipe = links.get("/proc/%d/fd/0" % tee)
+    pids = {int(path.split("/")[2]) for path, place in links.items() if place == pipe}
     return ["%d (%s)" % (pid, os.fsdecode(read_proc("/proc/%d/comm" % pid).strip()))
             for pid in sorted(pids - {tee})]
 
 
-def close_job(job: Job) -> None:
-    """Close what is held open of a run."""
+def let_go(m, job: Job) -> None:
+    """Close what is held open of a run; its keepers are to be reaped."""
+    m.children |= {pid for role, pid in job.keepers.items() if role not in job.codes}
     for fd in [job.fd, *job.held.values()]:
         os.close(fd)
-    job.held.clear()
 
 
 # ---- Survey: what is there ---------------------------------------------------
@@ -1728,11 +1585,6 @@ class Queue:
         self.stamped: List[tuple] = []           # sorted (enqueued, name, inode): can start
         self.unstamped: List[tuple] = []         # sorted (arrived, name, inode): to be stamped
         self.added: Tuple[List, List] = ([], [])         # what is new for these two
-
-    def add(self, name: str, state: State) -> None:
-        """Note a file that is new here, or new under this name."""
-        self.files[name] = file = File(state.inode, state.ctime // 1000)
-        heapq.heappush(self.fresh, (0.0, file.arrived, name))
 
     def look_again(self, name: str, at: float) -> None:
         file = self.files[name]
@@ -1792,40 +1644,34 @@ class Queue:
 
 
 def survey(m) -> float:
-    """Bring what is known of the directories up to date; return when a file is to be looked at.
-
-    One survey serves the whole cycle: the moves keep it up to date.
-    """
-    survey_directories(m)
+    """Bring what is known of the directories up to date; return when a file is to be looked at."""
+    survey_directories(m)                        # once a cycle: the moves keep it up to date
     survey_hand(m)
     if "pause" in m.wrong and not waits_for_retry(m, "pause"):
-        keep_pause(m)
+        keep_pause(m, m.paused)
     set_watches(m)
     read_notices(m)
     due = min([survey_queue(m, queue) for queue in m.queues])
-    end_gone(m)
+    for key, wrong in list(m.wrong.items()):
+        if wrong.path and not os.path.lexists(wrong.path):
+            with trying(m, key, ""):             # its file is gone: it is over
+                pass
     return due
 
 
 def survey_directories(m) -> None:
-    """See which directories are missing, replaced, or cannot be written."""
     for key in DIRECTORIES:
-        path = getattr(m.config, key)
-        with trying(m, "directory " + key, "%s cannot be reached" % shown(path),
-                    "%s is back" % shown(path)):
+        path = shown(getattr(m.config, key))
+        with trying(m, "directory " + key, path + " cannot be reached", path + " is back"):
             require_directory(m, key)
 
 
 def set_watches(m) -> None:
-    """Ask inotify for changes of the waiting queues, currently-executing and the message file.
-
-    A watch follows the inode, so what was replaced gets a new one. It is set before the place is
-    listed or read: nothing that comes between the two is missed.
-    """
+    """Watch the waiting queues, currently-executing and the message file by inotify."""
+    # What was replaced gets a new watch, before it is listed: nothing is missed.
     hand, reads = m.config.currently_executing, m.config.monitor_reads
     wanted = {queue.path: NAMES_CHANGE | IN_CLOSE_WRITE | IN_ATTRIB for queue in m.queues}
-    wanted.update({hand: NAMES_CHANGE,
-                   reads: IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF})
+    wanted[hand], wanted[reads] = NAMES_CHANGE, NAMES_CHANGE | IN_MODIFY | IN_ATTRIB
     for path, mask in wanted.items() if m.watcher else ():
         inode = inode_of(path)
         if inode and m.watches.get(path, (0, 0))[1] != inode:
@@ -1847,19 +1693,13 @@ def look_again_at(m, path: str = "") -> None:
 
 
 def read_notices(m) -> bool:
-    """Take in what inotify tells; return whether any of it is new to this Monitor.
-
-    A notice means "look at this name", never more: then their order does not matter, and those of
-    our own moves are known already.
-    """
+    """Take in what inotify tells; return whether any of it is new to this Monitor."""
+    # A notice means "look at this name", never more: then their order does not matter.
     queues, news = {queue.path: queue for queue in m.queues}, False
     for watch, mask, name in dict.fromkeys(m.watcher.read() if m.watcher else ()):
         path = next((path for path, known in m.watches.items() if known[0] == watch), "")
-        if mask & IN_OVERFLOW:
-            look_again_at(m)
-            news = True
-        elif path and mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF):
-            del m.watches[path]
+        if mask & IN_OVERFLOW or path and mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF):
+            m.watches.pop(path, None)
             look_again_at(m, path)
             news = True
         elif path in queues:
@@ -1874,15 +1714,16 @@ def read_notices(m) -> bool:
 
 def look_at_name(m, queue: Queue, name: str) -> bool:
     """Look at one name in a waiting queue; return whether something is new there."""
-    file, state = queue.files.get(name), state_of(os.path.join(queue.path, name))
     if m.config.ignored.fullmatch(name):
         return False
+    file, state = queue.files.get(name), state_of(os.path.join(queue.path, name))
     if not state:
         return queue.files.pop(name, None) is not None
     if README_NAME.fullmatch(name):
         queue.listed = None
     elif file is None or file.inode != state.inode:
-        queue.add(name, state)
+        queue.files[name] = File(state.inode, state.ctime // 1000)
+        queue.look_again(name, 0.0)
     elif file.enqueued is None or file.looks != (state.size, state.mtime):
         queue.look_again(name, boot_seconds())   # it was written to, or a chmod may have mended it
     else:
@@ -1895,11 +1736,11 @@ def survey_queue(m, queue: Queue) -> float:
     key = "listing " + queue.path
     if rests(m, queue.key):
         queue.__init__(queue.key, queue.path)
-    at = rests(m, queue.key) or waits_for_retry(m, key)
-    if at:
-        return at
-    with trying(m, key, "%s cannot be listed: its jobs wait" % shown(queue.path),
-                level=3) as attempt:
+        return rests(m, queue.key)
+    if waits_for_retry(m, key):
+        return waits_for_retry(m, key)
+    text = shown(queue.path) + " cannot be listed: its jobs wait"
+    with trying(m, key, text, level=3) as attempt:
         if queue.listed is None or boot_seconds() >= queue.list_at:
             list_queue(m, queue)
     keep_one_readme(m, queue.path, queue.readmes)
@@ -1950,9 +1791,8 @@ def check_file(m, queue: Queue, name: str, now: float) -> float:
         attempt.undecided = True                 # until it is known to be valid, or not to be
         try:
             found = os.lstat(path)
-            looks = (found.st_size, found.st_mtime_ns)
-            if file.looks != looks:
-                file.looks, file.since = looks, now
+            if file.looks != (found.st_size, found.st_mtime_ns):
+                file.looks, file.since = (found.st_size, found.st_mtime_ns), now
             lasted = now - file.since
             wait = settles_in(time.time(), lasted, found.st_mtime, quiet)
             if wait > 0:
@@ -1969,26 +1809,24 @@ def check_file(m, queue: Queue, name: str, now: float) -> float:
             return AGAIN_SECONDS
         except Busy as problem:
             if lasted > 5 + 5 * quiet:
-                raise Trouble("%s in %s waits: %s"
-                              % (shown(name), base(queue.path), problem.strerror)) from None
+                raise Trouble(named + "waits: " + problem.strerror) from None
             return next_look(lasted, max(quiet, AGAIN_SECONDS), m.config.sleep_seconds)
         except BadUow as problem:
             return not_valid(m, path, file, found, str(problem))
         except PermissionError:
-            raise Trouble(not_readable(path, found)) from None
+            mend = "chmod u+r" if found.st_uid == os.geteuid() else "chmod o+r"
+            me, owner = owner_name(os.geteuid()), owner_name(found.st_uid)
+            raise Trouble("%scannot be read by %s, who runs the Monitor; %s mends it with: %s %s"
+                          % (named, me, owner, mend, shown(path))) from None
     return max(AGAIN_SECONDS, attempt.again - now) if attempt.failed else 0
 
 
 def not_valid(m, path: str, file: File, found: os.stat_result, why: str) -> float:
-    """Have a file that is not a valid UOW go to trash once it is quiet; return when to look again.
-
-    Its quiet time counts from the last change of anything: a drop by link and unlink has two links
-    for a moment. A UOW that runs, and was moved here, has two until its run is filed.
-    """
-    if found.st_nlink == 2 and stat.S_ISREG(found.st_mode):
-        status = status_of(path)
-        if status_word(status) == "running" or found.st_ino in [job.inode for job in m.jobs]:
-            return RETRY_SECONDS
+    """Have what is not a valid UOW go to trash once it is quiet; return when to look again."""
+    # Quiet is since its ctime: a drop by link and unlink has two links for a moment.
+    if found.st_nlink == 2 and (found.st_ino in [job.inode for job in m.jobs] or
+                                status_word(status_of(path)) == "running"):
+        return RETRY_SECONDS                     # it runs, and was moved here: see `move`
     seen_for = boot_seconds() - file.since
     wait = settles_in(time.time(), seen_for, found.st_ctime, m.config.settle_seconds)
     if wait > 0:
@@ -2004,20 +1842,14 @@ def status_of(path: str) -> str:
     return ""
 
 
-def not_readable(path: str, found: os.stat_result) -> str:
-    mend = "chmod u+r" if found.st_uid == os.geteuid() else "chmod o+r"
-    return "%s in %s cannot be read by %s, who runs the Monitor; %s mends it with: %s %s" % (
-        base(path), base(os.path.dirname(path)), owner_name(os.geteuid()),
-        owner_name(found.st_uid), mend, shown(path))
-
-
 def keep_one_readme(m, path: str, names: List[str]) -> None:
     """Keep the newest README of a directory; the others go to trash."""
     names.sort(key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
     for name in names[:-1] if not rests(m, "trash") else ():
-        if not waits_for_retry(m, "trash " + os.path.join(path, name)):
+        key = "trash " + os.path.join(path, name)
+        if not waits_for_retry(m, key):
             trash(m, os.path.join(path, name), "an older README; one per directory is kept")
-            if "trash " + os.path.join(path, name) not in m.wrong:
+            if key not in m.wrong:
                 names.remove(name)
 
 
@@ -2027,23 +1859,20 @@ def run_directory(config) -> str:
     return os.path.join(config.currently_executing, ".run")
 
 
-def in_hand(m) -> List[str]:
-    """Return the names in currently-executing that may be UOWs; OSError."""
-    return sorted(name for name in os.listdir(m.config.currently_executing)
+def uow_names(m, key: str = "currently_executing") -> List[str]:
+    """Return the names in a directory that may be UOWs; OSError."""
+    return sorted(name for name in os.listdir(getattr(m.config, key))
                   if not m.config.ignored.fullmatch(name) and not README_NAME.fullmatch(name))
 
 
 def is_known_in_hand(m, name: str) -> bool:
-    return m.config.ignored.fullmatch(name) is not None or name in m.claimed or \
-        name in [job.name for job in m.jobs]
+    known = m.claimed + [job.name for job in m.jobs]
+    return name in known or m.config.ignored.fullmatch(name) is not None
 
 
 def survey_hand(m) -> None:
-    """See what is in currently-executing beside the job: nothing, as a rule.
-
-    A link that this Monitor does not know goes through the table at the top of this file. Any
-    other file is left alone until the next start. OSError begins again from disk.
-    """
+    """See what is in currently-executing beside the job: nothing, as a rule."""
+    # An unknown link goes through the table at the top; another file waits for a start.
     place = m.config.currently_executing
     if "directory currently_executing" in m.wrong:
         return
@@ -2055,10 +1884,9 @@ def survey_hand(m) -> None:
     if seen == m.hand_seen:
         return
     inodes = set(adopt_links(m).values())
-    for name in in_hand(m):
+    for name in uow_names(m):
         path = os.path.join(place, name)
-        if not is_known_in_hand(m, name) and "hand " + path not in m.wrong and \
-                inode_of(path) not in inodes:
+        if not is_known_in_hand(m, name) and inode_of(path) not in inodes:
             with trying(m, "hand " + path, "", path=path):
                 raise Trouble("%s in currently-executing was not put there by this Monitor: it is "
                               "left alone until the next start; mv it to wait-q to run it"
@@ -2077,20 +1905,21 @@ def lock_again(m) -> None:
     os.close(DOOR.lock[0])
     DOOR.lock, m.recovered = [fresh], False
     say(m, "%s is another directory than before; it is locked now" % place, 4)
-    keep_pause(m)
+    keep_pause(m, m.paused)
 
 
 def recover(m) -> None:
     """Find the row of each UOW in currently-executing: the table at the top of this file."""
     there = os.path.isdir(run_directory(m.config))
     with turn(m) as mine:                        # then nobody is stamping
-        if mine:
-            trash_old_stamps(m)
-    links = adopt_links(m)
-    inodes, living = set(links.values()), None
-    for name in in_hand(m):
+        for key in WAITING + ["currently_executing"] if mine else ():
+            for path in glob(os.path.join(escape(getattr(m.config, key)), ".stamp.*")):
+                if is_old_stamp(path):
+                    trash(m, path, "a stamped copy that was not finished")
+    links, living = adopt_links(m), None
+    for name in uow_names(m):
         path = os.path.join(m.config.currently_executing, name)
-        linked = inode_of(path) in inodes
+        linked = inode_of(path) in links.values()
         taken = any(link_name(mark_of_link(link).text, name) == link for link in links)
         found = row(linked, status_of(path), there, taken)
         if found == "claimed":
@@ -2104,16 +1933,12 @@ def recover(m) -> None:
 
 
 def give_link(m, path: str, living: Dict[Tuple[int, int], List[Mark]]) -> None:
-    """Link a UOW that has begun and has no link, with the mark of its living run, else a new one.
-
-    With a new mark no END line in its log counts: it is filed as interrupted.
-    Where .run is missing all links are made in .run.new first, which then gets its name in one
-    step: after a kill meanwhile no UOW looks as if it had not begun.
-    """
+    """Link a UOW that has begun and has no link, with the mark of its living run or a new one."""
+    # With a new mark no END line in its log counts: it is filed as interrupted. Where .run is
+    # missing, all links are made in .run.new first, which then gets its name in one step.
     place = run_directory(m.config)
     if not os.path.isdir(place):
-        place += ".new"
-        make_private(place)
+        place = make_new_run_directory(m)
     try:
         with closing(open_regular(path)) as fd:
             found = os.fstat(fd)
@@ -2130,18 +1955,17 @@ def give_link(m, path: str, living: Dict[Tuple[int, int], List[Mark]]) -> None:
         trash(m, path, str(problem))
 
 
-def make_private(path: str) -> None:
-    """Make a directory of mode 0700. Its parent is not made: it would not be locked."""
-    with suppress(FileExistsError):
-        os.mkdir(path, 0o700)
+def make_new_run_directory(m) -> str:
+    new = run_directory(m.config) + ".new"
+    if not os.path.isdir(new):
+        os.mkdir(new, 0o700)                     # not its parent, which would not be locked
+    return new
 
 
 def make_run_directory(m) -> None:
     """Make .run where it is missing, with what was linked for it."""
-    place = run_directory(m.config)
-    if not os.path.isdir(place):
-        make_private(place + ".new")
-        os.rename(place + ".new", place)
+    if not os.path.isdir(run_directory(m.config)):
+        os.rename(make_new_run_directory(m), run_directory(m.config))
         sync(m, m.config.currently_executing)
 
 
@@ -2160,9 +1984,10 @@ def adopt_links(m) -> Dict[str, int]:
     """Take up each run that has a link in .run and is not known; return link name -> inode."""
     place, links, m.under_way = run_directory(m.config), {}, False
     known = {job.inode for job in m.jobs}
-    names = os.listdir(place) if os.path.isdir(place) else []
-    for name in sorted(names, key=began_of, reverse=True):
-        path, mark = os.path.join(place, name), mark_of_link(name)
+    marks = {name: mark_of_link(name) for name in
+             (os.listdir(place) if os.path.isdir(place) else ())}
+    for name in sorted(marks, key=lambda name: -marks[name].began if marks[name] else 1):
+        path, mark = os.path.join(place, name), marks[name]      # the newest comes first
         inode = inode_of(path)
         if not mark:
             with trying(m, "link " + path, "", path=path):
@@ -2186,24 +2011,19 @@ def mark_of_link(name: str) -> Optional[Mark]:
     return read_mark(name.partition(".")[0]) if "." in name else None
 
 
-def began_of(name: str) -> int:
-    """Return when the run of a link began: the newest comes first."""
-    mark = mark_of_link(name)
-    return mark.began if mark else -1
-
-
 def adopt(m, link: str, mark: Mark) -> Job:
     """Return the Job of a link that this Monitor did not make; `move` finds out how far it is."""
-    cut = os.path.basename(link).partition(".")[2]
-    name = next((name for name in in_hand(m) if link_name(mark.text, name) ==
-                 os.path.basename(link)), cut)
-    make_writable(link)
+    names = [name for name in uow_names(m) if link_name(mark.text, name) == os.path.basename(link)]
+    name = (names + [os.path.basename(link).partition(".")[2]])[0]       # without a name: it is cut
+    found = os.lstat(link)
+    if stat.S_ISREG(found.st_mode) and not os.access(link, os.R_OK | os.W_OK, effective_ids=True):
+        os.chmod(link, stat.S_IMODE(found.st_mode) | stat.S_IRUSR | stat.S_IWUSR)    # `chmod -R`
     fd = open_at_once(link, os.O_RDWR | os.O_NOFOLLOW)
     try:
         uow = read_own(fd)
     except BadUow:                               # somebody has edited it while it ran
         uow = NO_UOW
-    job = Job(m, name, fd, uow, mark, read_running(uow.status)[0] or wall_microseconds())
+    job = Job(m, name, fd, uow, mark, read_running(uow.status)[0] or time.time_ns() // 1000)
     job.link = link
     try:
         if hold(job) and job.keepers and not m.failures:
@@ -2211,40 +2031,20 @@ def adopt(m, link: str, mark: Mark) -> Job:
         if is_outcome(uow.status, find_end_on_disk(job) is not None):
             job.status = uow.status
     except BaseException:
-        close_job(job)                           # nobody knows it yet, to let it go
+        let_go(m, job)                           # nobody knows it yet
         raise
     return job
 
 
-def make_writable(path: str) -> None:
-    """Let the Monitor write to its own file, whatever `chmod -R` has made of it."""
-    found = os.lstat(path)
-    if stat.S_ISREG(found.st_mode) and not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-        os.chmod(path, stat.S_IMODE(found.st_mode) | stat.S_IRUSR | stat.S_IWUSR)
-
-
 def is_old_stamp(path: str) -> bool:
-    """Tell whether this is a stamped copy that was not finished, and is older than a minute."""
     state = state_of(path) if os.path.basename(path).startswith(".stamp.") else None
     return bool(state) and time.time() - min(state.mtime, state.ctime) / 1e9 > LEFT_SECONDS
-
-
-def trash_old_stamps(m) -> None:
-    """Move the stamped copies that a crash has left to trash."""
-    for key in WAITING + ["currently_executing"]:
-        directory = getattr(m.config, key)
-        for name in os.listdir(directory) if os.path.isdir(directory) else ():
-            if is_old_stamp(os.path.join(directory, name)):
-                trash(m, os.path.join(directory, name), "a stamped copy that was not finished")
 
 
 # ---- Edit: stamp what waits --------------------------------------------------
 
 def edit(m) -> float:
-    """Stamp UOWs that need it, the oldest first; return when to go on.
-
-    While a job could start or end any moment only a few are stamped at a time.
-    """
+    """Stamp UOWs that need it, the oldest first; return when to go on."""
     if not m.exchanges or not any(queue.to_stamp(1) for queue in m.queues):
         return float("inf")
     at = waits_for_retry(m, "edit")
@@ -2255,33 +2055,27 @@ def edit(m) -> float:
     with turn(m) as mine:
         if not mine:
             return m.turn_again
+        # While a job could start or end any moment only a few are stamped at a time.
         busy = m.job and boot_seconds() < m.job.began + 0.1 or not m.job and not m.paused
         with trying(m, "edit", "nothing can be stamped") as attempt:
             for queue in m.queues:
                 stamp_some(m, queue, FEW_STAMPS if busy else STAMPS)
-    if attempt.failed:
+    if attempt.failed or not (m.exchanges and any(queue.to_stamp(1) for queue in m.queues)):
         return attempt.again
-    if m.exchanges and any(queue.to_stamp(1) for queue in m.queues):
-        return boot_seconds() + TURN_SECONDS     # another Monitor may have the lock in between
-    return float("inf")
+    return boot_seconds() + TURN_SECONDS         # another Monitor may have the lock in between
 
 
 def next_needs_stamp(m) -> bool:
-    """Tell whether the UOW that is to start next has no stamp so far."""
     chosen = next_waiting(m)
     return bool(chosen and m.exchanges and chosen[1:] in chosen[0].to_stamp(1))
 
 
 @contextmanager
 def turn(m) -> Iterator[bool]:
-    """Hold the lock that the Monitors of this root have in turn; the value tells if we have it.
-
-    Whoever has it stamps some UOWs, or chooses and claims one. What the last one has done is taken
-    in first: the oldest UOW that is known here is the oldest there is.
-    """
+    """Hold the lock of the Monitors of this root, to stamp or to claim; the value: we have it."""
     mine = take_turn(m)
     try:
-        if mine and read_notices(m):
+        if mine and read_notices(m):             # what another has done comes first
             for queue in m.queues:
                 check_files(m, queue)
         yield mine
@@ -2292,13 +2086,12 @@ def turn(m) -> Iterator[bool]:
 
 def take_turn(m) -> bool:
     """Take the lock on .turn; False while another Monitor has it, which is said after a while."""
-    path, now = turn_file(m.config), boot_seconds()
+    path, now = os.path.join(m.config.root, ".turn"), boot_seconds()
     with trying(m, "turn", "%s cannot be locked: nothing is stamped or started" % shown(path),
                 "the lock on .turn is free again") as attempt:
-        if m.turn < 0 or inode_of(path) != os.fstat(m.turn).st_ino:      # somebody has removed it
-            mine, m.turn = m.turn, open_turn(m.config)
-            if mine >= 0:
-                os.close(mine)
+        if inode_of(path) != os.fstat(m.turn).st_ino:        # somebody has removed it
+            removed, m.turn = m.turn, open_turn(m.config)
+            os.close(removed)
         try:
             fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
             m.turn_since = 0.0
@@ -2315,14 +2108,10 @@ def take_turn(m) -> bool:
     return False
 
 
-def turn_file(config) -> str:
-    return os.path.join(config.root, ".turn")
-
-
 def open_turn(config) -> int:
     """Open the file that the Monitors of this root lock in turn; OSError."""
     flags = os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW
-    return os.open(turn_file(config), flags, 0o600)
+    return os.open(os.path.join(config.root, ".turn"), flags, 0o600)
 
 
 def stamp_some(m, queue: Queue, count: int) -> None:
@@ -2370,11 +2159,8 @@ def date_texts(times: List[int]) -> List[str]:
 
 
 def stamp(m, queue: Queue, name: str, inode: int, text: str) -> None:
-    """Stamp a UOW where it waits: write a stamped copy beside it and swap the two names.
-
-    So its name is never missing. What comes out is removed only if it is the file that was read,
-    unchanged and closed. OSError: EINVAL where the file system cannot swap; Changed, Busy, BadUow.
-    """
+    """Stamp a UOW where it waits: write a stamped copy beside it and swap the two names."""
+    # What comes out is removed only if it is what was read, unchanged and closed.
     path = os.path.join(queue.path, name)
     with closing(open_still(path)) as fd:
         uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
@@ -2390,28 +2176,20 @@ def stamp(m, queue: Queue, name: str, inode: int, text: str) -> None:
     out = os.lstat(new)
     if (out.st_ino, out.st_size, out.st_mtime_ns) != (inode, found.st_size, found.st_mtime_ns) \
             or not is_closed(new):
-        undo_exchange(m, path, new, ours.st_ino)
+        # Somebody's file gets its name back, but never a name that is gone from the queue: whoever
+        # moved it away would get the file twice. Then what we hold goes to trash.
+        with suppress(OSError):
+            exchange(new, path)
+        if inode_of(new) != ours.st_ino:
+            os.rename(new, os.path.join(m.config.trash, free_name(name, time.time_ns())))
+            say(m, "%s was changed and moved while it was stamped: what it was then is in trash"
+                % shown(name), 4)
+        remove(new)
         raise Changed()
     os.unlink(new)
     queue.files[name] = file = File(ours.st_ino, queue.files[name].arrived)
     file.looks = (ours.st_size, ours.st_mtime_ns)
     queue.can_start(name, read_time(text) if uow.enqueued is None else uow.enqueued, True)
-
-
-def undo_exchange(m, path: str, new: str, ours: int) -> None:
-    """Give somebody's file its name back; where that name was moved on meanwhile, it goes to trash.
-
-    A name is never restored in a waiting queue: whoever moved it away would get it twice.
-    """
-    with suppress(OSError):
-        exchange(new, path)
-    if inode_of(new) == ours:
-        os.unlink(new)
-    else:
-        name = os.path.basename(path)
-        os.rename(new, os.path.join(m.config.trash, free_name(name, time.time_ns())))
-        say(m, "%s was changed and moved while it was stamped: what it was then is in trash"
-            % shown(name), 4)
 
 
 def write_stamped(new: str, fd: int, uow: Uow, found: os.stat_result, text: str) -> os.stat_result:
@@ -2434,27 +2212,20 @@ def write_stamped(new: str, fd: int, uow: Uow, found: os.stat_result, text: str)
 def move(m) -> float:
     """See how far the runs are, file what has ended, trash what is not valid."""
     reap(m)
-    due = [follow(m, job) for job in list(m.jobs)]
-    return min([after_commands(m), trash_bad(m), *due])
-
-
-def trash_bad(m) -> float:
-    """Move what is not a valid UOW to trash, for a while; return when to go on."""
+    due = [follow(m, job) for job in list(m.jobs)] + [after_commands(m)]
     until = boot_seconds() + SLICE_SECONDS
-    while m.bad and not rests(m, "trash"):
-        if boot_seconds() > until:
-            return 0.0
+    while m.bad and not rests(m, "trash") and boot_seconds() < until:
         path, inode, why = m.bad.pop(0)
         if inode_of(path) == inode:
             trash(m, path, why)
-    return rests(m, "trash") if m.bad else float("inf")
+    return min(due + [rests(m, "trash") if m.bad else float("inf")])
 
 
 def reap(m) -> None:
     """Take the exit codes of children that nobody asks for; as pid 1 also those of orphans."""
     own = {pid for job in m.jobs for pid in job.keepers.values()}
     own |= {hook.pid for hook in (m.after_hook, m.ready_hook) if hook}
-    for pid in list(m.children - own):
+    for pid in m.children - own:
         with suppress(ChildProcessError):
             if not os.waitpid(pid, os.WNOHANG)[0]:
                 continue
@@ -2476,9 +2247,9 @@ def follow(m, job: Job) -> float:
         due = look_at_job(m, job, now)
         if due:
             return due
-        at = waits_for_retry(m, "finish " + job.run)
-        if at or not finish(m, job):
-            return at or m.wrong["finish " + job.run].again
+        at = waits_for_retry(m, "finish " + job.run) or finish(m, job)
+        if at:
+            return at
     at = waits_for_retry(m, "file " + job.run) or rests(m, status_word(job.status) + "_q")
     return at or file_job(m, job)
 
@@ -2495,8 +2266,13 @@ def look_at_job(m, job: Job, now: float) -> float:
     order = killing(now, limit_at, job.reason, job.kill_at, grace)
     if order == "term":
         begin_killing(m, job, job.reason or "timed out after %s s" % ("%.9g" % job.limit))
-    elif order in ("kill", "late"):
-        keep_killing(m, job, order == "late")
+    elif order in ("kill", "late"):              # the next look finds what was forked meanwhile
+        left = send(job, signal.SIGKILL)
+        if order == "late" and left:
+            flag(m, job, "late", ": KILL has not ended %s; waiting for it"
+                 % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
+        elif order == "late":
+            send(job, signal.SIGKILL, keepers=True)      # a keeper that was stopped
     if job.keepers.get("bash") not in job.held and not order:
         return min(limit_at, now + 1)            # nothing tells when it ends, or what is left of it
     return {"": limit_at, "kill": now + 0.05, "late": now + 1}.get(order, job.kill_at)
@@ -2534,10 +2310,8 @@ def end_of(job: Job) -> Optional[End]:
 
 
 def find_end_on_disk(job: Job) -> Optional[End]:
-    """Return the last END line of this run, searched from the end of the log, or None.
-
-    What was searched in vain is not searched again, except its last bytes.
-    """
+    """Return the last END line of this run, searched from the end of the log, or None."""
+    # What was searched in vain is not searched again, but for its last bytes.
     high, kept = os.fstat(job.fd).st_size, b""
     first = max(0, min(job.searched, high) - 300)
     job.searched = high
@@ -2573,32 +2347,16 @@ def begin_killing(m, job: Job, reason: str) -> None:
     job.kill_at = boot_seconds() + m.config.kill_grace_seconds
 
 
-def keep_killing(m, job: Job, late: bool) -> None:
-    """KILL the job again and again: the next look finds what was forked meanwhile.
-
-    Its keepers are killed only where they outlive it: one may have been stopped.
-    """
-    left = send(job, signal.SIGKILL)
-    if late and left:
-        flag(m, job, "late", ": KILL has not ended %s; waiting for it"
-             % ", ".join("%d (%s)" % (process.pid, process.name) for process in left[:5]))
-    elif late:
-        send(job, signal.SIGKILL, keepers=True)
-
-
 def find_output(job: Job) -> int:
-    """Return where a run's output begins, and set job.since by its START line.
-
-    All of the log may be its output where START is gone.
-    """
+    """Return where a run's output begins, and set job.since; the whole log without START."""
     if job.output_at is None:
         os.lseek(job.fd, 0, os.SEEK_SET)
         pattern = "^==== JOB START [^ ]* run %s$" % job.run
         code, text = output_of(["grep", "-abom1", "-e", pattern], stdin=job.fd)
         at, _, line = text.partition(b":")
         job.output_at = int(at) + len(line) if code == 0 else job.uow.log_at
-        with suppress(ValueError, IndexError):
-            job.since = read_time(line.split()[3].decode())
+        since = time_or_none(line.decode("ascii", "replace").split()[3]) if code == 0 else None
+        job.since = job.since if since is None else since
     return job.output_at
 
 
@@ -2620,8 +2378,8 @@ def find_pattern(m, job: Job, end: End) -> str:
     return {10: "fail", 11: "error"}.get(code, "")
 
 
-def finish(m, job: Job) -> bool:
-    """Settle the outcome of a run that is over, and write it into STATUS; False to try again."""
+def finish(m, job: Job) -> float:
+    """Settle the outcome of a run that is over, in STATUS; return 0, or when to try again."""
     text = "%s: STATUS cannot be written; it stays in currently-executing" % shown(job.name)
     with trying(m, "finish " + job.run, text, level=3) as attempt:
         end = end_of(job)
@@ -2637,23 +2395,20 @@ def finish(m, job: Job) -> bool:
         except BadUow as problem:
             flag(m, job, "status", ": %s; it is filed all the same" % problem)
         job.status = status
-    return not attempt.failed
+    return attempt.again if attempt.failed else 0.0
 
 
 def run_seconds(job: Job, end: Optional[End]) -> float:
     """Return how long a run took: by our own clock if we saw both ends, else by its log."""
-    if job.codes.get("bash") is not None and job.ended_at is not None:
+    if "bash" in job.codes and job.ended_at is not None:
         return max(0.0, job.ended_at - job.began)
     find_output(job)                             # it sets job.since
-    return max(0, end.time - job.since) / 1e6 if end and end.time else \
-        max(0.0, boot_seconds() - job.began)
+    by_log = end and end.time
+    return max(0.0, (by_log - job.since) / 1e6 if by_log else boot_seconds() - job.began)
 
 
 def used_by(job: Job) -> str:
-    """Return `, cpu 8.1 s, 34 MiB` of our own child, as wait4 tells it; '' where it does not.
-
-    A child inherits the Monitor's own peak of memory: less than that is not told.
-    """
+    """Return `, cpu 8.1 s, 34 MiB` of our own child, as wait4 tells it; '' where it does not."""
     if not job.usage:
         return ""
     text = ", cpu %.1f s" % (job.usage.ru_utime + job.usage.ru_stime)
@@ -2663,11 +2418,8 @@ def used_by(job: Job) -> str:
 
 
 def file_job(m, job: Job) -> float:
-    """Move a UOW whose outcome is on disk to its queue, and remove its link last.
-
-    The link keeps the file whatever becomes of its name: a job or a person may have moved,
-    replaced or deleted it.
-    """
+    """Move a UOW whose outcome is on disk to its queue, and remove its link last."""
+    # The link keeps the file, whatever a job or a person does to its name.
     key = status_word(job.status) + "_q"
     with trying(m, "file " + job.run, "%s stays in currently-executing" % shown(job.name),
                 "%s can be filed now" % shown(job.name)) as attempt:
@@ -2679,8 +2431,7 @@ def file_job(m, job: Job) -> float:
     if attempt.failed:
         return attempt.again
     m.jobs.remove(job)
-    m.children |= {pid for role, pid in job.keepers.items() if role not in job.codes}
-    close_job(job)
+    let_go(m, job)
     remove_cgroups()
     say(m, "%s: %s -> %s" % (shown(job.name), job.status, base(os.path.dirname(filed))),
         6 if key == "done_q" else 4)
@@ -2724,19 +2475,15 @@ def link_to_queue(m, job: Job, key: str) -> str:
     """Give the file that was run a name in its queue: its own is gone, or another file's."""
     require_directory(m, key)
     flag(m, job, "gone", ": it was deleted or replaced while it ran; it is filed all the same")
-    directory = getattr(m.config, key)
-    for number in range(1, 1_000_000):
-        path = os.path.join(directory, free_name(job.name, number))
-        with suppress(FileExistsError):
-            if os.fstat(job.fd).st_nlink:
-                link_into(job.fd, directory, os.path.basename(path))
-            else:                                # .run was removed, too: a copy is left to make
-                os.lseek(job.fd, 0, os.SEEK_SET)
-                job.inode = write_new(path, b"", os.fstat(job.fd), job.fd).st_ino
-                os.close(job.fd)
-                job.fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-            return path
-    raise OSError(errno.EEXIST, "no free name")
+    path = next(free_paths(getattr(m.config, key), job.name))
+    if os.fstat(job.fd).st_nlink:
+        link_into(job.fd, *os.path.split(path))
+    else:                                        # .run was removed, too: a copy is left to make
+        os.lseek(job.fd, 0, os.SEEK_SET)
+        job.inode = write_new(path, b"", os.fstat(job.fd), job.fd).st_ino
+        os.close(job.fd)
+        job.fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    return path
 
 
 def remove_other_names(m, job: Job) -> None:
@@ -2747,20 +2494,22 @@ def remove_other_names(m, job: Job) -> None:
             raise Trouble("%s stays in currently-executing until what took its name can go to trash"
                           % shown(job.name))
     if os.fstat(job.fd).st_nlink > 2:
-        for name in os.listdir(m.config.currently_executing):
-            path = os.path.join(m.config.currently_executing, name)
-            if inode_of(path) == job.inode:
-                os.unlink(path)
+        remove_names(job, m.config.currently_executing)
+
+
+def remove_names(job: Job, directory: str) -> None:
+    """Remove all names that the file of a run has in a directory."""
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if inode_of(path) == job.inode:
+            os.unlink(path)
 
 
 def remove_links(m, job: Job) -> None:
     """Remove the run's link, and others of the same file."""
     remove(job.link)
-    place = run_directory(m.config)
-    if os.fstat(job.fd).st_nlink > 1 and os.path.isdir(place):
-        for name in os.listdir(place):
-            if mark_of_link(name) and inode_of(os.path.join(place, name)) == job.inode:
-                os.unlink(os.path.join(place, name))
+    if os.fstat(job.fd).st_nlink > 1 and os.path.isdir(run_directory(m.config)):
+        remove_names(job, run_directory(m.config))
 
 
 def after_commands(m) -> float:
@@ -2775,23 +2524,18 @@ def after_commands(m) -> float:
         m.after_hook = None
         del m.after[0]
     at = waits_for_retry(m, "after")
-    while m.after and not m.after_hook and not at:
-        name, environment = m.after[0]
-        with trying(m, "after", "after_command for %s cannot be started" % shown(name)) as attempt:
-            if m.config.after_command:
-                m.after_hook = Hook(m.config.after_command, environment)
-                at = m.after_hook.look_at()
-            else:
-                del m.after[0]                   # RELOAD has taken it away
-        at = attempt.again if attempt.failed else at
-    return at or float("inf")
+    if at or not m.after:
+        return at or float("inf")
+    name, environment = m.after[0]
+    with trying(m, "after", "after_command for %s cannot be started" % shown(name)) as attempt:
+        m.after_hook = Hook(m.config.after_command, environment)
+    return attempt.again if attempt.failed else m.after_hook.look_at()
 
 
 # ---- Launch ------------------------------------------------------------------
 
 def launch(m) -> float:
     """Start the next job if one may start; return when to try again."""
-    key = "launch"
     if m.jobs or m.under_way or m.after or m.paused or m.finishing or m.stopping:
         drop_ready_hook(m)
         return float("inf")
@@ -2801,15 +2545,15 @@ def launch(m) -> float:
     if not m.claimed and next_needs_stamp(m):
         return float("inf")                      # `edit` says when
     if not (m.claimed or next_waiting(m)):
-        with trying(m, key, ""), trying(m, "ready", "", "nothing waits any more"), \
+        with trying(m, "launch", ""), trying(m, "ready", "", "nothing waits any more"), \
                 trying(m, "turn", "", "the lock on .turn is not needed any more"):
             drop_ready_hook(m)
             m.turn_since = 0.0
         return float("inf")
-    at = rests(m, "currently_executing") or waits_for_retry(m, key) or ask_ready(m)
+    at = rests(m, "currently_executing") or waits_for_retry(m, "launch") or ask_ready(m)
     if at:
         return at
-    with turn(m) as mine, trying(m, key, "no job can be started", "jobs can be started again",
+    with turn(m) as mine, trying(m, "launch", "no job can be started", "jobs can be started again",
                                  level=3) as attempt:
         if not mine:
             return m.turn_again
@@ -2821,12 +2565,10 @@ def launch(m) -> float:
 
 
 def next_waiting(m) -> Optional[Tuple[Queue, int, str, int]]:
-    """Return the UOW that is to start next: its queue, time, name and inode.
-
-    The order: priority-q before wait-q, then the time in line 1 (else when it was first seen), then
-    the name. What a dead Monitor had claimed comes before all of them (`start_next`). While
-    priority-q has any file that may become a job, nothing in wait-q starts.
-    """
+    """Return the UOW that is to start next: its queue, time, name and inode."""
+    # The order: priority-q before wait-q, then the time in line 1 (else when it was first seen),
+    # then the name. What a dead Monitor had claimed comes before all of them (`start_next`). While
+    # priority-q has any file that may become a job, nothing in wait-q starts.
     for queue in m.queues:
         first = queue.in_order(1)
         if first:
@@ -2840,8 +2582,7 @@ def drop_ready_hook(m) -> None:
     """Forget the answer of ready_command, and end it: the next launch asks again."""
     if m.ready_hook:
         m.children.add(m.ready_hook.pid)
-        with suppress(ProcessLookupError):
-            os.killpg(m.ready_hook.pid, signal.SIGTERM)
+        os.killpg(m.ready_hook.pid, signal.SIGTERM)      # nobody has waited for it so far
     m.ready_hook, m.ready_passed = None, False
 
 
@@ -2862,24 +2603,23 @@ def ask_ready(m) -> float:
                 least=m.config.sleep_seconds) as attempt:
         if code:
             raise Trouble("waiting: ready_command refuses (%s)" % hook.how(code))
-        who = who_runs(m.config.job_process) if m.config.job_process else ""
-        if who:
-            raise Trouble("waiting: " + who)
+        if m.config.job_process:
+            refuse_process(m.config.job_process)
         attempt.over = "ready_command accepts again" if m.config.ready_command else \
             "no process %s runs any more" % shown(m.config.job_process or "of job_process")
     m.ready_passed = not attempt.failed
     return attempt.again if attempt.failed else 0.0
 
 
-def who_runs(name: str) -> str:
-    """Return which processes of this name run, anywhere on the machine; '' for none; OSError."""
+def refuse_process(name: str) -> None:
+    """Raise Trouble where a process of this name runs, anywhere on the machine; OSError."""
     # -x compares whole names, but as a pattern: all but letters and digits is escaped.
     code, pids = output_of(["pgrep", "-x", "--", re.sub(r"([^\w-])", r"\\\1", name)])
     if code == 0:
-        return "a process %s runs, pid %s" % (shown(name), " ".join(pids.decode().split()[:5]))
+        raise Trouble("waiting: a process %s runs, pid %s"
+                      % (shown(name), " ".join(pids.decode().split()[:5])))
     if code != 1:
         raise OSError(errno.EIO, "pgrep exit %d: %s" % (code, complaint()))
-    return ""
 
 
 def start_next(m) -> bool:
@@ -2905,7 +2645,7 @@ def start_next(m) -> bool:
     except OSError:
         if not os.path.lexists(path):            # somebody took it away
             return False
-        m.claimed.insert(0, name)
+        m.claimed.insert(0, os.path.basename(path))
         raise
 
 
@@ -2917,14 +2657,11 @@ def claim(m, queue: Queue, name: str) -> Optional[str]:
         if os.path.lexists(path):
             raise Trouble("%s waits: another file of this name is in currently-executing; "
                           "mv it away" % shown(name))
-        code = run(["mv", "-nT", "--", source, path])
-        if not os.path.lexists(path) and os.path.lexists(source):
-            raise OSError(errno.EIO, "mv exit %d: %s" % (code, complaint()))
-    if attempt.failed:
-        queue.look_again(name, attempt.again)
-        return None
-    queue.files.pop(name)
-    return path
+        path = mv(m, source, "currently_executing")
+        del queue.files[name]
+        return path
+    queue.look_again(name, attempt.again)
+    return None
 
 
 def give_back(m, queue: Queue, path: str, problem: BaseException) -> None:
@@ -2932,41 +2669,41 @@ def give_back(m, queue: Queue, path: str, problem: BaseException) -> None:
     waiting, text = None, "%s stays in currently-executing until the next start" % base(path)
     with trying(m, "hand " + path, text, path=path):
         waiting = mv(m, path, queue.key)
-    if not waiting:
-        return
-    name = os.path.basename(waiting)
-    look_at_name(m, queue, name)
-    text = "%s in %s cannot be started" % (shown(name), base(queue.path))
-    with trying(m, "file " + waiting, text, path=waiting) as attempt:
-        if isinstance(problem, PermissionError):
-            raise problem
-    if attempt.failed and name in queue.files:
-        queue.look_again(name, attempt.again)
+    if waiting:
+        name = os.path.basename(waiting)
+        look_at_name(m, queue, name)
+        text = "%s in %s cannot be started" % (shown(name), base(queue.path))
+        with trying(m, "file " + waiting, text, path=waiting) as attempt:
+            if isinstance(problem, PermissionError):
+                raise problem
+        if attempt.failed and name in queue.files:
+            queue.look_again(name, attempt.again)
 
 
 def start(m, path: str, inode: int) -> None:
-    """Start the job of a claimed UOW, in the order of steps that the top of this file tells.
-
-    inode: of the UOW that was chosen, 0 for any. BadUow, Busy, Changed or OSError: then nothing
-    was started, and neither a link nor STATUS says so.
-    """
+    """Start the job of a claimed UOW, in the order of steps that the top of this file tells."""
+    # inode: of the chosen UOW, 0 for any. BadUow, Busy, Changed, OSError: nothing was started.
     name = os.path.basename(path)
     with closing(open_still(path)) as fd:
         uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
         if inode and found.st_ino != inode:
             raise Changed()
         if needs_stamp(uow, is_ours(found)):
-            stamp_in_hand(m, path, fd, uow, found)
+            # That could not be done while it waited. Nobody moves it here, so a rename will do.
+            enqueued = found.st_ctime_ns // 1000 if uow.enqueued is None else uow.enqueued
+            new = os.path.join(os.path.dirname(path), ".stamp.%d.%d" % (os.getpid(), found.st_ino))
+            write_stamped(new, fd, uow, found, date_texts([enqueued])[0])
+            os.rename(new, path)
             return start(m, path, 0)
         space = os.fstatvfs(fd)                  # on a full disk it would run and lose its log
         if space.f_blocks and not (space.f_bavail if os.geteuid() else space.f_bfree):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         gap = "" if os.pread(fd, 1, found.st_size - 1) == b"\n" else "\n"
         mark = read_mark(new_mark(found))
-        writer = reopen(fd)                      # left open, it would look like somebody's writer
-    since = wall_microseconds()
-    job = Job(m, name, writer, uow._replace(status=""), mark, since)
-    job.output_at, linked = found.st_size + len(gap) + START_BYTES + len(job.run), False
+        writer = open_at_once("/proc/self/fd/%d" % fd, os.O_RDWR)        # the very same inode
+    since = time.time_ns() // 1000
+    job, linked = Job(m, name, writer, uow._replace(status=""), mark, since), False
+    job.output_at = found.st_size + len(gap) + START_BYTES + len(job.run)
     try:
         write_all(writer, status_line(running_status(since)), uow.status_at)
         if uow.status:                           # after a power cut an old `fail` beside the link
@@ -2985,29 +2722,20 @@ def start(m, path: str, inode: int) -> None:
     say(m, "started %s run %s" % (shown(name), job.run))
 
 
-def stamp_in_hand(m, path: str, fd: int, uow: Uow, found: os.stat_result) -> None:
-    """Stamp a claimed UOW, where that could not be done while it waited: nobody moves it here."""
-    enqueued = found.st_ctime_ns // 1000 if uow.enqueued is None else uow.enqueued
-    new = os.path.join(os.path.dirname(path), ".stamp.%d.%d" % (os.getpid(), found.st_ino))
-    write_stamped(new, fd, uow, found, date_texts([enqueued])[0])
-    os.rename(new, path)
-
-
 def start_processes(m, job: Job, gap: str) -> None:
-    """Start `bash KEEPER | tee -a uow`; OSError when neither runs.
-
-    The job: stdin /dev/null, stdout and stderr the pipe to tee, directory the root (`start_up`
-    goes there), command line job_command, by the keeper's `bash -c`. tee comes first, and writes
-    the very file through /dev/fd, so that a job which renames its own file at once loses no
-    output. Both outlive the Monitor: tee's own stdout is /dev/null.
-    """
-    environment = job_environment(job.uow, job.path, job.run)
+    """Start `bash KEEPER | tee -a uow`; OSError when neither runs."""
+    # The job: stdin /dev/null, stdout and stderr the pipe to tee, directory the root (`start_up`
+    # goes there), command line job_command, by the keeper's `bash -c`. tee comes first, and writes
+    # the very file, so that a job which renames its own file loses no output.
+    environment, cgroup = job_environment(job.uow, job.path, job.run), cgroup_of(job.run)
+    if DOOR.cgroup:
+        os.mkdir(cgroup)
     read, write = os.pipe()
     try:
         job.keepers["tee"] = spawn(["tee", "-a", "/dev/fd/3"], stdin=read, extra=[job.fd],
                                    env=dict(environment, SJQ_KEEPER="tee"), session=True)
         keeper = ["bash", "-pc", KEEPER, "sjq-keeper", m.config.job_command, job.run,
-                  new_cgroup(job.run), gap]
+                  cgroup + "/cgroup.procs" if DOOR.cgroup else "", gap]
         job.keepers["bash"] = spawn(keeper, stdout=write, session=True,
                                     env=dict(environment, SJQ_KEEPER="bash"))
     finally:
@@ -3021,8 +2749,7 @@ def start_processes(m, job: Job, gap: str) -> None:
 
 
 def job_environment(uow: Uow, path: str, run: str) -> Dict[str, str]:
-    """Return a job's environment: what the Monitor inherited, without what is for it alone; the
-    header as UOW_*; SJQ_NAME, SJQ_FILE and SJQ_RUN."""
+    """Return a job's environment: the Monitor's without its own, UOW_* (header), and SJQ_*."""
     environment = {key: value for key, value in DOOR.environment.items()
                    if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
     environment.update(uow.names, SJQ_NAME=os.path.basename(path), SJQ_FILE=path, SJQ_RUN=run)
@@ -3053,12 +2780,9 @@ def beside(path: str, end: str) -> str:
 
 
 def read_messages(m) -> float:
-    """Act on what people have appended to monitor_reads; return when to look again.
-
-    Each line that was acted on becomes a comment, in place. Then the file is renamed and a fresh
-    one takes its place. A writer that had the old file open is read there; it is removed once
-    nobody has it open for writing. So no append is lost, and a kill repeats one message at most.
-    """
+    """Act on what people have appended to monitor_reads; return when to look again."""
+    # What was acted on becomes a comment. Then the file is renamed, a fresh one takes its place.
+    # A late writer is read in the old one, which goes once nobody has it open.
     reads = m.config.monitor_reads
     taken = beside(reads, ".taken")
     at = waits_for_retry(m, "messages")
@@ -3096,7 +2820,6 @@ def read_fresh(m, reads: str, taken: str, state: Optional[State]) -> float:
             if not act_on_lines(m, fd, complete):
                 return 0.0
     if (complete or data.endswith(b"\n")) and not os.path.lexists(taken):
-        m.reads_like = os.lstat(reads)           # a chmod may have come since
         put_fresh(m, reads, taken)
         return work_off(m, taken) if is_message_file(m, taken) else 0.0
     lasted = time.time() - os.lstat(reads).st_mtime
@@ -3106,16 +2829,17 @@ def read_fresh(m, reads: str, taken: str, state: Optional[State]) -> float:
 
 def is_message_file(m, path: str) -> bool:
     """Tell whether a message file is there, plain and of sensible size; else it goes to trash."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return False
+    found = os.lstat(path)
     if path == m.config.monitor_reads and found.st_nlink > 1:
         remove(beside(path, ".fresh"))           # a kill may have left this second link to it
         found = os.lstat(path)
-    why = message_file(stat.S_ISREG(found.st_mode), found.st_nlink, found.st_size)
-    if why:
-        trash(m, path, why)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        trash(m, path, "not a regular file of its own; expected the message file")
+        return False
+    if found.st_size > SMALL_BYTES:
+        trash(m, path, "more than %d bytes; expected a few messages" % SMALL_BYTES)
         return False
     if path == m.config.monitor_reads:
         m.reads_like = found                     # a fresh one gets its owner and mode
@@ -3136,7 +2860,10 @@ def work_off(m, taken: str) -> float:
     if not is_ours(os.lstat(taken)):             # only what is our own can be marked in place
         if not complete:
             return later
-        copy_own(taken)
+        remove(taken + ".own")                   # from a kill
+        with closing(open_regular(taken)) as fd:
+            write_new(taken + ".own", os.pread(fd, 2 * SMALL_BYTES, 0), None)
+        os.rename(taken + ".own", taken)
     closed = is_closed(taken)                    # before it is read: nobody can open it by now
     with closing(open_regular(taken, os.O_RDWR)) as fd:
         if not act_on_lines(m, fd, complete):
@@ -3148,20 +2875,8 @@ def work_off(m, taken: str) -> float:
     return 0.0                                   # what came into the fresh file meanwhile
 
 
-def copy_own(path: str) -> None:
-    """Replace a file by a copy that is our own."""
-    with closing(open_regular(path)) as fd:
-        data = os.pread(fd, 2 * SMALL_BYTES, 0)
-    remove(path + ".own")                        # a kill may have left it
-    write_new(path + ".own", data, None)
-    os.rename(path + ".own", path)
-
-
 def act_on_lines(m, fd: int, last: bool) -> bool:
-    """Act on the lines of a message file, and make each a comment after that; False for more.
-
-    last: whether a last line without newline counts, too.
-    """
+    """Act on the lines of a message file (`last`: a half one, too), mark each; False for more."""
     data, at, acted = os.pread(fd, 2 * SMALL_BYTES, 0), 0, 0
     for line in re.findall(rb"[^\n]*\n|[^\n]+", data):
         if line.strip() and not line.startswith(b"#") and (last or line.endswith(b"\n")):
@@ -3176,11 +2891,8 @@ def act_on_lines(m, fd: int, last: bool) -> bool:
 
 
 def put_fresh(m, reads: str, taken: str = "") -> None:
-    """Put a fresh message file in place, never over another; the old one goes to `taken`.
-
-    No `mv` here: it takes a hundred times as long, and while there is no file, a sender who may
-    not make one is refused.
-    """
+    """Put a fresh message file in place, never over another; the old one goes to `taken`."""
+    # No `mv` here: it takes longer, and without a file some senders are refused.
     fresh = beside(reads, ".fresh")
     remove(fresh)
     write_new(fresh, howto(), m.reads_like)
@@ -3207,15 +2919,20 @@ def tell_status(m) -> None:
     say(m, "state: " + " ".join(state_now(m)).strip())
     for job in m.jobs:
         say(m, "running: %s since %sZ" % (shown(job.name), utc(job.since)[:19]))
-        for line in process_lines(job):
-            say(m, "  " + line)
+        pids = [str(process.pid) for process in find_processes(job) if not process.role]
+        if pids and not shutil.which("ps"):
+            say(m, "  pid %s (no command ps in PATH)" % ", ".join(pids))
+        elif pids:
+            argv = ["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)]
+            for line in output_of(argv)[1].decode("utf-8", "replace").splitlines():
+                say(m, "  " + line)
     for name in m.claimed:
         say(m, "next: %s" % shown(name))
     for queue in m.queues:
         tell_queue(m, queue)
-    say(m, "counts: " + ", ".join("%s %s" % (base(getattr(m.config, key)),
-                                             "?" if count is None else count)
-                                  for key, count in counts(m).items()))
+    say(m, "counts: " + ", ".join(
+        "%s %s" % (base(getattr(m.config, key)), "?" if count is None else count)
+        for key, count in counts(m).items()))
     for wrong in m.wrong.values():
         say(m, "wrong: " + wrong.text)
 
@@ -3230,22 +2947,8 @@ def take_stock(m) -> None:
             list_queue(m, queue)
             check_files(m, queue)
     for key, ended in m.ended.items():           # to look at 100,000 files takes too long
-        with suppress(OSError):
-            require_directory(m, key)            # what a link in its place leads to is not ours
-            ended.count = sum(not m.config.ignored.fullmatch(name) and
-                              not README_NAME.fullmatch(name)
-                              for name in os.listdir(getattr(m.config, key)))
-
-
-def process_lines(job: Job) -> List[str]:
-    """Return the processes of a run as `ps` shows them: pid, elapsed time, command."""
-    pids: List[str] = []
-    try:
-        pids = [str(process.pid) for process in find_processes(job) if not process.role]
-        argv = ["ps", "-o", "pid=,etime=,args=", "-p", ",".join(pids)]
-        return output_of(argv)[1].decode("utf-8", "replace").splitlines() if pids else []
-    except OSError as problem:                   # no ps, say: still an answer
-        return ["pid %s (%s)" % (", ".join(pids) or "unknown", reason_of(problem))]
+        if not rests(m, key):                    # what a link in its place leads to is not ours
+            ended.count = len(uow_names(m, key))
 
 
 def tell_queue(m, queue: Queue) -> None:
@@ -3260,49 +2963,31 @@ def tell_queue(m, queue: Queue) -> None:
     if unchecked:
         say(m, "%s: %d of %d checked" % (place, len(queue.files) - unchecked, len(queue.files)))
     for name in sorted(queue.files.keys() - known)[:STATUS_SHOWN] if not unchecked else ():
-        why = m.wrong.get("file " + os.path.join(queue.path, name))
-        say(m, "not yet in %s: %s %s" % (place, shown(name), why.text if why else
-                                         "is settling, or is open for writing"))
-    with suppress(OSError):
-        held = [name for name in os.listdir(queue.path) if name.startswith(".")]
-        for name in sorted(held)[:STATUS_SHOWN]:
-            say(m, "held in %s: %s" % (place, shown(name)))
+        wrong = m.wrong.get("file " + os.path.join(queue.path, name))
+        why = wrong.text if wrong else "is settling, or is open for writing"
+        say(m, "not yet in %s: %s %s" % (place, shown(name), why))
+    held = [name for name in os.listdir(queue.path) if name.startswith(".")] \
+        if not rests(m, queue.key) else []
+    for name in sorted(held)[:STATUS_SHOWN]:
+        say(m, "held in %s: %s" % (place, shown(name)))
 
 
 def tell_config(m) -> None:
+    texts = {bool: lambda value: "yes" if value else "no", float: "{:.9g}".format,
+             list: lambda value: " ".join(map(str, value)), str: str}
     for key in CONFIG:
         value = getattr(m.config, key)
-        if isinstance(value, bool):
-            value = "yes" if value else "no"
-        elif isinstance(value, float):
-            value = "%.9g" % value
-        say(m, "%s :: %s" % (key, " ".join(map(str, value)) if isinstance(value, list) else value))
+        say(m, "%s :: %s" % (key, texts[type(value)](value)))
 
 
-def pause_file(config) -> str:
-    """Return the path of the file that tells of a pause: it outlives a restart."""
-    return os.path.join(config.currently_executing, ".paused")
-
-
-def pause(m) -> None:
-    if not m.paused:
-        say(m, "paused: no more jobs are started until RESUME", 5)
-    m.paused = True
-    keep_pause(m)
-
-
-def resume(m) -> None:
-    if m.paused:
-        say(m, "resumed", 5)
-    m.paused = False
-    keep_pause(m)
-
-
-def keep_pause(m) -> None:
-    """Let the disk say whether the Monitor is paused, for the next start."""
-    path = pause_file(m.config)
+def keep_pause(m, paused: bool) -> None:
+    """Pause or resume, and let the disk say so for the next start."""
+    if paused != m.paused:
+        say(m, "paused: no more jobs are started until RESUME" if paused else "resumed", 5)
+    m.paused = paused
+    path = os.path.join(m.config.currently_executing, ".paused")     # it outlives a restart
     with trying(m, "pause", "the next start would not know of PAUSE or RESUME"):
-        there = os.path.basename(path) in os.listdir(m.config.currently_executing)
+        there = ".paused" in os.listdir(m.config.currently_executing)
         if m.paused and not there:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         elif there and not m.paused:
@@ -3325,18 +3010,17 @@ def shut_down(m) -> None:
 
 def kill_job(m) -> None:
     """Kill the job that runs; one that has ended and is not filed yet is left alone."""
-    running = [job for job in m.jobs if not job.status]
-    if not running:
+    job = next((job for job in m.jobs if not job.status), None)
+    if not job:
         say(m, "KILL JOB: no job is running", 5)
-    for job in running[:1]:
-        if job.reason:
-            say(m, "KILL JOB: %s is being killed already (%s)" % (shown(job.name), job.reason), 5)
-        elif not is_alive(job, "bash") and (end_of(job) or not remains_of(job)):
-            say(m, "KILL JOB: %s has ended already" % shown(job.name), 5)
-        else:
-            # Done with even if this fails: read again later, it would kill the next job.
-            with trying(m, "kill " + job.run, "%s cannot be killed" % shown(job.name)):
-                begin_killing(m, job, "killed by message")
+    elif job.reason:
+        say(m, "KILL JOB: %s is being killed already (%s)" % (shown(job.name), job.reason), 5)
+    elif not is_alive(job, "bash") and (end_of(job) or not remains_of(job)):
+        say(m, "KILL JOB: %s has ended already" % shown(job.name), 5)
+    else:
+        # Done with even if this fails: read again later, it would kill the next job.
+        with trying(m, "kill " + job.run, "%s cannot be killed" % shown(job.name)):
+            begin_killing(m, job, "killed by message")
 
 
 def reload(m) -> None:
@@ -3365,8 +3049,9 @@ MESSAGES = {
     "STATUS": ("writes what runs, what waits in order, what is held, the counts, and what is wrong",
                tell_status),
     "CONFIG": ("writes the configuration in force", tell_config),
-    "PAUSE": ("starts no more jobs; a pause outlives a restart", pause),
-    "RESUME": ("starts jobs again", resume),
+    "PAUSE": ("starts no more jobs; a pause outlives a restart",
+              lambda m: keep_pause(m, True)),
+    "RESUME": ("starts jobs again", lambda m: keep_pause(m, False)),
     "FINISH": ("exits when the running job has ended", finish_then_exit),
     "SHUTDOWN": ("exits now; the running job goes on and is picked up at the next start",
                  shut_down),
@@ -3405,7 +3090,9 @@ def work(m) -> int:
         try:
             sleep(m, due)
             due = cycle(m)
-            over = may_exit(m)
+            when = exits(stopping=m.stopping, finishing=m.finishing, until_empty=m.until_empty,
+                         busy=bool(m.after or any(not job.status for job in m.jobs)))
+            over = when == "now" or when == "empty" and is_empty(m)
         except (OSError, MemoryError) as problem:
             due = begin_again(m, problem)
             over = m.stopping
@@ -3420,13 +3107,9 @@ def work(m) -> int:
 
 
 def cycle(m) -> float:
-    """Go round once; return when the next round is due at the latest, in seconds after boot.
-
-    Each step returns when it wants to run next. At a start currently-executing is looked at first:
-    a message may be KILL JOB, for a job that an earlier Monitor started.
-    """
+    """Go round once; return when the next round is due at the latest, in seconds after boot."""
     m.news = False
-    if not m.recovered:
+    if not m.recovered:                          # a message may be KILL JOB, for an earlier job
         survey_directories(m)
         survey_hand(m)
     due = [step(m) for step in (read_messages, survey, move, edit, launch, post, tell_systemd)]
@@ -3439,22 +3122,13 @@ def cycle(m) -> float:
 
 
 def begin_again(m, problem: BaseException) -> float:
-    """Throw memory away and begin again from disk, as after a kill; return when.
-
-    It is for an error that no step expected: no descriptor to be had, a broken disk.
-    """
+    """Throw memory away and begin again from disk, as after a kill; return when."""
+    # It is for an error that no step expected: no descriptor to be had, a broken disk.
     with trying(m, "cycle", "the work was cut short and begins again from disk", level=3):
         raise problem if isinstance(problem, Trouble) else OSError(0, str(problem) or "no memory")
     m.failures += 1
     m.forget()
     return boot_seconds() + min(60, 2 ** (m.failures - 1), m.config.sleep_seconds)
-
-
-def may_exit(m) -> bool:
-    """Tell whether the Monitor is to exit."""
-    when = exits(stopping=m.stopping, finishing=m.finishing, until_empty=m.until_empty,
-                 busy=bool(m.after or any(not job.status for job in m.jobs)))
-    return when == "now" or when == "empty" and is_empty(m)
 
 
 def is_empty(m) -> bool:
@@ -3486,29 +3160,23 @@ def state_now(m) -> Tuple[str, str]:
     """Return the state in one word, and why where that is not plain."""
     waits = bool(m.claimed or any(queue.files for queue in m.queues))
     word = state_word(stopping=m.stopping, running=bool(m.jobs), paused=m.paused, waits=waits)
-    if word == "running":
-        return word, "no more jobs are started: paused" if m.paused else ""
-    if word == "paused":
-        return word, "until RESUME"
-    if word == "waiting":
-        held = [wrong.text for key, wrong in m.wrong.items()
-                if key in ("launch", "ready", "turn", "cycle", "directory currently_executing")]
-        held += ["after_command runs"] * bool(m.after) + ["ready_command runs"] * bool(m.ready_hook)
-        return word, held[0] if held else "" if next_waiting(m) else "for files to settle"
-    return word, ""
+    if word != "waiting":
+        why = {"running": "no more jobs are started: paused", "paused": "until RESUME"}
+        return word, why.get(word, "") if m.paused else ""
+    held = [wrong.text for key, wrong in m.wrong.items()
+            if key in ("launch", "ready", "turn", "cycle", "directory currently_executing")]
+    held += ["after_command runs"] * bool(m.after) + ["ready_command runs"] * bool(m.ready_hook)
+    return word, held[0] if held else "" if next_waiting(m) else "for files to settle"
 
 
 # ---- The cycle: sleep --------------------------------------------------------
 
 def sleep(m, due: float) -> None:
-    """Sleep until `due`, or until a directory changes, a process ends or a signal comes.
-
-    So a new file is seen at once, and starts settle_seconds after its last change. Where there is
-    no inotify it is seen up to sleep_seconds later. A search for patterns may delay both.
-    What the Monitor itself has changed is taken in first, so that it does not wake it. In a storm
-    of changes it is deaf to them for a moment now and then.
-    """
-    read_notices(m)
+    """Sleep until `due`, or until a directory changes, a process ends or a signal comes."""
+    # So a new file is seen at once, and starts settle_seconds after its last change. Where there is
+    # no inotify it is seen up to sleep_seconds later. A search for patterns may delay both. In a
+    # storm of changes the Monitor is deaf to them for a moment now and then.
+    read_notices(m)                              # what it has changed itself does not wake it
     if m.news:
         due = min(due, boot_seconds() + deaf_for(m))
         m.tokens -= 1
@@ -3551,17 +3219,12 @@ def deaf_for(m) -> float:
 
 def caught(m) -> Set[int]:
     """Return the signals that came since the last look."""
-    try:
-        return set(os.read(m.wakeup, 4096))
-    except BlockingIOError:
-        return set()
+    came = select.select([m.wakeup], [], [], 0)[0]
+    return set(os.read(m.wakeup, 4096)) if came else set()
 
 
 def obey(m, signals: Set[int]) -> None:
-    """Do what signals say: TERM and INT are SHUTDOWN, HUP is RELOAD.
-
-    Where the terminal that the Monitor was started on is gone, HUP is SHUTDOWN.
-    """
+    """Do what signals say: TERM and INT are SHUTDOWN, HUP is RELOAD (without terminal SHUTDOWN)."""
     for number in sorted(signals & {signal.SIGTERM, signal.SIGINT}):
         say(m, "SHUTDOWN by signal " + signal_name(number)[3:], 5)
         shut_down(m)
@@ -3575,7 +3238,6 @@ def obey(m, signals: Set[int]) -> None:
 
 
 def has_terminal() -> bool:
-    """Tell whether this process has a terminal of its own."""
     try:
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK))
         return True

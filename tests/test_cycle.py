@@ -357,12 +357,12 @@ class TestOrder(QueueCase):
 class TestUntilEmpty(QueueCase):
     def test_what_a_job_drops_behind_the_last_listing_is_run_too(self):
         """The moment between the listing of wait-q and the look at the job is held open until the job has ended."""
-        listed = "    end_gone(m)\n    return due\n"
-        program = self.changed(listed, """
+        listed = "    due = min([survey_queue(m, queue) for queue in m.queues])\n"
+        program = self.changed(listed, listed + """
     while os.path.exists(m.config.root + "/between"):
         open(m.config.root + "/listed", "w").close()
         time.sleep(0.01)
-""" + listed)
+""")
         self.write("two", uow("true"))
         self.drop("one", uow("sleep 0.1; touch between; echo HELP >> monitor_reads\n"
                              "until [ -e listed ]; do sleep 0.02; done\nmv two wait-q/two"))

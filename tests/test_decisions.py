@@ -187,18 +187,6 @@ class TestTheQueues(Table):
             (0, 0.1, 15, 0.1), (20, 0.1, 15, 2), (999, 0.1, 15, 15), (-5, 0.1, 15, 0.1), (0, 3, 1, 1),
         ], lambda *known: self.assertEqual(monitor.next_look(*known[:-1]), known[-1]))
 
-    def test_message_file(self):
-        # regular, links, size -> why it goes to trash, in short
-        def check(regular, links, size, word):
-            found = monitor.message_file(regular, links, size)
-            self.assertTrue(found.startswith(word) if word else found == "", found)
-        most = monitor.SMALL_BYTES
-        self.rows([
-            (True, 1, 0, ""), (True, 1, most, ""), (True, 0, 0, ""),
-            (True, 1, most + 1, "more than 1048576 bytes; expected"), (False, 1, 0, "not a regular file"),
-            (False, 3, 0, "not a regular file"), (True, 2, 0, "not a regular file"),
-        ], check)
-
     def test_next_waiting(self):
         # what each queue has: names that can start, names that settle, names in trouble -> which is next
         def queue(key, ready, settling, troubled, m):
