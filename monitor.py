@@ -142,7 +142,8 @@ SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 # $1 job_command, $2 the run's mark, $3 the file that takes a process into the run's cgroup
 # (or nothing), $4 a newline where the log does not end with one.
 # - The traps keep it alive for END when TERM is sent to all of the run; the job gets them reset.
-# - `set -m` gives the job a process group of its own, so `kill 0` in it spares the keeper.
+# - `set -m` gives the job a process group of its own, so `kill 0` in it spares the keeper. After
+#   `set +m` a job that is stopped does not end the `wait`.
 # - `&` and `wait`, since bash ends itself when SIGINT kills what it runs in the foreground. A
 #   trapped signal ends the `wait` early: then the job still lives.
 # - The decimal point of EPOCHREALTIME is the locale's. Before bash 5 there is no such variable.
@@ -157,6 +158,7 @@ now() {
 now; printf '%s==== JOB START %s run %s\n' "$4" "$at" "$2"
 set -m
 ({ echo 0 >"$3"; } 2>/dev/null; exec bash -c "$1" 2>&1) &
+set +m
 until wait $!; rc=$?; [ $rc -le 128 ] || ! kill -0 $! 2>/dev/null; do :; done
 now; printf '\n==== JOB END %s run %s exit %s\n' "$at" "$2" "$rc"
 exit "$rc"
@@ -1500,7 +1502,9 @@ def hold(job: Job) -> List[Process]:
             job.held[pid] = os.pidfd_open(pid)
     if new:
         there = find_processes(job)
-    for pid in set(job.held) - {process.pid for process in there}:
+    # Its keepers are held in any case: their end has to wake the Monitor.
+    kept = {process.pid for process in there} | set(job.keepers.values())
+    for pid in set(job.held) - kept:
         os.close(job.held.pop(pid))
     return there
 
@@ -1737,14 +1741,14 @@ def survey_queue(m, queue: Queue) -> float:
     if rests(m, queue.key):
         queue.__init__(queue.key, queue.path)
         return rests(m, queue.key)
-    if waits_for_retry(m, key):
-        return waits_for_retry(m, key)
-    text = shown(queue.path) + " cannot be listed: its jobs wait"
-    with trying(m, key, text, level=3) as attempt:
-        if queue.listed is None or boot_seconds() >= queue.list_at:
+    at = waits_for_retry(m, key)
+    if not at and (queue.listed is None or boot_seconds() >= queue.list_at):
+        text = shown(queue.path) + " cannot be listed: its jobs wait"
+        with trying(m, key, text, level=3):
             list_queue(m, queue)
+        at = waits_for_retry(m, key)
     keep_one_readme(m, queue.path, queue.readmes)
-    return min(attempt.again, queue.list_at, check_files(m, queue))
+    return min(at or queue.list_at, check_files(m, queue))
 
 
 def list_queue(m, queue: Queue) -> None:
@@ -2014,6 +2018,8 @@ def mark_of_link(name: str) -> Optional[Mark]:
 def adopt(m, link: str, mark: Mark) -> Job:
     """Return the Job of a link that this Monitor did not make; `move` finds out how far it is."""
     names = [name for name in uow_names(m) if link_name(mark.text, name) == os.path.basename(link)]
+    place, inode = m.config.currently_executing, inode_of(link)
+    names.sort(key=lambda name: inode_of(os.path.join(place, name)) != inode)    # two cut alike
     name = (names + [os.path.basename(link).partition(".")[2]])[0]       # without a name: it is cut
     found = os.lstat(link)
     if stat.S_ISREG(found.st_mode) and not os.access(link, os.R_OK | os.W_OK, effective_ids=True):
@@ -2433,8 +2439,9 @@ def file_job(m, job: Job) -> float:
     m.jobs.remove(job)
     let_go(m, job)
     remove_cgroups()
-    say(m, "%s: %s -> %s" % (shown(job.name), job.status, base(os.path.dirname(filed))),
-        6 if key == "done_q" else 4)
+    where = os.path.relpath(os.path.dirname(filed), m.config.root)
+    level = 6 if key == "done_q" else 4
+    say(m, "%s: %s -> %s" % (shown(job.name), job.status, shown(where)), level)
     m.totals[key] += 1
     if os.path.dirname(filed) == getattr(m.config, key):
         m.ended[key].note(filed)
@@ -2538,6 +2545,7 @@ def launch(m) -> float:
     """Start the next job if one may start; return when to try again."""
     if m.jobs or m.under_way or m.after or m.paused or m.finishing or m.stopping:
         drop_ready_hook(m)
+        m.launched = m.launched and bool(m.jobs)
         return float("inf")
     m.launched = False
     if any(queue.unchecked() for queue in m.queues):
@@ -2545,9 +2553,11 @@ def launch(m) -> float:
     if not m.claimed and next_needs_stamp(m):
         return float("inf")                      # `edit` says when
     if not (m.claimed or next_waiting(m)):
+        drop_ready_hook(m)
+        if something_waits(m):
+            return float("inf")                  # it is settling
         with trying(m, "launch", ""), trying(m, "ready", "", "nothing waits any more"), \
                 trying(m, "turn", "", "the lock on .turn is not needed any more"):
-            drop_ready_hook(m)
             m.turn_since = 0.0
         return float("inf")
     at = rests(m, "currently_executing") or waits_for_retry(m, "launch") or ask_ready(m)
@@ -2964,9 +2974,9 @@ def tell_queue(m, queue: Queue) -> None:
         say(m, "%s: %d of %d checked" % (place, len(queue.files) - unchecked, len(queue.files)))
     for name in sorted(queue.files.keys() - known)[:STATUS_SHOWN] if not unchecked else ():
         wrong = m.wrong.get("file " + os.path.join(queue.path, name))
-        why = wrong.text if wrong else "is settling, or is open for writing"
-        say(m, "not yet in %s: %s %s" % (place, shown(name), why))
-    held = [name for name in os.listdir(queue.path) if name.startswith(".")] \
+        why = wrong.text if wrong else shown(name) + " is settling, or is open for writing"
+        say(m, "not yet in %s: %s" % (place, why))
+    held = filter(m.config.ignored.fullmatch, os.listdir(queue.path)) \
         if not rests(m, queue.key) else []
     for name in sorted(held)[:STATUS_SHOWN]:
         say(m, "held in %s: %s" % (place, shown(name)))
@@ -3036,9 +3046,12 @@ def reload(m) -> None:
         return
     with trying(m, "ready", "", "ready_command and job_process are asked again"):
         drop_ready_hook(m)
-    m.config = config
+    m.config, m.bad = config, []                 # what is valid, or ignored, may have changed
     for queue in m.queues:
-        queue.__init__(queue.key, queue.path)    # what is valid may have changed
+        for name in filter(config.ignored.fullmatch, in_trouble(m, queue)):
+            with trying(m, "file " + os.path.join(queue.path, name), ""):
+                pass
+        queue.__init__(queue.key, queue.path)
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
 
 
@@ -3148,6 +3161,12 @@ def in_trouble(m, queue: Queue, tries: int = 1) -> Set[str]:
             if os.path.dirname(path) == queue.path} & queue.files.keys()
 
 
+def something_waits(m) -> bool:
+    """Tell whether anything waits that may become a job."""
+    return bool(m.claimed or any(len(queue.files) > len(in_trouble(m, queue))
+                                 for queue in m.queues))
+
+
 def counts(m) -> Dict[str, Optional[int]]:
     """Return how many UOWs each directory holds as of the last look; None where nobody knows."""
     known: Dict[str, Optional[int]] = {queue.key: len(queue.files) for queue in m.queues}
@@ -3158,15 +3177,16 @@ def counts(m) -> Dict[str, Optional[int]]:
 
 def state_now(m) -> Tuple[str, str]:
     """Return the state in one word, and why where that is not plain."""
-    waits = bool(m.claimed or any(queue.files for queue in m.queues))
-    word = state_word(stopping=m.stopping, running=bool(m.jobs), paused=m.paused, waits=waits)
+    word = state_word(stopping=m.stopping, running=bool(m.jobs), paused=m.paused,
+                      waits=something_waits(m))
     if word != "waiting":
         why = {"running": "no more jobs are started: paused", "paused": "until RESUME"}
         return word, why.get(word, "") if m.paused else ""
     held = [wrong.text for key, wrong in m.wrong.items()
             if key in ("launch", "ready", "turn", "cycle", "directory currently_executing")]
     held += ["after_command runs"] * bool(m.after) + ["ready_command runs"] * bool(m.ready_hook)
-    return word, held[0] if held else "" if next_waiting(m) else "for files to settle"
+    why = held[0] if held else "" if next_waiting(m) else "for files to settle"
+    return word, why.replace("waiting: ", "because ", 1)
 
 
 # ---- The cycle: sleep --------------------------------------------------------
@@ -3179,7 +3199,7 @@ def sleep(m, due: float) -> None:
     read_notices(m)                              # what it has changed itself does not wake it
     if m.news:
         due = min(due, boot_seconds() + deaf_for(m))
-        m.tokens -= 1
+        m.tokens = max(-1.0, m.tokens - 1)       # no more debt: else it is deaf long after a storm
     signals = caught(m)
     while not signals and boot_seconds() < due:
         woken, noticed = wait(m, due - boot_seconds())
@@ -4026,6 +4046,7 @@ def check(configs) -> int:
         if not not_for_us(config):
             findings += ["%s %s is missing; a start makes it" % (key, shown(path))
                          for key, path in missing(config)]
+            findings += unfit_status_dir(config)
             notes += open_to_submit(config)
             for key in WAITING + ["currently_executing"] + FINISHED:
                 findings += check_directory(config, key, places)
@@ -4033,6 +4054,16 @@ def check(configs) -> int:
     for line in dict.fromkeys(notes + (findings or ["all is well"])):
         write_out(1, line)
     return 1 if findings else 0
+
+
+def unfit_status_dir(config) -> List[str]:
+    there = config.status_dir
+    while there and not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not there or os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK):
+        return []
+    return ["status_dir %s cannot be made or written by %s: no status is posted"
+            % (shown(config.status_dir), owner_name(os.geteuid()))]
 
 
 def between(config, other) -> List[str]:
@@ -4179,7 +4210,8 @@ def open_to_submit(config) -> List[str]:
     """Return what to say of waiting queues that are open to everybody on purpose."""
     return ["everybody may drop jobs into %s: job_command decides as whom they run" % shown(path)
             for path in (getattr(config, key) for key in WAITING)
-            if os.path.isdir(path) and os.stat(path).st_mode & stat.S_IWOTH]
+            if os.path.isdir(path) and os.stat(path).st_mode & stat.S_IWOTH
+            and os.stat(path).st_mode & stat.S_ISVTX]
 
 
 def is_own_group(gid: int, uid: int) -> bool:
@@ -4288,6 +4320,7 @@ def check_reload_file(path: str) -> None:
 def start_afresh() -> None:
     """Mend what may be inherited: signals ignored or blocked, standard files closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)    # ignored, it would lose exit codes
+    signal.signal(signal.SIGIO, signal.SIG_IGN)      # comes when an open breaks our lease
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     fd = 0
     while fd < 3:                                    # no other file may get such a number
@@ -4367,7 +4400,8 @@ def main(argv: List[str]) -> int:
     if flags & {"-h", "--help", "--version"}:
         write_out(1, "simple-job-q " + VERSION if flags == {"--version"} else HELP)
         return 0
-    if flags - {"--until-empty", "--check"} or len(flags) > 1 or len(paths) > 1 and not flags:
+    if flags - {"--until-empty", "--check"} or len(flags) > 1 or \
+            len(paths) > 1 and "--check" not in flags:
         return refuse(EXIT_UNUSABLE, USAGE + "; --help tells more")
     try:
         if lacking():

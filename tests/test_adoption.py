@@ -10,7 +10,7 @@ import subprocess
 import time
 
 from tests.helpers import (HOLD, QUEUES, QueueCase, children_of, environment_of, heavy, is_still, kill_all, need,
-                           need_root, processes_with, read_text, until, uow)
+                           need_root, processes_with, read_text, stamped_uow, until, uow)
 
 
 def another_boot(boot_id):
@@ -371,6 +371,22 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
 
 
 @heavy
+class TestNamesThatAreCutAlike(AdoptionCase):
+    def test_each_is_filed_under_its_own(self):
+        """A link's name is cut to 255 bytes: then it fits two names in currently-executing."""
+        monitor = self.started()
+        run, other = "L" * 240 + "_2", "L" * 240 + "_1"
+        self.drop(run, uow(HOLD))
+        self.begun(run)
+        self.kill9(monitor)
+        self.drop(other, stamped_uow(uow("true")), "currently-executing")
+        self.started()
+        self.said("adopted " + run)
+        self.write("go", "")
+        self.assertEqual(self.ended(run), "done-q")
+        self.assertEqual(self.where(other), ["currently-executing"], self.output())
+
+
 class TestWhatAnAdoptionCosts(AdoptionCase):
     def test_it_holds_the_uow_once_and_each_process_once_after_tries_that_failed(self):
         need("strace")

@@ -4,9 +4,10 @@ import re
 import signal
 import subprocess
 import sys
+import time
 
-from tests.helpers import (AFTER, HOLD, QueueCase, children_of, environment_of, heavy, kill_all, need, processes_with,
-                           read_text, until, uow)
+from tests.helpers import (AFTER, HOLD, QueueCase, children_of, cpu_of, environment_of, heavy, is_still, kill_all,
+                           need, processes_with, read_text, until, uow)
 import monitor
 
 DAEMON = r"""
@@ -311,6 +312,35 @@ class TestWhatIsLeftRunning(KillCase):
 
 
 @heavy
+class TestStopped(KillCase):
+    def test_a_job_that_was_stopped_for_a_while_ends_as_it_ends(self):
+        """`wait` in the keeper must not return at a stop: it would spin, and tell the stop as the job's end."""
+        monitor = self.started()
+        self.drop("one", uow("echo before\nkill -STOP $$\necho after"))
+        until(lambda: self.where("one") == ["currently-executing"] and "\nbefore\n" in self.read("currently-executing", "one"),
+              self.output)
+        keeper, job = [], []
+        until(lambda: keeper.extend(pid for pid in children_of(monitor.pid) if b"SJQ_KEEPER=bash" in environment_of(pid)) or keeper)
+        until(lambda: job.extend(children_of(keeper[0])) or job)
+        until(lambda: read_text("/proc/%d/stat" % job[0]).rpartition(")")[2].split()[0] == "T")
+        self.assertTrue(is_still(keeper[0]))
+        used = cpu_of(keeper[0])
+        time.sleep(0.5)                              # the time in which nothing may happen
+        self.assertLess(cpu_of(keeper[0]) - used, 0.2)
+        os.kill(job[0], signal.SIGCONT)
+        self.assertEqual((self.ended("one"), self.log("one")), ("done-q", b"before\nafter\n"), self.status("one"))
+
+    def test_a_job_that_has_timed_out_is_filed_as_soon_as_it_has_ended(self):
+        self.configure("sleep_seconds :: 60\nkill_grace_seconds :: 60\n")
+        self.started()
+        for number in range(12):
+            self.drop("job-%d" % number, uow("exec sleep 50", TIMEOUT="0.3s"))
+        began = time.monotonic()
+        for number in range(12):
+            self.assertEqual(self.ended("job-%d" % number), "fail-q")
+        self.assertLess(time.monotonic() - began, 12)
+
+
 class TestSlowTee(KillCase):
     """Output on its way to the log is waited for while the log grows; once it has not grown for the grace, no more."""
 

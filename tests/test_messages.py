@@ -4,6 +4,8 @@ import os
 import re
 import signal
 import subprocess
+import sys
+import time
 
 from tests.helpers import CHECKOUT, HOLD, QueueCase, is_still, need, processes_with, read_text, stamped_uow, until, uow
 import monitor
@@ -342,6 +344,27 @@ class TestReading(MessageCase):
         until(lambda: len(re.findall(r"message m-\d+-\d+- is not known", self.says())) >= 1000, seconds=60)
         self.tidied()
         self.assertEqual(sorted(re.findall(r"message (m-\d+-\d+-) is not known", self.says())), wanted)
+
+    def test_who_opens_it_while_it_is_looked_at_ends_nobody(self):
+        """An open breaks the read lease for which the Monitor asks: the kernel tells it so by SIGIO."""
+        monitor = self.started()
+        append = """import os, sys, time
+end = time.monotonic() + 6
+while time.monotonic() < end:
+    fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"#x" + bytes([10]))
+    os.close(fd)
+    time.sleep(0.0003)
+"""
+        for writer in [subprocess.Popen([sys.executable, "-c", append, self.path("monitor_reads")]) for _ in "12"]:
+            writer.wait()
+        self.assertIsNone(monitor.poll(), self.output())
+        self.message("PAUSE")
+        self.said("message PAUSE")
+        asked = time.monotonic()                     # nor is it deaf for long after such a storm
+        self.message("STATUS")
+        self.said("counts: ")
+        self.assertLess(time.monotonic() - asked, 2)
 
     def test_missing_it_is_made_again(self):
         self.started()

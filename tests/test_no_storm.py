@@ -1,11 +1,12 @@
 """No storm and no busy waiting: what does not concern the Monitor costs it next to nothing."""
 import os
+import re
 import shutil
 import statistics
 import tempfile
 import time
 
-from tests.helpers import QueueCase, Writer, heavy, need, read_text, sleeps_of, until, uow
+from tests.helpers import HOLD, QueueCase, Writer, heavy, is_still, need, read_text, sleeps_of, until, uow
 
 
 class TestStorm(QueueCase):
@@ -162,6 +163,34 @@ class TestIdle(QueueCase):
 
 
 @heavy
+class TestBetweenJobs(QueueCase):
+    config = "sleep_seconds :: 60\n"
+
+    def test_what_waits_behind_a_stamped_uow_is_stamped_while_paused_without_a_hot_loop(self):
+        monitor = self.started()
+        self.drop("first", uow(HOLD))
+        self.running("first")
+        self.message("PAUSE")
+        self.said("paused: ")
+        self.write("go", "")
+        self.ended("first")
+        for name in ("second", "third"):
+            self.drop(name, uow("true"))
+            self.stamped(name)
+        until(lambda: is_still(monitor.pid), self.output)
+
+    def test_a_refusal_that_lasts_is_said_once_while_others_settle(self):
+        self.configure("ready_command :: false\nsleep_seconds :: 0.3\nsettle_seconds :: 0.4\n")
+        self.started()
+        self.drop("waits", uow("true"))
+        self.said("ready_command refuses")
+        for number in range(3):
+            self.drop("later-%d" % number, uow("true"), "priority-q", settled=False)
+            self.stamped("later-%d" % number, "priority-q")
+        self.assertEqual((len(re.findall("Z waiting: ready_command refuses", self.says())),
+                          self.says().count("nothing waits any more")), (1, 0), self.says())
+
+
 class TestNoPidfd(QueueCase):
     def test_a_job_whose_pidfds_could_not_be_had_runs_once_and_is_filed(self):
         self.configure("sleep_seconds :: 1\nstatus_dir ::\n")

@@ -250,6 +250,10 @@ class TestDirectories(QueueCase):
 
 
 class TestUntilEmpty(QueueCase):
+    def test_a_second_configuration_is_refused(self):
+        code, _, said = ran(self.path("config.txt"), self.path("config.txt"), "--until-empty")
+        self.assertEqual((code, said.count("usage: ")), (2, 1), said)
+
     def test_with_nothing_to_do_it_ends_at_once(self):
         began = time.monotonic()
         self.run_until_empty()
