@@ -141,8 +141,7 @@ class TestEditors(OddCase):
         self.is_quiet(monitor)
         self.assertEqual(self.read("currently-executing", "job"), before)
         self.kill9(monitor)
-        self.started()
-        os.rename(self.path("away"), self.path("trash"))
+        self.started()                               # makes trash again
         until(lambda: self.where("job") == ["done-q", "trash"], self.output)
         self.assertEqual((self.ledger(), self.log("job")), (["ran"], b"one\ntwo\n"))
 
