@@ -8,19 +8,20 @@ kernel shares processors out among sessions. On a busy machine put `chrt -r 1` b
 on both sides. --quick takes two pairs of a tenth of the size. NAME chooses among the measurements (MEASUREMENTS at the
 end; all without any). It works below $TMPDIR, which should be on a disk, and needs some 3 GB there.
 
-A run of 2026-11-28 by `chrt -r 1`, on 2 cores of an AMD EPYC with much else to do; Linux 6.18, ext4, Python 3.11,
-bash 5.2, coreutils 9.1, nq 0.3.1, task-spooler 1.0.1 (in brackets the bounds):
+A run of 2026-11-28 by `chrt -r 1`, on 2 cores of an AMD EPYC; Linux 6.18, ext4, Python 3.11, bash 5.2, coreutils 9.1,
+nq 0.3.1, task-spooler 1.0.1 (in brackets the bounds):
 
-    1,000 jobs of `true`, durable :: no / yes, against the bare loop     0.91 / 1.13 (1.0 / 1.2): 8.2 / 10.7 ms a job
-    the same against nq / task-spooler / task-spooler, bash -c true      2.0 / 4.9 / 3.6
-    drop to JOB START; 100,000 finished around; others write there       5.5; 6.2; 5.7 ms (6)
+    1,000 jobs of `true`, durable :: no / yes, against the bare loop     0.96 / 1.14 (1.0 / 1.2): 6.9 / 8.3 ms a job
+    the same against nq / task-spooler / task-spooler, bash -c true      2.0 / 4.8 / 3.5
+    drop to JOB START; 100,000 finished around; others write there       6.0; 5.7; 5.6 ms (6)
     100,000 waiting and 100,000 finished: start to first job             4.9 s (5), in exact order
-    a job from then on, against 100 of each; STATUS; memory              0.99 (1.2); 0.38 s (0.5); 77 MB (100)
-    100,000 new ones by one mv: first job; when all are judged           0.2 s; 4.3 s (8)
-    the first hundred from then on; those behind them                    9.4 and 8.7 ms a job
+    a job from then on, against 100 of each; memory                      1.04 (1.2); 76 MB (100)
+    STATUS answered meanwhile, median and worst of five                  0.37 and 0.90 s (0.5: missed just after the start)
+    100,000 new ones by one mv: first job; when all are checked          0.1 s; 3.5 s (8)
+    of the first hundred after that, over twice the median               4 (0: missed; median 7.1, worst 19 ms)
     an idle wake with 10,000 finished; system calls between wakes        0.2 ms (1); 0
     wakes a second in a storm: root; wait-q; currently-executing         0; 10; 0 (10)
-    a job that writes 1 GB, against the bare pipeline; its end           0.96 (1.1); 0.7 ms later than of ten bytes (2)
+    a job that writes 1 GB, against the bare pipeline; its end           0.98 (1.1); 0.9 ms later than of ten bytes (2)
 
 A job starts five programs (mv, tee, two of bash, mv), nq and task-spooler one or two: they stay ahead where jobs last
 milliseconds.
