@@ -4,13 +4,15 @@ Each test kills real processes of its own. The ledger is a file that jobs append
 """
 import glob
 import os
+import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 
-from tests.helpers import (HOLD, QUEUES, QueueCase, children_of, environment_of, heavy, is_still, kill_all, need,
-                           need_root, processes_with, read_text, stamped_uow, until, uow)
+from tests.helpers import (HOLD, PYTHON, QUEUES, QueueCase, children_of, compiled, environment_of, heavy, is_still,
+                           kill_all, need, need_root, processes_with, read_text, stamped_uow, until, uow)
 
 
 def another_boot(boot_id):
@@ -133,6 +135,24 @@ class TestTheJobGoesOn(AdoptionCase):
         self.drop("one", uow("true"))
         self.run_until_empty()
         self.assertEqual(self.where("one"), ["done-q"])
+
+
+class TestTheTerminalIsClosed(AdoptionCase):
+    def test_it_ends_the_monitor_and_not_the_job(self):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execv(sys.executable, [*PYTHON, compiled(), self.path("config.txt")])
+        self.addCleanup(kill_all, [pid])
+        self.drop("job", uow(HOLD + "; echo done"))
+        self.begun("job")
+        os.close(terminal)
+        ended = []
+        until(lambda: ended.append(os.waitpid(pid, os.WNOHANG)) or ended[-1][0], self.says)
+        self.assertEqual(ended[-1], (pid, 0))
+        self.said("SHUTDOWN by signal HUP: the terminal was closed")
+        self.write("go", "")
+        self.run_until_empty()
+        self.assertEqual((self.where("job"), self.log("job")), (["done-q"], b"done\n"))
 
 
 class TestFiledByTheRealOutcome(AdoptionCase):
