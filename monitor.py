@@ -2881,6 +2881,10 @@ def work_off(m, taken: str) -> float:
         whole = complete or os.pread(fd, 2 * SMALL_BYTES, 0)[-1:] in (b"\n", b"")
     if not (closed and whole):
         return later
+    # It has to keep still, too: the kernel does not tell of a writer that is about to open it.
+    age = time.time() - os.lstat(taken).st_ctime
+    if 0 <= age < m.config.settle_seconds:
+        return boot_seconds() + m.config.settle_seconds - age
     os.unlink(taken)
     return 0.0                                   # what came into the fresh file meanwhile
 
