@@ -1792,7 +1792,7 @@ def check_file(m, queue: Queue, name: str, now: float) -> float:
     named = "%s in %s " % (shown(name), base(queue.path))
     with trying(m, "file " + path, named + "cannot be read", named + "can be read now",
                 path) as attempt:
-        attempt.undecided = True                 # until it is known to be valid, or not to be
+        attempt.undecided, found = True, None    # until it is known to be valid, or not to be
         try:
             found = os.lstat(path)
             if file.looks != (found.st_size, found.st_mtime_ns):
@@ -1818,6 +1818,8 @@ def check_file(m, queue: Queue, name: str, now: float) -> float:
         except BadUow as problem:
             return not_valid(m, path, file, found, str(problem))
         except PermissionError:
+            if not found:
+                raise                            # it is the directory that keeps us out
             mend = "chmod u+r" if found.st_uid == os.geteuid() else "chmod o+r"
             me, owner = owner_name(os.geteuid()), owner_name(found.st_uid)
             raise Trouble("%scannot be read by %s, who runs the Monitor; %s mends it with: %s %s"

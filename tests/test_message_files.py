@@ -141,6 +141,7 @@ class TestAfterACrash(QueueCase):
             self.there(".monitor_reads.taken")
             late.write("CONFIG\n")
             self.said("message CONFIG")
+            until(lambda: "#ONFIG" in self.read(".monitor_reads.taken"), "it is marked: a kill before may repeat it")
             self.kill9(monitor)
             late.write("STATUS\nKILL")
             self.started()
