@@ -88,17 +88,6 @@ class TestNames(Table):
         for name in ("ticket-1.txt", "a/b", "żółw", "50%", "a,b+c@d:e=f"):
             self.assertEqual(monitor.shown(name), name)
 
-    def test_free_name(self):
-        # name, which -> name there
-        long, wide = "n" * 255, "ż" * 127 + "x"                # both 255 bytes
-        self.rows([
-            ("x", 1, b"x"), ("x", 2, b"x.2"), ("x.tar.gz", 3, b"x.tar.gz.3"), ("x", 12345, b"x.12345"),
-            (long, 1, long.encode()), (long, 2, b"n" * 253 + b".2"), (long, 100, b"n" * 251 + b".100"),
-            ("n" * 253, 2, b"n" * 253 + b".2"), ("n" * 254, 2, b"n" * 253 + b".2"),
-            (wide, 2, wide.encode()[:253] + b".2"),                 # a character may be cut: bytes are what counts
-            (os.fsdecode(b"\xff" * 255), 2, b"\xff" * 253 + b".2"),
-        ], lambda name, number, there: self.assertEqual(os.fsencode(monitor.free_name(name, number)), there))
-
     def test_names_that_are_never_run(self):
         # name, never run by default, is a README
         ignored = monitor.parse_config("", "/nowhere/config.txt").ignored
