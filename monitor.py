@@ -2171,9 +2171,10 @@ def stamp(m, queue: Queue, name: str, inode: int, text: str) -> None:
     # What comes out is removed only if it is what was read, unchanged and closed.
     path = os.path.join(queue.path, name)
     with closing(open_still(path)) as fd:
-        uow, found = read_uow(fd, path, m.config.required_names), os.fstat(fd)
+        found = os.fstat(fd)                     # before it is read: what changes later is seen
         if found.st_ino != inode:
             raise Changed()
+        uow = read_uow(fd, path, m.config.required_names)
         new = os.path.join(queue.path, ".stamp.%d.%d" % (os.getpid(), inode))
         ours = write_stamped(new, fd, uow, found, text)
     try:
@@ -2181,9 +2182,9 @@ def stamp(m, queue: Queue, name: str, inode: int, text: str) -> None:
     except BaseException:
         os.unlink(new)                           # its name is gone: nothing has happened
         raise
-    out = os.lstat(new)
-    if (out.st_ino, out.st_size, out.st_mtime_ns) != (inode, found.st_size, found.st_mtime_ns) \
-            or not is_closed(new):
+    closed, out = is_closed(new), os.lstat(new)  # in this order: what had it open wrote before
+    if not closed or (out.st_ino, out.st_size, out.st_mtime_ns) != \
+            (inode, found.st_size, found.st_mtime_ns):
         # Somebody's file gets its name back, but never a name that is gone from the queue: whoever
         # moved it away would get the file twice. Then what we hold goes to trash.
         with suppress(OSError):

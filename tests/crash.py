@@ -45,7 +45,7 @@ if monitor.main([path, "--until-empty"]):
 os.close(monitor.DOOR.lock.pop())
 sys.exit("--check found something" if check and monitor.main([path, "--check"]) else 0)
 """
-CONFIG = "settle_seconds :: 0.02\nsleep_seconds :: 0.5\nkill_grace_seconds :: 1\nstatus_dir ::\n"
+CONFIG = "settle_seconds :: 0.02\nsleep_seconds :: 0.5\nkill_grace_seconds :: 5\nstatus_dir ::\n"
 
 # Run as `python3 -c LAUNCHER monitor.py PLAN RECORD ARGUMENTS`: the real monitor.py, compiled. PLAN
 # `function:line:n` kills it before that line of that function for the n-th time; without a plan the lines

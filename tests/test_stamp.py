@@ -206,22 +206,50 @@ class TestTheFileStaysItsOwners(QueueCase):
         self.message("RESUME")
         self.assertEqual((self.ended("again"), self.ledger()), ("done-q", ["again"]))
 
-    def test_a_writer_who_opens_it_in_the_moment_of_its_stamp_loses_nothing(self):
-        """Red if what comes out of the exchange is removed without a look whether somebody has it open for writing."""
+    def stamped_while(self, write, *slow):
+        """Drop x as version 1 for a Monitor whose system calls `slow` take 0.3 s, let a person write version 2, and run it."""
         need("strace")
         self.write("monitor_reads", "PAUSE\n")
-        self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_enter=300000"))
-        path = self.drop("x", uow("echo v1 >> ledger"))
-
-        def copies():
-            return [name for name in os.listdir(self.path("wait-q")) if name.startswith(".stamp.")]
-        until(copies, self.output, step=0.001)
-        with open(path, "r+") as file:
-            until(lambda: not copies(), self.output)     # the exchange, and what comes of it
-            file.write(uow("echo v2 >> ledger"))
+        self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=" + ",".join(call.split(":")[0] for call in slow),
+                             *[word for call in slow for word in ("-e", "inject=%s=300000" % call)]))
+        write(self.drop("x", uow("echo v1 >> ledger")))
         self.stamped("x")
         self.message("RESUME")
         self.assertEqual((self.ended("x"), self.ledger()), ("done-q", ["v2"]))
+
+    def copies(self):
+        return [name for name in os.listdir(self.path("wait-q")) if name.startswith(".stamp.")]
+
+    def test_a_writer_who_opens_it_in_the_moment_of_its_stamp_loses_nothing(self):
+        """Red if what comes out of the exchange is removed without a look whether somebody has it open for writing."""
+        def write(path):
+            until(self.copies, self.output, step=0.001)
+            with open(path, "r+") as file:
+                until(lambda: not self.copies(), self.output)        # the exchange, and what comes of it
+                file.write(uow("echo v2 >> ledger"))
+        self.stamped_while(write, "renameat2:delay_enter")
+
+    def test_a_writer_who_closes_it_right_after_the_exchange_loses_nothing(self):
+        """Red if what comes out is looked at first, and then asked whether somebody has it open: he writes between the two."""
+        def write(path):
+            until(self.copies, self.output, step=0.001)
+            with open(path, "r+") as file:
+                until(lambda: os.stat(path).st_ino != os.fstat(file.fileno()).st_ino, self.output, step=0.001)
+                file.write(uow("echo v2 >> ledger"))
+        self.stamped_while(write, "renameat2:delay_enter", "fcntl:delay_enter")
+
+    def test_a_writer_who_comes_while_it_is_read_for_its_stamp_loses_nothing(self):
+        """Red if the time of its last change is taken after it was read."""
+        def write(path):
+            import monitor
+            watcher = monitor.Watcher()
+            self.addCleanup(os.close, watcher.fd)
+            watcher.add(path, 1)                                     # IN_ACCESS
+            for _ in ("checked", "read for the stamp"):
+                until(watcher.read, self.output, step=0.001)
+            with open(path, "r+") as file:
+                file.write(uow("echo v2 >> ledger"))
+        self.stamped_while(write, "pread64:delay_exit")
 
     def test_a_left_over_copy_goes_to_trash_when_it_is_a_minute_old(self):
         """Red if it stays, or if that of a Monitor at work is taken."""
