@@ -301,7 +301,6 @@ class Monitor:
         self.finishing = self.stopping = False
         self.wrong: Dict[str, Wrong] = {}        # written by `trying`, `say` and `reload` alone
         self.totals = dict.fromkeys(FINISHED, 0) # ended since the start
-        self.children: Set[int] = set()          # pids that are only to be reaped
         self.failures = 0                        # cycles in a row that were cut short
         self.half_line = False                   # a full disk cut the last line of monitor_says
         self.exchanges = True                    # whether the file system can swap two names
@@ -322,10 +321,9 @@ class Monitor:
         self.forget()
 
     def forget(self) -> None:
-        """Forget what disk tells better, but not the children; the next cycle reads it again."""
+        """Forget what disk tells better; the next cycle reads it again."""
         for job in self.jobs:
-            let_go(self, job)
-        self.children |= {hook.pid for hook in (self.after_hook, self.ready_hook) if hook}
+            let_go(job)
         if self.watcher:
             os.close(self.watcher.fd)
         self.jobs, self.after_hook, self.ready_hook, self.watcher = [], None, None, None
@@ -640,12 +638,16 @@ def is_outcome(status: str, ended: bool) -> bool:
     return status_word(status) == "fail" or status_word(status) in ("done", "error") and ended
 
 
-def stage(*, keeper: bool, clean: bool, tee: bool, remains: bool, ended: bool, killing: bool,
-          still_for: float, grace: float) -> str:
-    """Return how far a run is: "job" goes on, its last "output" is on its way, or it is "over"."""
-    # keeper, tee, remains: they live. clean: the keeper ended by itself. ended: the log has END.
-    # What a job left running is waited for only where the job was killed or its keeper died.
-    if keeper or remains and (killing or not ended and not clean):
+def awaits_rest(*, ended: bool, clean: bool, killed: bool) -> bool:
+    """Tell whether what a job left running is waited for, once its keeper is gone."""
+    # ended: the log has END. clean: the keeper ended by itself.
+    return killed or not ended and not clean
+
+
+def stage(*, rest: bool, tee: bool, ended: bool, still_for: float, grace: float) -> str:
+    """Return how far a run without keeper is: "job" goes on, "output" is on its way, or "over"."""
+    # rest: processes that are waited for. tee: it lives. still_for: how long the log did not grow.
+    if rest:
         return "job"
     return "output" if tee and not ended and still_for < grace else "over"
 
@@ -1109,9 +1111,15 @@ def trying(m, key: str, text: str, over: str = "", path: str = "", level: int = 
         if not last or last.text != whole:
             say(m, whole, level)
     else:
-        if key in m.wrong and not attempt.undecided:
-            ended = m.wrong.pop(key)
-            say(m, attempt.over or "over: " + ended.text, 5)
+        if not attempt.undecided:
+            is_over(m, key, attempt.over)
+
+
+def is_over(m, key: str, text: str = "") -> None:
+    """End a condition that is over, or whose object is gone, and say so."""
+    ended = m.wrong.pop(key, None)
+    if ended:
+        say(m, text or "over: " + ended.text, 5)
 
 
 def waits_for_retry(m, key: str) -> float:
@@ -1553,9 +1561,8 @@ def holders_of_output(job: Job) -> List[str]:
             for pid in sorted(pids - {tee})]
 
 
-def let_go(m, job: Job) -> None:
-    """Close what is held open of a run; its keepers are to be reaped."""
-    m.children |= {pid for role, pid in job.keepers.items() if role not in job.codes}
+def let_go(job: Job) -> None:
+    """Close what is held open of a run."""
     for fd in [job.fd, *job.held.values()]:
         os.close(fd)
 
@@ -1658,8 +1665,7 @@ def survey(m) -> float:
     due = min([survey_queue(m, queue) for queue in m.queues])
     for key, wrong in list(m.wrong.items()):
         if wrong.path and not os.path.lexists(wrong.path):
-            with trying(m, key, ""):             # its file is gone: it is over
-                pass
+            is_over(m, key)                      # its file is gone
     return due
 
 
@@ -2039,7 +2045,7 @@ def adopt(m, link: str, mark: Mark) -> Job:
         if is_outcome(uow.status, find_end_on_disk(job) is not None):
             job.status = uow.status
     except BaseException:
-        let_go(m, job)                           # nobody knows it yet
+        let_go(job)                           # nobody knows it yet
         raise
     return job
 
@@ -2234,19 +2240,12 @@ def reap(m) -> None:
     """Take the exit codes of children that nobody asks for; as pid 1 also those of orphans."""
     own = {pid for job in m.jobs for pid in job.keepers.values()}
     own |= {hook.pid for hook in (m.after_hook, m.ready_hook) if hook}
-    for pid in m.children - own:
-        with suppress(ChildProcessError):
-            if not os.waitpid(pid, os.WNOHANG)[0]:
-                continue
-        m.children.discard(pid)
-    while os.getpid() == 1:
-        try:
+    with suppress(ChildProcessError):            # there is none
+        while True:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if not ended or ended.si_pid in own:
-            return
-        os.waitpid(ended.si_pid, 0)
+            if not ended or ended.si_pid in own:
+                break
+            os.waitpid(ended.si_pid, 0)
 
 
 def follow(m, job: Job) -> float:
@@ -2299,10 +2298,9 @@ def stage_of_end(m, job: Job, now: float) -> str:
     if size != job.size:
         job.size, job.grown_at = size, now
     ended = end_of(job) is not None
-    remains = bool(job.reason or not ended and not clean) and bool(remains_of(job))
-    step = stage(keeper=False, clean=clean, tee=tee, remains=remains, ended=ended,
-                 killing=bool(job.reason), still_for=now - job.grown_at,
-                 grace=m.config.kill_grace_seconds)
+    awaited = awaits_rest(ended=ended, clean=clean, killed=bool(job.reason))
+    step = stage(rest=bool(awaited and remains_of(job)), tee=tee, ended=ended,
+                 still_for=now - job.grown_at, grace=m.config.kill_grace_seconds)
     if step == "job" and not job.reason and now - job.ended_at >= 1:
         flag(m, job, "remains",
              ": its shell is gone without a word; waiting for what is left of it")
@@ -2440,7 +2438,7 @@ def file_job(m, job: Job) -> float:
     if attempt.failed:
         return attempt.again
     m.jobs.remove(job)
-    let_go(m, job)
+    let_go(job)
     remove_cgroups()
     where = os.path.relpath(os.path.dirname(filed), m.config.root)
     level = 6 if key == "done_q" else 4
@@ -2559,9 +2557,10 @@ def launch(m) -> float:
         drop_ready_hook(m)
         if something_waits(m):
             return float("inf")                  # it is settling
-        with trying(m, "launch", ""), trying(m, "ready", "", "nothing waits any more"), \
-                trying(m, "turn", "", "the lock on .turn is not needed any more"):
-            m.turn_since = 0.0
+        is_over(m, "launch")
+        is_over(m, "ready", "nothing waits any more")
+        is_over(m, "turn", "the lock on .turn is not needed any more")
+        m.turn_since = 0.0
         return float("inf")
     at = rests(m, "currently_executing") or waits_for_retry(m, "launch") or ask_ready(m)
     if at:
@@ -2594,7 +2593,6 @@ def next_waiting(m) -> Optional[Tuple[Queue, int, str, int]]:
 def drop_ready_hook(m) -> None:
     """Forget the answer of ready_command, and end it: the next launch asks again."""
     if m.ready_hook:
-        m.children.add(m.ready_hook.pid)
         os.killpg(m.ready_hook.pid, signal.SIGTERM)      # nobody has waited for it so far
     m.ready_hook, m.ready_passed = None, False
 
@@ -3051,13 +3049,12 @@ def reload(m) -> None:
             raise Trouble("RELOAD refused: " + "; ".join(problem.args)) from None
     if attempt.failed:
         return
-    with trying(m, "ready", "", "ready_command and job_process are asked again"):
-        drop_ready_hook(m)
+    drop_ready_hook(m)
+    is_over(m, "ready", "ready_command and job_process are asked again")
     m.config, m.bad = config, []                 # what is valid, or ignored, may have changed
     for queue in m.queues:
         for name in filter(config.ignored.fullmatch, in_trouble(m, queue)):
-            with trying(m, "file " + os.path.join(queue.path, name), ""):
-                pass
+            is_over(m, "file " + os.path.join(queue.path, name))
         queue.__init__(queue.key, queue.path)
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
 
@@ -3133,9 +3130,8 @@ def cycle(m) -> float:
         survey_directories(m)
         survey_hand(m)
     due = [step(m) for step in (read_messages, survey, move, edit, launch, post, tell_systemd)]
-    if m.failures:
-        with trying(m, "cycle", "", "the work goes on"):
-            m.failures = 0
+    is_over(m, "cycle", "the work goes on")
+    m.failures = 0
     now = boot_seconds()
     retries = [wrong.again for wrong in m.wrong.values() if wrong.again > now]
     return min([*due, *retries, now + min(m.config.sleep_seconds, LONGEST_SLEEP)])

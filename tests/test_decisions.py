@@ -85,26 +85,27 @@ class TestInHand(Table):
             ("Done: x", True, False),
         ], lambda status, ended, so: self.assertIs(monitor.is_outcome(status, ended), so))
 
+    def test_awaits_rest(self):
+        # what is so -> whether what a job left running is waited for
+        def check(so, waits):
+            known = {word: word in so.split() for word in ("clean", "ended", "killed")}
+            self.assertIs(monitor.awaits_rest(**known), waits)
+        self.rows([
+            ("clean ended", False), ("clean", False), ("ended", False),      # nobody waits for a daemon
+            ("", True),                                                      # the keeper died: this is the job
+            ("killed", True), ("clean killed", True), ("ended killed", True), ("clean ended killed", True),
+        ], check)
+
     def test_stage(self):
         # what is so, seconds since the log last grew, grace -> how far the run is
-        words = ("keeper", "clean", "tee", "remains", "ended", "killing")
         def check(so, still_for, grace, step):
-            known = {word: word in so.split() for word in words}
+            known = {word: word in so.split() for word in ("tee", "rest", "ended")}
             self.assertEqual(monitor.stage(still_for=still_for, grace=grace, **known), step)
         self.rows([
-            ("keeper", 99, 10, "job"), ("keeper tee", 0, 10, "job"),
-            ("keeper ended", 99, 10, "job"),                        # it has printed such a line
-            ("clean tee", 0, 10, "output"), ("clean tee", 9.9, 10, "output"), ("clean tee", 10, 10, "over"),
-            ("clean tee", 0, 0, "over"),
-            ("clean tee ended", 0, 10, "over"),                     # the pipe is held by what was left running
-            ("clean ended", 0, 10, "over"), ("clean", 0, 10, "over"),  # tee is gone: the log stays incomplete
-            ("clean tee remains ended", 0, 10, "over"),
-            ("clean remains ended", 0, 10, "over"),                 # nobody waits for a daemon
-            ("clean tee remains ended killing", 99, 10, "job"),
-            ("clean remains killing", 99, 10, "job"),               # but where it was killed
-            ("remains", 99, 10, "job"), ("tee remains", 99, 10, "job"),  # the keeper died: this is the job
-            ("remains ended", 0, 10, "over"), ("tee", 0, 10, "output"), ("tee", 10, 10, "over"), ("", 0, 10, "over"),
-            ("killing", 0, 10, "over"), ("ended killing", 0, 10, "over"),
+            ("tee", 0, 10, "output"), ("tee", 9.9, 10, "output"), ("tee", 10, 10, "over"), ("tee", 0, 0, "over"),
+            ("tee ended", 0, 10, "over"),                           # the pipe is held by what was left running
+            ("ended", 0, 10, "over"), ("", 0, 10, "over"),          # tee is gone: the log stays incomplete
+            ("tee rest ended", 99, 10, "job"), ("rest", 99, 10, "job"), ("tee rest", 0, 10, "job"),
         ], check)
 
     def test_killing(self):
