@@ -623,11 +623,11 @@ def outcome(code: Optional[int], seconds: float, *, ended: bool, reason: str = "
     return "%s: exit %d%s" % ("error" if code else "done", code, after)
 
 
-def row(linked: bool, status: str, run_directory: bool, name_is_linked: bool) -> str:
-    """Return what a UOW in currently-executing is at a start: "begun", "claimed" or "copy"."""
+def row(status: str, run_directory: bool, name_is_linked: bool) -> str:
+    """Return what a UOW in hand without a link is at a start: "begun", "claimed" or "copy"."""
     # run_directory: .run was there. name_is_linked: its name belongs to the link of another file.
     # Then it is an editor's copy of that run, and goes to trash when the run is filed.
-    if linked or status_word(status) == "running" or not run_directory:
+    if status_word(status) == "running" or not run_directory:
         return "begun"
     return "copy" if name_is_linked else "claimed"
 
@@ -1463,15 +1463,15 @@ def processes(run: str) -> List[Process]:
     return found
 
 
-def marks_of_living() -> Dict[Tuple[int, int], List[Mark]]:
-    """Return (device, inode) of UOWs -> the marks of this boot that living processes carry."""
-    found: Dict[Tuple[int, int], List[Mark]] = {}
+def marks_of_living() -> List[Mark]:
+    """Return the marks of this boot that living processes carry."""
+    found = []
     for pid in every_pid():
         facts = read_process(pid)
         for word in facts[0] if facts else ():
             mark = read_mark(os.fsdecode(word[8:])) if word.startswith(b"SJQ_RUN=") else None
             if mark and mark.boot == boot_mark():
-                found.setdefault((mark.device, mark.inode), []).append(mark)
+                found.append(mark)
     return found
 
 
@@ -1572,14 +1572,13 @@ def let_go(job: Job) -> None:
 class File:
     """What is known of one file in a waiting queue. There may be a hundred thousand."""
 
-    __slots__ = ("inode", "arrived", "looks", "since", "look_at", "enqueued")
+    __slots__ = ("inode", "arrived", "looks", "since", "enqueued")
 
-    def __init__(self, inode: int, arrived: int):
+    def __init__(self, inode: int, arrived: int = 0):
         self.inode = inode
-        self.arrived = arrived                   # its ctime when first seen, µs since 1970
+        self.arrived = arrived                   # its ctime when first checked, µs since 1970
         self.looks: Optional[tuple] = None       # size and mtime,
         self.since = 0.0                         # and since when they are so, seconds after boot
-        self.look_at = 0.0                       # when it is to be checked; 0.0: it never was
         self.enqueued: Optional[int] = None      # None while it is not known to be a valid UOW
 
 
@@ -1592,20 +1591,29 @@ class Queue:
         self.list_at = 0.0                       # when it is to be looked at in any case
         self.readmes: List[str] = []
         self.files: Dict[str, File] = {}
-        self.fresh: List[tuple] = []             # heap of (look_at, arrived, name): to be checked
+        self.to_check: Dict[str, float] = {}     # name -> when; 0.0: it never was checked
         self.stamped: List[tuple] = []           # sorted (enqueued, name, inode): can start
         self.unstamped: List[tuple] = []         # sorted (arrived, name, inode): to be stamped
         self.added: Tuple[List, List] = ([], [])         # what is new for these two
 
+    def add(self, name: str, inode: int) -> None:
+        """Note a file that is new, or new under this name."""
+        self.files[name] = File(inode)
+        self.look_again(name, 0.0)
+
+    def forget(self, name: str) -> bool:
+        """Drop a file that is gone; return whether it was known."""
+        self.to_check.pop(name, None)
+        return self.files.pop(name, None) is not None
+
     def look_again(self, name: str, at: float) -> None:
-        file = self.files[name]
-        file.enqueued, file.look_at = None, at
-        heapq.heappush(self.fresh, (at, file.arrived, name))
+        self.files[name].enqueued, self.to_check[name] = None, at
 
     def can_start(self, name: str, enqueued: int, stamped: bool) -> None:
         """Note that a file is a valid UOW, and whether it is stamped."""
         file = self.files[name]
         file.enqueued = enqueued
+        self.to_check.pop(name, None)
         self.added[0 if stamped else 1].append((enqueued, name, file.inode))
 
     def in_order(self, count: int) -> List[Tuple[int, str, int]]:
@@ -1643,15 +1651,9 @@ class Queue:
         file = self.files.get(entry[1])
         return file is not None and (file.enqueued, file.inode) == (entry[0], entry[2])
 
-    def unchecked(self) -> bool:
-        """Tell whether there are files that were never checked: one of them may be the oldest."""
-        while self.fresh and not self.is_due(self.fresh[0]):
-            heapq.heappop(self.fresh)
-        return bool(self.fresh and self.fresh[0][0] == 0.0)
-
-    def is_due(self, entry: tuple) -> bool:
-        file = self.files.get(entry[2])
-        return bool(file and file.enqueued is None and file.look_at == entry[0])
+    def unchecked(self) -> int:
+        """Return how many files were never checked: one of them may be the oldest."""
+        return sum(at == 0.0 for at in self.to_check.values())
 
 
 def survey(m) -> float:
@@ -1728,12 +1730,11 @@ def look_at_name(m, queue: Queue, name: str) -> bool:
         return False
     file, state = queue.files.get(name), state_of(os.path.join(queue.path, name))
     if not state:
-        return queue.files.pop(name, None) is not None
+        return queue.forget(name)
     if README_NAME.fullmatch(name):
         queue.listed = None
     elif file is None or file.inode != state.inode:
-        queue.files[name] = File(state.inode, state.ctime // 1000)
-        queue.look_again(name, 0.0)
+        queue.add(name, state.inode)
     elif file.enqueued is None or file.looks != (state.size, state.mtime):
         queue.look_again(name, boot_seconds())   # it was written to, or a chmod may have mended it
     else:
@@ -1770,9 +1771,9 @@ def list_queue(m, queue: Queue) -> None:
     for name in queue.readmes:
         del there[name]
     for name in [name for name, file in queue.files.items() if there.get(name) != file.inode]:
-        del queue.files[name]
+        queue.forget(name)
     for name in there.keys() - queue.files.keys():
-        look_at_name(m, queue, name)
+        queue.add(name, there[name])
     queue.listed = changed
     if time.time() - changed / 1e9 < AGAIN_SECONDS and not m.watcher:
         queue.listed = None                      # a change in the same tick of the clock is unseen
@@ -1782,14 +1783,15 @@ def list_queue(m, queue: Queue) -> None:
 def check_files(m, queue: Queue) -> float:
     """Check files that are new, or due again, for a while; return when the next is due."""
     now = boot_seconds()
-    until = now + SLICE_SECONDS
-    while queue.fresh and queue.fresh[0][0] <= now < until:
-        entry = heapq.heappop(queue.fresh)
-        later = check_file(m, queue, entry[2], now) if queue.is_due(entry) else 0
+    for name, at in list(queue.to_check.items()):
+        if at > now:
+            continue
+        if boot_seconds() > now + SLICE_SECONDS:
+            break
+        later = check_file(m, queue, name, now)
         if later:
-            queue.look_again(entry[2], now + later)
-        now = boot_seconds()
-    return queue.fresh[0][0] if queue.fresh else float("inf")
+            queue.look_again(name, now + later)
+    return min(queue.to_check.values(), default=float("inf"))
 
 
 def check_file(m, queue: Queue, name: str, now: float) -> float:
@@ -1801,6 +1803,7 @@ def check_file(m, queue: Queue, name: str, now: float) -> float:
         attempt.undecided, found = True, None    # until it is known to be valid, or not to be
         try:
             found = os.lstat(path)
+            file.arrived = file.arrived or found.st_ctime_ns // 1000
             if file.looks != (found.st_size, found.st_mtime_ns):
                 file.looks, file.since = (found.st_size, found.st_mtime_ns), now
             lasted = now - file.since
@@ -1813,7 +1816,7 @@ def check_file(m, queue: Queue, name: str, now: float) -> float:
                             not needs_stamp(uow, is_ours(found)))
             attempt.undecided = False
         except FileNotFoundError:
-            del queue.files[name]
+            queue.forget(name)
             return 0
         except Changed:
             return AGAIN_SECONDS
@@ -1884,25 +1887,27 @@ def is_known_in_hand(m, name: str) -> bool:
 
 def survey_hand(m) -> None:
     """See what is in currently-executing beside the job: nothing, as a rule."""
-    # An unknown link goes through the table at the top; another file waits for a start.
+    # An unknown link goes through the table at the top; another file does so at a start only.
     place = m.config.currently_executing
     if "directory currently_executing" in m.wrong:
         return
     if inode_of(place) != os.fstat(DOOR.lock[0]).st_ino and not m.jobs:
         lock_again(m)
-    if not m.recovered:
-        recover(m)
     seen = (state_of(place), state_of(run_directory(m.config)))
-    if seen == m.hand_seen:
+    if m.recovered and seen == m.hand_seen:
         return
-    inodes = set(adopt_links(m).values())
-    for name in uow_names(m):
-        path = os.path.join(place, name)
-        if not is_known_in_hand(m, name) and inode_of(path) not in inodes:
+    links = adopt_links(m)
+    paths = [os.path.join(place, name) for name in uow_names(m)]
+    others = [path for path in paths if inode_of(path) not in links.values()]
+    if not m.recovered:
+        recover(m, others, links)
+        return survey_hand(m)
+    for path in others:
+        if not is_known_in_hand(m, os.path.basename(path)):
             with trying(m, "hand " + path, "", path=path):
                 raise Trouble("%s in currently-executing was not put there by this Monitor: it is "
                               "left alone until the next start; mv it to wait-q to run it"
-                              % shown(name))
+                              % base(path))
     m.hand_seen = None if any(key.startswith("adopt ") for key in m.wrong) else seen
 
 
@@ -1920,31 +1925,29 @@ def lock_again(m) -> None:
     keep_pause(m, m.paused)
 
 
-def recover(m) -> None:
-    """Find the row of each UOW in currently-executing: the table at the top of this file."""
+def recover(m, others: List[str], links: Dict[str, int]) -> None:
+    """Find the row of each UOW in hand that has no link: the table at the top of this file."""
     there = os.path.isdir(run_directory(m.config))
+    for path in others:
+        name = os.path.basename(path)
+        taken = any(link_name(mark_of_link(link).text, name) == link for link in links)
+        found = row(status_of(path), there, taken)
+        if found == "claimed":
+            m.claimed.append(name)
+        elif found == "begun":
+            give_link(m, path)
+    make_run_directory(m)
+    adopt_links(m)
     with turn(m) as mine:                        # then nobody is stamping
         for key in WAITING + ["currently_executing"] if mine else ():
             for path in glob(os.path.join(escape(getattr(m.config, key)), ".stamp.*")):
-                if is_old_stamp(path):
+                found = state_of(path)
+                if found and time.time() - min(found.mtime, found.ctime) / 1e9 > LEFT_SECONDS:
                     trash(m, path, "a stamped copy that was not finished")
-    links, living = adopt_links(m), None
-    for name in uow_names(m):
-        path = os.path.join(m.config.currently_executing, name)
-        linked = inode_of(path) in links.values()
-        taken = any(link_name(mark_of_link(link).text, name) == link for link in links)
-        found = row(linked, status_of(path), there, taken)
-        if found == "claimed":
-            m.claimed.append(name)
-        elif found == "begun" and not linked:
-            living = marks_of_living() if living is None else living
-            give_link(m, path, living)
-    make_run_directory(m)
-    adopt_links(m)
     m.recovered = True
 
 
-def give_link(m, path: str, living: Dict[Tuple[int, int], List[Mark]]) -> None:
+def give_link(m, path: str) -> None:
     """Link a UOW that has begun and has no link, with the mark of its living run or a new one."""
     # With a new mark no END line in its log counts: it is filed as interrupted. Where .run is
     # missing, all links are made in .run.new first, which then gets its name in one step.
@@ -1956,9 +1959,9 @@ def give_link(m, path: str, living: Dict[Tuple[int, int], List[Mark]]) -> None:
             found = os.fstat(fd)
             if found.st_nlink > 1 and status_word(read_own(fd).status) != "running":
                 raise BadUow("%d hard links; expected a file of its own" % found.st_nlink)
-            marks = [mark for mark in living.get((found.st_dev, found.st_ino), ())
-                     if not find_end(os.pread(fd, SMALL_BYTES, max(0, found.st_size - SMALL_BYTES)),
-                                     mark.text)]
+            tail = os.pread(fd, SMALL_BYTES, max(0, found.st_size - SMALL_BYTES))
+            marks = [mark for mark in marks_of_living() if not find_end(tail, mark.text)
+                     and (mark.device, mark.inode) == (found.st_dev, found.st_ino)]
             run = max(marks, key=lambda mark: mark.began).text if marks else new_mark(found)
             link_into(fd, place, link_name(run, os.path.basename(path)))
     except FileExistsError:                      # a kill has left it: it has its link
@@ -2048,11 +2051,6 @@ def adopt(m, link: str, mark: Mark) -> Job:
         let_go(job)                           # nobody knows it yet
         raise
     return job
-
-
-def is_old_stamp(path: str) -> bool:
-    state = state_of(path) if os.path.basename(path).startswith(".stamp.") else None
-    return bool(state) and time.time() - min(state.mtime, state.ctime) / 1e9 > LEFT_SECONDS
 
 
 # ---- Edit: stamp what waits --------------------------------------------------
@@ -2669,7 +2667,7 @@ def claim(m, queue: Queue, name: str) -> Optional[str]:
             raise Trouble("%s waits: another file of this name is in currently-executing; "
                           "mv it away" % shown(name))
         path = mv(m, source, "currently_executing")
-        del queue.files[name]
+        queue.forget(name)
         return path
     queue.look_again(name, attempt.again)
     return None
@@ -2972,7 +2970,7 @@ def tell_queue(m, queue: Queue) -> None:
     for enqueued, name, _ in waiting:
         say(m, "waits in %s: %s since %s" % (place, shown(name), utc(enqueued)))
     known = {name for name, file in queue.files.items() if file.enqueued is not None}
-    unchecked = sum(entry[0] == 0.0 for entry in queue.fresh)
+    unchecked = queue.unchecked()
     if len(known) > len(waiting):
         say(m, "waits in %s: %d more" % (place, len(known) - len(waiting)))
     if unchecked:
@@ -2985,6 +2983,28 @@ def tell_queue(m, queue: Queue) -> None:
         if not rests(m, queue.key) else []
     for name in sorted(held)[:STATUS_SHOWN]:
         say(m, "held in %s: %s" % (place, shown(name)))
+
+
+def counts(m) -> Dict[str, Optional[int]]:
+    """Return how many UOWs each directory holds as of the last look; None where nobody knows."""
+    known: Dict[str, Optional[int]] = {queue.key: len(queue.files) for queue in m.queues}
+    known["currently_executing"] = len(m.claimed) + len(m.jobs)
+    known.update({key: ended.count for key, ended in m.ended.items()})
+    return {key: None if "directory " + key in m.wrong else known[key] for key in DIRECTORIES}
+
+
+def state_now(m) -> Tuple[str, str]:
+    """Return the state in one word, and why where that is not plain."""
+    word = state_word(stopping=m.stopping, running=bool(m.jobs), paused=m.paused,
+                      waits=something_waits(m))
+    if word != "waiting":
+        why = {"running": "no more jobs are started: paused", "paused": "until RESUME"}
+        return word, why.get(word, "") if m.paused else ""
+    held = [wrong.text for key, wrong in m.wrong.items()
+            if key in ("launch", "ready", "turn", "cycle", "directory currently_executing")]
+    held += ["after_command runs"] * bool(m.after) + ["ready_command runs"] * bool(m.ready_hook)
+    why = held[0] if held else "" if next_waiting(m) else "for files to settle"
+    return word, why.replace("waiting: ", "because ", 1)
 
 
 def tell_config(m) -> None:
@@ -3168,28 +3188,6 @@ def something_waits(m) -> bool:
     """Tell whether anything waits that may become a job."""
     return bool(m.claimed or any(len(queue.files) > len(in_trouble(m, queue))
                                  for queue in m.queues))
-
-
-def counts(m) -> Dict[str, Optional[int]]:
-    """Return how many UOWs each directory holds as of the last look; None where nobody knows."""
-    known: Dict[str, Optional[int]] = {queue.key: len(queue.files) for queue in m.queues}
-    known["currently_executing"] = len(m.claimed) + len(m.jobs)
-    known.update({key: ended.count for key, ended in m.ended.items()})
-    return {key: None if "directory " + key in m.wrong else known[key] for key in DIRECTORIES}
-
-
-def state_now(m) -> Tuple[str, str]:
-    """Return the state in one word, and why where that is not plain."""
-    word = state_word(stopping=m.stopping, running=bool(m.jobs), paused=m.paused,
-                      waits=something_waits(m))
-    if word != "waiting":
-        why = {"running": "no more jobs are started: paused", "paused": "until RESUME"}
-        return word, why.get(word, "") if m.paused else ""
-    held = [wrong.text for key, wrong in m.wrong.items()
-            if key in ("launch", "ready", "turn", "cycle", "directory currently_executing")]
-    held += ["after_command runs"] * bool(m.after) + ["ready_command runs"] * bool(m.ready_hook)
-    why = held[0] if held else "" if next_waiting(m) else "for files to settle"
-    return word, why.replace("waiting: ", "because ", 1)
 
 
 # ---- The cycle: sleep --------------------------------------------------------

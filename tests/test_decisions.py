@@ -61,18 +61,15 @@ class TestOutcome(Table):
 
 class TestInHand(Table):
     def test_row(self):
-        # whether it has a link, STATUS, whether .run was there, whether its name is of another's link -> what it is
+        # of one without a link: STATUS, whether .run was there, whether its name is of another's link -> what it is
         running, killed = monitor.running_status(T0), monitor.running_status(T0, "killed by message")
         self.rows([
-            (False, "", True, False, "claimed"), (False, "done: exit 0 after 1.0 s", True, False, "claimed"),  # a rerun
-            (False, "fail: interrupted", True, False, "claimed"), (False, "waiting: for Bob", True, False, "claimed"),
-            (True, "", True, False, "begun"), (True, "done: exit 0 after 1.0 s", True, False, "begun"),
-            (True, running, True, False, "begun"), (True, "", True, True, "begun"),  # the link with its name is its own
-            (False, running, True, False, "begun"), (False, killed, True, False, "begun"),
-            (False, "running", True, False, "begun"), (False, "", False, False, "begun"),
-            (False, "done: x", False, False, "begun"),              # .run was lost: nobody knows
-            (False, "", True, True, "copy"), (False, "done: x", True, True, "copy"),
-            (False, running, True, True, "begun"),                  # saved as it ran
+            ("", True, False, "claimed"), ("done: exit 0 after 1.0 s", True, False, "claimed"),     # a rerun
+            ("fail: interrupted", True, False, "claimed"), ("waiting: for Bob", True, False, "claimed"),
+            (running, True, False, "begun"), (killed, True, False, "begun"), ("running", True, False, "begun"),
+            ("", False, False, "begun"), ("done: x", False, False, "begun"),        # .run was lost: nobody knows
+            ("", True, True, "copy"), ("done: x", True, True, "copy"),
+            (running, True, True, "begun"),                         # saved as it ran
         ], lambda *known: self.assertEqual(monitor.row(*known[:-1]), known[-1]))
 
     def test_is_outcome(self):
