@@ -2969,13 +2969,13 @@ def tell_queue(m, queue: Queue) -> None:
     place, waiting = base(queue.path), queue.in_order(STATUS_SHOWN)
     for enqueued, name, _ in waiting:
         say(m, "waits in %s: %s since %s" % (place, shown(name), utc(enqueued)))
-    known = {name for name, file in queue.files.items() if file.enqueued is not None}
+    more = len(queue.files) - len(queue.to_check) - len(waiting)
     unchecked = queue.unchecked()
-    if len(known) > len(waiting):
-        say(m, "waits in %s: %d more" % (place, len(known) - len(waiting)))
+    if more > 0:
+        say(m, "waits in %s: %d more" % (place, more))
     if unchecked:
         say(m, "%s: %d of %d checked" % (place, len(queue.files) - unchecked, len(queue.files)))
-    for name in sorted(queue.files.keys() - known)[:STATUS_SHOWN] if not unchecked else ():
+    for name in sorted(queue.to_check)[:STATUS_SHOWN] if not unchecked else ():
         wrong = m.wrong.get("file " + os.path.join(queue.path, name))
         why = wrong.text if wrong else shown(name) + " is settling, or is open for writing"
         say(m, "not yet in %s: %s" % (place, why))
