@@ -335,7 +335,7 @@ class Monitor:
         self.claimed: List[str] = []             # in currently-executing and not begun: the next
         self.hand_seen = None                    # states of currently-executing and .run
         self.launched = False                    # the last try to launch has started a job
-        self.bad: List[tuple] = []               # (path, inode, why): on their way to trash
+        self.bad: List[tuple] = []               # (path, State, why): on their way to trash
         self.reads_seen = None                   # state of monitor_reads when it was last read
         self.reads_like = None                   # whose owner and mode a fresh one gets
         self.after: List[tuple] = []             # (name, environment): after_command is to be run
@@ -1168,9 +1168,12 @@ def is_read_only(path: str) -> bool:
 def state_of(path: str) -> Optional[State]:
     """Return the state of a file, without following a link; None if it is gone."""
     try:
-        found = os.lstat(path)
+        return state_in(os.lstat(path))
     except OSError:
         return None
+
+
+def state_in(found: os.stat_result) -> State:
     return State(found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
 
 
@@ -1250,18 +1253,28 @@ def open_regular(path: str, flags: int = os.O_RDONLY) -> int:
     return open_at_once(path, flags | os.O_NOFOLLOW)
 
 
-def open_still(path: str) -> int:
-    """Open for reading a file that nobody writes; Busy, BadUow or OSError."""
-    # A read lease tells that; of other people's files only the quiet time does.
-    fd = open_regular(path)
+def lease(fd: int) -> bool:
+    """Let everybody who opens a file to write it wait until it is closed here; Busy if one has."""
+    # False where the kernel refuses: of other people's files only the quiet time tells.
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return True
     except OSError as problem:
         if problem.errno == errno.EAGAIN:
-            os.close(fd)
             raise Busy() from None
-    return fd
+        return False
+
+
+def open_still(path: str) -> int:
+    """Open for reading a file that nobody writes; Busy, BadUow or OSError."""
+    fd = open_regular(path)
+    try:
+        if lease(fd):
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return fd
+    except BaseException:
+        os.close(fd)
+        raise
 
 
 def is_closed(path: str) -> bool:
@@ -1271,6 +1284,15 @@ def is_closed(path: str) -> bool:
         return True
     except Busy:
         return False
+
+
+def is_unchanged(path: str, was: os.stat_result) -> bool:
+    """Tell whether a path has this very file, with size, time, owner and mode as they were."""
+    with suppress(FileNotFoundError):
+        now = os.lstat(path)
+        return (now.st_ino, now.st_size, now.st_mtime_ns, now.st_mode, now.st_uid, now.st_gid) == \
+            (was.st_ino, was.st_size, was.st_mtime_ns, was.st_mode, was.st_uid, was.st_gid)
+    return False
 
 
 def read_own(fd: int, required=()) -> Uow:
@@ -1846,7 +1868,7 @@ def not_valid(m, path: str, file: File, found: os.stat_result, why: str) -> floa
     wait = settles_in(time.time(), seen_for, found.st_ctime, m.config.settle_seconds)
     if wait > 0:
         return max(wait, AGAIN_SECONDS)
-    m.bad.append((path, found.st_ino, why))
+    m.bad.append((path, state_in(found), why))
     return m.config.sleep_seconds                # it is still here then where it could not be moved
 
 
@@ -2137,10 +2159,11 @@ def stamp_some(m, queue: Queue, count: int) -> None:
         path = os.path.join(queue.path, name)
         text = "%s in %s cannot be stamped" % (shown(name), base(queue.path))
         with trying(m, "stamp " + path, text, path=path) as attempt:
+            state = state_of(path)
             try:
                 stamp(m, queue, name, inode, stamped_at)
             except BadUow as problem:
-                m.bad.append((path, inode, str(problem)))
+                m.bad.append((path, state, str(problem)))
                 queue.look_again(name, boot_seconds() + m.config.sleep_seconds)
             except (FileNotFoundError, Changed, Busy):
                 look_at_name(m, queue, name)
@@ -2172,37 +2195,43 @@ def date_texts(times: List[int]) -> List[str]:
 
 def stamp(m, queue: Queue, name: str, inode: int, text: str) -> None:
     """Stamp a UOW where it waits: write a stamped copy beside it and swap the two names."""
-    # What comes out is removed only if it is what was read, unchanged and closed.
+    # What comes out is removed only if it is what was read, and nobody waits to write to it.
     path = os.path.join(queue.path, name)
-    with closing(open_still(path)) as fd:
-        found = os.fstat(fd)                     # before it is read: what changes later is seen
+    with closing(open_regular(path)) as fd:
+        leased, found = lease(fd), os.fstat(fd)  # in this order: what changes later is seen
         if found.st_ino != inode:
             raise Changed()
         uow = read_uow(fd, path, m.config.required_names)
         new = os.path.join(queue.path, ".stamp.%d.%d" % (os.getpid(), inode))
         ours = write_stamped(new, fd, uow, found, text)
-    try:
-        exchange(new, path)
-    except BaseException:
-        os.unlink(new)                           # its name is gone: nothing has happened
-        raise
-    closed, out = is_closed(new), os.lstat(new)  # in this order: what had it open wrote before
-    if not closed or (out.st_ino, out.st_size, out.st_mtime_ns) != \
-            (inode, found.st_size, found.st_mtime_ns):
-        # Somebody's file gets its name back, but never a name that is gone from the queue: whoever
-        # moved it away would get the file twice. Then what we hold goes to trash.
-        with suppress(OSError):
+        try:
             exchange(new, path)
-        if inode_of(new) != ours.st_ino:
-            os.rename(new, os.path.join(m.config.trash, free_name(name, time.time_ns())))
-            say(m, "%s was changed and moved while it was stamped: what it was then is in trash"
-                % shown(name), 4)
-        remove(new)
-        raise Changed()
-    os.unlink(new)
+        except BaseException:
+            os.unlink(new)                       # its name is gone: nothing has happened
+            raise
+        if not is_unchanged(new, found) or \
+                leased and fcntl.fcntl(fd, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
+            put_back(m, path, new, ours)
+            raise Changed()
+        os.unlink(new)
     queue.files[name] = file = File(ours.st_ino, queue.files[name].arrived)
     file.looks = (ours.st_size, ours.st_mtime_ns)
     queue.can_start(name, read_time(text) if uow.enqueued is None else uow.enqueued, True)
+
+
+def put_back(m, path: str, new: str, ours: os.stat_result) -> None:
+    """Give somebody's file its name back, and remove our stamped copy."""
+    # Never a name that is gone from the queue: whoever moved it away would get the file twice.
+    # Then what we hold goes to trash, as does a copy that somebody has edited.
+    with suppress(OSError):
+        exchange(new, path)
+    if inode_of(new) == ours.st_ino and is_closed(new) and is_unchanged(new, ours):
+        os.unlink(new)
+    elif os.path.lexists(new):
+        name = os.path.basename(path)
+        os.rename(new, os.path.join(m.config.trash, free_name(name, time.time_ns())))
+        say(m, "%s was changed while it was stamped: one of the two versions is in trash"
+            % shown(name), 4)
 
 
 def write_stamped(new: str, fd: int, uow: Uow, found: os.stat_result, text: str) -> os.stat_result:
@@ -2228,8 +2257,8 @@ def move(m) -> float:
     due = [follow(m, job) for job in list(m.jobs)] + [after_commands(m)]
     until = boot_seconds() + SLICE_SECONDS
     while m.bad and not rests(m, "trash") and boot_seconds() < until:
-        path, inode, why = m.bad.pop(0)
-        if inode_of(path) == inode:
+        path, state, why = m.bad.pop(0)
+        if state_of(path) == state:              # else somebody mends it
             trash(m, path, why)
     return min(due + [rests(m, "trash") if m.bad else float("inf")])
 
@@ -2633,6 +2662,7 @@ def refuse_process(name: str) -> None:
 
 def start_next(m) -> bool:
     """Claim the next UOW and start it; False where it is not to be had, or goes back; OSError."""
+    make_run_directory(m)
     if m.claimed:                                # by a Monitor that died: it goes first
         queue, name, inode = m.queues[-1], m.claimed.pop(0), 0
         path: Optional[str] = os.path.join(m.config.currently_executing, name)
@@ -2660,7 +2690,6 @@ def start_next(m) -> bool:
 
 def claim(m, queue: Queue, name: str) -> Optional[str]:
     """Move a waiting UOW into currently-executing; its path there, None if it is not to be had."""
-    make_run_directory(m)
     source, path = os.path.join(queue.path, name), os.path.join(m.config.currently_executing, name)
     with trying(m, "claim " + source, "%s cannot be claimed" % shown(name), path=source) as attempt:
         if os.path.lexists(path):
@@ -2826,7 +2855,8 @@ def read_fresh(m, reads: str, taken: str, state: Optional[State]) -> float:
     complete = is_complete(m, reads)
     if is_ours(os.lstat(reads)):                 # in place, so that KILL JOB works on a full disk
         with closing(open_regular(reads, os.O_RDWR)) as fd:
-            if not act_on_lines(m, fd, complete):
+            # Half a line is for the taken file: here the next sender may add to it meanwhile.
+            if not act_on_lines(m, fd, complete and os.path.lexists(taken)):
                 return 0.0
     if (complete or data.endswith(b"\n")) and not os.path.lexists(taken):
         put_fresh(m, reads, taken)
@@ -2897,6 +2927,8 @@ def act_on_lines(m, fd: int, last: bool) -> bool:
                 return False
             os.pwrite(fd, line[:1], at)          # what cannot be marked would be acted on for ever
             act(m, line)
+            if os.pread(fd, len(line), at) != line:
+                return False                     # written anew meanwhile: `echo X > monitor_reads`
             os.pwrite(fd, b"#", at)
             acted += 1
         at += len(line)

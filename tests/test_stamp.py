@@ -229,14 +229,39 @@ class TestTheFileStaysItsOwners(QueueCase):
                 file.write(uow("echo v2 >> ledger"))
         self.stamped_while(write, "renameat2:delay_enter")
 
-    def test_a_writer_who_closes_it_right_after_the_exchange_loses_nothing(self):
-        """Red if what comes out is looked at first, and then asked whether somebody has it open: he writes between the two."""
+    def test_who_edits_the_stamped_copy_before_it_is_taken_back_finds_it_in_trash(self):
+        """Red if the copy that is taken back is removed without a look."""
         def write(path):
             until(self.copies, self.output, step=0.001)
-            with open(path, "r+") as file:
-                until(lambda: os.stat(path).st_ino != os.fstat(file.fileno()).st_ino, self.output, step=0.001)
-                file.write(uow("echo v2 >> ledger"))
-        self.stamped_while(write, "renameat2:delay_enter", "fcntl:delay_enter")
+            self.drop("x", uow("echo v2 >> ledger"), settled=False)
+            replaced = os.stat(path).st_ino
+            until(lambda: os.stat(path).st_ino != replaced, self.output, step=0.001)      # the copy has the name now
+            with open(path, "a") as file:
+                file.write("edited\n")
+        self.stamped_while(write, "renameat2:delay_enter")
+        kept, = os.listdir(self.path("trash"))
+        self.assertIn("v1", self.read("trash", kept))
+        self.assertTrue(self.read("trash", kept).endswith("edited\n"))
+        self.assertEqual(self.times_said("x was changed while it was stamped"), 1)
+
+    def test_what_takes_its_name_or_is_withdrawn_in_the_moment_of_its_stamp_stays_as_it_is(self):
+        """Red if only inode, size and time are compared, or if what came out has to be opened for that."""
+        need("strace")
+        self.write("monitor_reads", "PAUSE\n")
+        self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_enter=300000"))
+        cases = {"directory": os.mkdir, "fifo": os.mkfifo, "link": lambda path: os.symlink("/etc/passwd", path), "mode": None}
+        for name, make in cases.items():
+            path = self.drop(name, uow("echo v1 >> ledger"))
+            until(self.copies, self.output, step=0.001)
+            if make:
+                os.rename(path, self.path("archive", name))
+                make(path)
+                self.there("trash", name)
+            else:
+                os.chmod(path, 0o600)
+                until(lambda: is_stamped(path) and not self.copies(), self.output)
+                self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.assertEqual(os.listdir(self.path("wait-q")), ["mode"])
 
     def test_a_writer_who_comes_while_it_is_read_for_its_stamp_loses_nothing(self):
         """Red if the time of its last change is taken after it was read."""
