@@ -249,7 +249,7 @@ class TestTheFileStaysItsOwners(QueueCase):
         need("strace")
         self.write("monitor_reads", "PAUSE\n")
         self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_enter=300000"))
-        cases = {"directory": os.mkdir, "fifo": os.mkfifo, "link": lambda path: os.symlink("/etc/passwd", path), "mode": None}
+        cases = {"directory": os.mkdir, "fifo": os.mkfifo, "link": lambda path: os.symlink("../config.txt", path), "mode": None}
         for name, make in cases.items():
             path = self.drop(name, uow("echo v1 >> ledger"))
             until(self.copies, self.output, step=0.001)
