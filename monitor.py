@@ -69,6 +69,7 @@ import fnmatch
 import grp
 import heapq
 import io
+import itertools
 import json
 import os
 import pwd
@@ -85,7 +86,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
 from glob import escape, glob
-from itertools import groupby
 from operator import itemgetter
 from types import SimpleNamespace
 from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
@@ -106,7 +106,6 @@ AGAIN_SECONDS = 0.1         # the shortest time until a file that changes is loo
 OUTPUT_SECONDS = 0.02       # after a job's end: how soon to look for its END line, at first
 TURN_SECONDS = 0.002        # how soon to ask again for a lock that another Monitor has, at first
 TURN_PATIENCE = 5           # seconds without that lock until it is said
-LOCK_SECONDS = 0.5          # a start waits so long for the lock before it asks who has it
 RETRY_SECONDS = 1           # what failed is tried again after this, then less and less often
 HOOK_SECONDS = 60           # limit of ready_command, after_command and the search for patterns
 NOTICES_A_SECOND = 10       # wakes by changes in a directory, when they come without end,
@@ -3466,11 +3465,12 @@ def icon(state: str, failures: int) -> str:
     return "data:image/svg+xml," + re.sub("[#<>]", lambda found: "%%%02X" % ord(found[0]), svg)
 
 
-def document(s: Snapshot, title: str, top: str, body: str, follow: bool, ages: bool,
-             failures: int = 0) -> str:
-    """Return a whole page. follow: it is loaded again and again; ages: it may become stale."""
+def document(s: Snapshot, title: str, top: str, body: str, e: Optional[Entry] = None) -> str:
+    """Return a whole page: of a UOW, or of the queue. What may change is loaded again."""
+    failures = 0 if e else sum(hour[key] for hour in s.hours for key in FAILED)
+    follow = not e or e.queue not in FINISHED
+    ages = s.state != "stopped" and (not e or e.queue == "currently_executing")
     title = f"✕{failures:,} · " * (failures > 0) + f"{title} · {esc(s.root)}"
-    patience = f"{s.every + 7:g}" if ages and s.state != "stopped" else ""
     image, stale = icon(s.state, failures), icon("stale", failures)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -3479,7 +3479,7 @@ def document(s: Snapshot, title: str, top: str, body: str, follow: bool, ages: b
 <noscript>{f'<meta http-equiv="refresh" content="{s.every + 2:g}">' * follow}</noscript>
 <link rel="icon" href="{image}"><title>{title}</title><style>{PAGE_STYLE}</style></head>
 <body data-written="{s.written}" data-every="{f'{min(s.every, 5):g}' * follow}" data-title="{title}"
-data-patience="{patience}" data-icon="{image}" data-stale="{stale}">
+data-patience="{f'{s.every + 7:g}' * ages}" data-icon="{image}" data-stale="{stale}">
 <p class="alert" id="stale" role="alert">Stale: the Monitor was killed, or cannot write here.</p>
 <p class="alert" id="fault" role="status" hidden>Cannot be loaded again: <span id="why"></span></p>
 <p class="row part small" id="top"><span>{top}</span><span class="soft">as of
@@ -3546,7 +3546,7 @@ def page_index(s: Snapshot) -> str:
 </footer>"""
     return document(s, f"running {job}" if s.state == "running" else s.state,
                     f'<strong>simple-job-q</strong> <span class="name soft">{esc(s.root)}</span>',
-                    body, True, True, sum(hour[key] for hour in s.hours for key in FAILED))
+                    body)
 
 
 def failed_html(s: Snapshot) -> str:
@@ -3574,7 +3574,7 @@ def finished_html(s: Snapshot) -> str:
 def waiting_html(s: Snapshot) -> str:
     """Return the table of what waits, under a heading for each queue."""
     rows, more = [], sum(s.queues.get(key) or 0 for key in WAITING) - len(s.waiting)
-    for key, entries in groupby(s.waiting, key=lambda e: e.queue):
+    for key, entries in itertools.groupby(s.waiting, key=lambda e: e.queue):
         rows.append(("", f'<span class="group">{key.replace("_", "-")}</span>', ""))
         rows += [("", name_html(s, e), time_html(e.enqueued, s.written, "for")) for e in entries]
     return table(("Job", "For"), rows) + f'<p class="soft">and {more:,} more</p>' * (more > 0)
@@ -3635,8 +3635,7 @@ def page_uow(s: Snapshot, e: Entry, seen: SimpleNamespace, path: str) -> str:
 <p>{outcome_html(e, True)}</p><p class="soft small">{" · ".join(facts)}</p></header>
 {section("log", "Job log", log, "log", ends)}</div>
 <main>{section("header", "Unit of work", f"<pre>{esc(seen.header, LINES)}</pre>", "card")}</main>"""
-    return document(s, esc(e.name), '<a href="../index.html">← queue</a>', body,
-                    e.queue not in FINISHED, e.queue == "currently_executing")
+    return document(s, esc(e.name), '<a href="../index.html">← queue</a>', body, e)
 
 
 # A log as HTML. A colour is a pair: as text on the log's dark ground, and as the ground of text.
@@ -3731,7 +3730,7 @@ def ansi_html(log: bytes) -> str:
     """Return a log as <pre> with its colours; those are left out of a log of little else."""
     html = ""
     for line in terminal(log):
-        for style, cells in groupby(line, key=itemgetter(1)):
+        for style, cells in itertools.groupby(line, key=itemgetter(1)):
             text = "".join(text for text, _ in cells).translate(HTML_SIGNS)
             html += f'<span style="{style}">{text}</span>' if style else text
         html += "\n"
@@ -3758,7 +3757,7 @@ STARTS = re.compile(rb"(?:\A|(?<=\n))==== JOB START (\S+) run ([\w-]+)(?=\n)")
 
 def cause_of(log: bytes) -> List[str]:
     """Return the last three lines of the last run's output that are not empty: plain, clipped."""
-    output = re.sub(rb"(?s)(.*)\n==== JOB END .*", rb"\1", STARTS.split(log)[-1])
+    output = STARTS.split(log)[-1].rsplit(b"\n==== JOB END ", 1)[0]
     lines = ["".join(text for text, _ in line).strip() for line in terminal(output)]
     return [line if len(line) <= 200 else line[:199] + "…" for line in lines if line][-3:]
 
@@ -4071,7 +4070,8 @@ def check(configs) -> int:
     """Print a line for each finding and return 1, or 0. Monitors may run beside it."""
     findings, notes, places = [], [], {}
     for number, config in enumerate(configs):
-        findings += [text for other in configs[:number] for text in between(config, other)]
+        for other in configs[:number]:
+            findings += between(config, other)
         try:
             findings += refusals(config) or trial(config)
         except OSError as problem:                   # a full disk, say
@@ -4083,7 +4083,12 @@ def check(configs) -> int:
             notes += open_to_submit(config)
             for key in WAITING + ["currently_executing"] + FINISHED:
                 findings += check_directory(config, key, places)
-    findings += in_two_places(configs, places)
+    waiting = {getattr(config, key) for config in configs for key in WAITING}
+    for (name, line_1), paths in places.items():
+        there = dict.fromkeys(map(os.path.dirname, filter(os.path.lexists, paths)))
+        if len(there) > 1 and (line_1 or set(there) - waiting):   # unstamped, two that wait differ
+            findings.append("%s is in %s; move one of them to archive"
+                            % (shown(name), " and in ".join(map(base, there))))
     for line in dict.fromkeys(notes + (findings or ["all is well"])):
         write_out(1, line)
     return 1 if findings else 0
@@ -4101,13 +4106,12 @@ def unfit_status_dir(config) -> List[str]:
 
 def between(config, other) -> List[str]:
     """Return what is wrong between the configurations of two Monitors."""
-    same = [key for key in CONFIG if getattr(config, key) == getattr(other, key)]
-    names = shown(config.path), shown(other.path)
-    findings = ["%s and %s have the same %s; expected one for each Monitor" % (*names, key)
-                for key in ["currently_executing"] + PATHS if key in same and getattr(config, key)]
+    same = [key for key in CONFIG if getattr(config, key) == getattr(other, key) != ""]
+    names = "%s and %s " % (shown(config.path), shown(other.path))
+    findings = [names + "have the same %s; expected one for each Monitor" % key
+                for key in same if key in ["currently_executing"] + PATHS]
     if config.root != other.root and set(same) & set(WAITING):
-        findings.append("%s and %s share a waiting queue from two directories; put both files into"
-                        " one" % names)
+        findings.append(names + "share a waiting queue from two directories; put both into one")
     return findings
 
 
@@ -4118,37 +4122,22 @@ def check_directory(config, key: str, places) -> List[str]:
     for name in sorted(os.listdir(directory)) if may_list else []:
         if config.ignored.fullmatch(name) or README_NAME.fullmatch(name):
             continue
-        path = os.path.join(directory, name)
+        path, wrong = os.path.join(directory, name), ""
         try:
             with closing(open_regular(path)) as fd:
                 uow = read_uow(fd, path, config.required_names) if key in WAITING else read_own(fd)
-            places.setdefault((name, uow.line_1), {})[path] = directory
+            places.setdefault((name, uow.line_1), []).append(path)
             word = status_word(uow.status)
-            if key not in FINISHED or word == key[:-2]:
-                continue
-            has = "the STATUS " + shown(word) if word else "no STATUS"
-            wrong = "has %s; expected %s there" % (has, key[:-2])
-        except FileNotFoundError:                    # it has moved on
-            continue
+            if key in FINISHED and word != key[:-2]:
+                wrong = "has %s; expected %s there" % (
+                    "the STATUS " + shown(word) if word else "no STATUS", key[:-2])
         except BadUow as problem:
             wrong = "is not a valid UOW: %s" % problem
-        except PermissionError:
-            me = owner_name(os.geteuid())
-            wrong = "cannot be read by %s; %s" % (me, mend("chmod a+r", path))
         except OSError as problem:
-            wrong = "cannot be read: " + reason_of(problem)
-        findings.append("%s %s" % (shown(path), wrong))
-    return findings
-
-
-def in_two_places(configs, places) -> List[str]:
-    """Return which UOWs are in two directories; a new one may have the name of a finished one."""
-    waiting, findings = {getattr(config, key) for config in configs for key in WAITING}, []
-    for (name, line_1), found in places.items():
-        still = [found[path] for path in found if os.path.lexists(path)]
-        if len(still) > 1 and (line_1 or set(still) - waiting):   # unstamped, two that wait differ
-            findings.append("%s is in %s; move one of them to archive"
-                            % (shown(name), " and in ".join(map(base, still))))
+            wrong = "cannot be read by %s (%s); %s" % (
+                owner_name(os.geteuid()), reason_of(problem), mend("chmod a+r", path))
+        if wrong and os.path.lexists(path):          # else it has moved on
+            findings.append("%s %s" % (shown(path), wrong))
     return findings
 
 
@@ -4290,26 +4279,19 @@ class Taken(Exception):
 
 
 def lock(config) -> int:
-    """Take currently-executing for this Monitor and return it, open; Taken if another one has it.
-
-    It waits for a `mv` that a dead Monitor had begun: nothing may be moved beside that.
-    """
-    fd, until = os.open(config.currently_executing, os.O_DIRECTORY), boot_seconds() + LOCK_SECONDS
-    pid = ""
-    while True:
-        try:
+    """Take currently-executing and return it, open; Taken if another Monitor has it."""
+    # It waits for a `mv` that a dead Monitor had begun: nothing may be moved beside that.
+    fd, pid = os.open(config.currently_executing, os.O_DIRECTORY), ""
+    for attempt in itertools.count():
+        with suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return fd
-        except BlockingIOError:
-            time.sleep(0.02)
-        if boot_seconds() < until:
-            continue
-        before, pid = pid, holder(fd)
+        time.sleep(0.02)
+        before, pid = pid, holder(fd) if attempt > 20 else ""
         if pid and pid == before:                # seen twice: it may just have been given back
             raise Taken("another Monitor has %s: pid %s"
                         % (shown(config.currently_executing), pid))
-        if not pid:
-            until = boot_seconds() + 60
+        if attempt == 21 and not pid:
             write_out(2, "monitor.py: waiting for a command that a dead Monitor had begun in %s"
                       % shown(config.root))
 

@@ -168,6 +168,11 @@ class TestLogs(unittest.TestCase):
         for output, lines in ((log, ["two", "three", "four"]), (start + b"\n\n" + end + b" exit 1\n", []), (b"x" * 9000, ["x" * 199 + "…"])):
             self.assertEqual(m.cause_of(output), lines)
 
+    def test_the_cause_of_a_log_without_an_end_is_found_as_fast(self):
+        began = time.process_time()
+        self.assertEqual(m.cause_of(b"x\n" * 2 * m.CAUSE_READ), ["x"] * 3)
+        self.assertLess(time.process_time() - began, 0.2)
+
     def test_how_long_a_run_took(self):
         log = b"==== JOB START 2026-11-24T14:00:01.5Z run a-1\nx\n==== JOB END 2026-11-24T14:00:09Z run a-%d exit 143\n"
         for status, run, seconds in (("done: exit 0 after 12.3 s, cpu 8.1 s, 34 MiB", 1, 12.3), ("fail: timed out after 1800 s", 1, 1800),
