@@ -1446,13 +1446,10 @@ def every_pid() -> Iterator[int]:
 
 def read_process(pid: int) -> Optional[Tuple[List[bytes], List[bytes], str]]:
     """Return a process's environment (if it is ours), stat fields and name; None if gone."""
-    place, environment = "/proc/%d" % pid, b""
-    before, _, after = read_proc(place + "/stat").rpartition(b")")
-    fields = after.split()
-    if not fields or fields[0] == b"X" or fields[0] == b"Z" and int(fields[17]) <= 1:
+    before, _, after = read_proc("/proc/%d/stat" % pid).rpartition(b")")
+    fields, environment = after.split(), read_proc("/proc/%d/environ" % pid)
+    if not fields or fields[0] in (b"X", b"Z"):
         return None
-    for path in sorted(glob(place + "/task/*")) if fields[0] == b"Z" else [place]:
-        environment = environment or read_proc(path + "/environ")    # Z: the other threads go on
     return environment.split(b"\0"), fields, os.fsdecode(before.partition(b"(")[2])
 
 
@@ -4078,7 +4075,7 @@ def check(configs) -> int:
             findings.append("%s: %s" % (shown(config.root), reason_of(problem)))
         if not not_for_us(config):
             findings += ["%s %s is missing; a start makes it" % (key, shown(path))
-                         for key, path in missing(config)]
+                         for key, path in missing(config) if not unfit(config, key, path)]
             findings += unfit_status_dir(config)
             notes += open_to_submit(config)
             for key in WAITING + ["currently_executing"] + FINISHED:

@@ -35,17 +35,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from datetime import datetime
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-MONITOR = os.environ.get("SJQ_MONITOR") or os.path.join(os.path.dirname(HERE), "monitor.py")
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tests import helpers
+
+MONITOR = os.environ.get("SJQ_MONITOR") or helpers.MONITOR
 QUICK = "--quick" in sys.argv
 ROUNDS, SIZE = (2, 100) if QUICK else (5, 1000)
 JOBS, FEW, MANY, LOG_BYTES = SIZE, 10 * SIZE, 100 * SIZE, 1_000_000 * SIZE
-DIRECTORIES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash", "archive",
-               ".staging"]
 UOW = "==== UNIT OF WORK\nCOMMAND :: %s\n"
 WAITING = ("ENQUEUED :: 2026-11-24T02:30:00.000000Z by root\n\n" + UOW + "\n==== STATUS\n%-78s\n\n==== JOB LOG\n")
 RUN = "2026-11-24T02:30:07.000000Z run 5f3a1c22-1-1-1"
@@ -70,7 +69,7 @@ class Queue:
 
     def __init__(self, config="durable :: no\n"):
         self.root, self.monitor = tempfile.mkdtemp(prefix="sjq-bench-"), None
-        for name in DIRECTORIES:
+        for name in [*helpers.QUEUES, "archive", ".staging"]:
             os.mkdir(self.path(name))
         self.write("config.txt", "settle_seconds :: 0\n" + config)
 
@@ -134,22 +133,21 @@ def read(path):
         return b""
 
 
+def wait_for(condition, limit=300, step=0.002):
+    helpers.until(condition, "bench.py waited in vain", limit, step)
+
+
+def writing(path):
+    """Append to a file some thousand times a second, while the block runs."""
+    def append(_):
+        with open(path, "a") as file:
+            file.write("x\n")
+    return helpers.Writer(append)
+
+
 def seconds(text):
     """Return seconds since 1970 of `2026-11-24T02:30:00.123456Z`."""
     return datetime.fromisoformat(text[:26] + "+00:00").timestamp()
-
-
-def wait_for(condition, limit=300, step=0.002):
-    end = time.monotonic() + limit
-    while not condition():
-        if time.monotonic() > end:
-            raise SystemExit("bench.py: waited in vain for %g s" % limit)
-        time.sleep(step)
-
-
-def switches(pid):
-    """Return how often a process has gone to sleep so far."""
-    return int(re.search(rb"\nvoluntary_ctxt_switches:\s+(\d+)", read("/proc/%d/status" % pid)).group(1))
 
 
 def cpu(pid):
@@ -163,9 +161,9 @@ def memory(pid, what=b"VmRSS"):
 
 def sleeps(pid):
     """Tell whether a process has done nothing for some time."""
-    before = switches(pid), cpu(pid)
+    before = helpers.sleeps_of(pid), cpu(pid)
     time.sleep(0.5)
-    return (switches(pid), cpu(pid)) == before
+    return (helpers.sleeps_of(pid), cpu(pid)) == before
 
 
 def timed(action):
@@ -273,26 +271,6 @@ def dropped(queue, awake=False):
     return (seconds(at) - began) * 1e3
 
 
-class Writing:
-    """Append to a file again and again, some thousand times a second, while the block runs."""
-
-    def __init__(self, path):
-        self.path, self.ended, self.thread = path, threading.Event(), threading.Thread(target=self.work)
-
-    def work(self):
-        while not self.ended.wait(0.005):
-            for _ in range(20):
-                with open(self.path, "a") as file:
-                    file.write("x\n")
-
-    def __enter__(self):
-        self.thread.start()
-
-    def __exit__(self, *_):
-        self.ended.set()
-        self.thread.join()
-
-
 def latency():
     with Queue() as few, Queue() as many:
         many.fill("done-q", ["old%06d" % i for i in range(MANY)], FINISHED)
@@ -300,7 +278,7 @@ def latency():
         rows = []
         for _ in range(ROUNDS * 3):
             rows.append([dropped(few), dropped(many)])
-            with Writing(few.path("growing")):
+            with writing(few.path("growing")):
                 rows[-1].append(dropped(few, awake=True))
         plain, finished, written = (statistics.median(row[i] for row in rows) for i in range(3))
         report("settled drop to JOB START, idle Monitor", "%.1f ms" % plain, "at most 6")
@@ -397,8 +375,8 @@ def idle():
                "%.2f ms" % statistics.median(costs), "at most 1 ms")
         if not shutil.which("strace"):
             return report("system calls between wakes", "not measured: no strace")
-        before = switches(pid)
-        wait_for(lambda: switches(pid) > before, 60)             # the next wake is sleep_seconds after this one
+        before = helpers.sleeps_of(pid)
+        wait_for(lambda: helpers.sleeps_of(pid) > before, 60)             # the next wake is sleep_seconds after this one
         wait_for(lambda: sleeps(pid), 60)
         argv = ["timeout", "-s", "INT", "10", "strace", "-f", "-p", str(pid)]
         trace = subprocess.run(argv, stderr=subprocess.PIPE).stderr
@@ -410,11 +388,11 @@ def storm():
     for place in ("", "wait-q", "currently-executing"):
         with Queue() as queue:
             pid, path = queue.ready(), queue.path(place, ".growing")
-            with Writing(path):
+            with writing(path):
                 time.sleep(1)
-                before, began, size = switches(pid), time.monotonic(), os.path.getsize(path)
+                before, began, size = helpers.sleeps_of(pid), time.monotonic(), os.path.getsize(path)
                 time.sleep(5)
-                rate = (switches(pid) - before) / (time.monotonic() - began)
+                rate = (helpers.sleeps_of(pid) - before) / (time.monotonic() - began)
                 lines = (os.path.getsize(path) - size) / 10
             what = "%s written to %.0f times a second: wakes a second"
             report(what % (place or "the root", lines), "%.1f" % rate, "at most 10")
@@ -485,11 +463,8 @@ def same_bytes():
 
 def machine():
     def first_line(*argv):
-        try:
-            return subprocess.run(argv, capture_output=True).stdout.decode().splitlines()[0]
-        except (OSError, IndexError):
-            return argv[0] + " is missing"
-    model = re.search(r"model name\s*: (.*)", read("/proc/cpuinfo").decode())
+        return subprocess.run(argv, capture_output=True, text=True).stdout.partition("\n")[0] if shutil.which(argv[0]) else argv[0] + " is missing"
+    model = re.search(r"model name\s*: (.*)", helpers.read_text("/proc/cpuinfo"))
     print("%s, %d cores, Linux %s, %s on %s; Python %s, %s, %s, %s; load %.1f, %s; medians of %d pairs\n" % (
         model.group(1) if model else platform.machine(), os.cpu_count(), platform.release(),
         first_line("stat", "-f", "-c", "%T", tempfile.gettempdir()), tempfile.gettempdir(), platform.python_version(),

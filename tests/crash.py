@@ -17,10 +17,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
-from tests.helpers import IN_CI, MONITOR, QUEUES, processes_with, read_text
+from tests.helpers import IN_CI, MONITOR, QUEUES, kill_all, mark_of, processes_with, read_text, until
 
 EVERY = int(os.environ.get("SJQ_SWEEP") or (8 if IN_CI else 40))     # of so many points one is tried
 SECONDS = 90                     # for anything that a Monitor has to end
@@ -206,9 +205,7 @@ class Scene:
 
     def leave_daemon(self, work):
         """Let a process live that the earlier run of a UOW has left, and its log say so."""
-        found = os.stat(self.path(work.queue, work.name))
-        boot = read_text("/proc/sys/kernel/random/boot_id")[:8]
-        mark = "%s-%d-%x-%d" % (boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME), found.st_dev, found.st_ino)
+        mark = mark_of(self.path(work.queue, work.name))
         work.text, work.log = work.text.replace(OLD_MARK, mark.encode()), work.log.replace(OLD_MARK, mark.encode())
         with open(self.path(work.queue, work.name), "wb") as file:       # the same inode
             file.write(work.text)
@@ -237,17 +234,7 @@ class Scene:
         return self
 
     def __exit__(self, *_):
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            left = processes_with(self.root)
-            if not left:
-                break
-            for pid in left:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
-            time.sleep(0.01)
+        until(lambda: kill_all(processes_with(self.root)) or not processes_with(self.root), "what was started here has ended")
         if self.kind == "rerun":
             self.daemon.wait(20)
         shutil.rmtree(self.root, ignore_errors=True)

@@ -23,7 +23,7 @@ IN_CI = bool(os.environ.get("SJQ_CI"))
 HEAVY = IN_CI or bool(os.environ.get("SJQ_HEAVY"))     # run.py sets it where files are named
 QUEUES = ["wait-q", "priority-q", "currently-executing", "done-q", "error-q", "fail-q", "trash"]
 FINISHED = ["done-q", "error-q", "fail-q"]
-HOLD = "until [ -e go ]; do sleep 0.02; done"            # a job that goes on until the test writes `go`
+HOLD = "until [ -e go ]; do sleep 0.05; done"            # a job that goes on until the test writes `go`
 USED = r"(?:, cpu \d+\.\d s)?(?:, \d+ MiB)?"            # in a STATUS, behind the seconds: where it is known
 AFTER = r" after \d+\.\d s" + USED
 DONE = "^done: exit 0" + AFTER + "$"
@@ -33,26 +33,44 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, CHECKOUT)
 
 
+def lacks(what):
+    """Skip the test, since this machine lacks something; in CI (SJQ_CI set) that is a failure."""
+    if IN_CI:
+        raise AssertionError("CI lacks " + what)
+    raise unittest.SkipTest("needs " + what)
+
+
 def need(*tools):
-    """Skip the test where a tool is missing; in CI (SJQ_CI set) a missing tool is a failure."""
     missing = [tool for tool in tools if not shutil.which(tool)]
-    if missing and IN_CI:
-        raise AssertionError("CI lacks " + ", ".join(missing))
     if missing:
-        raise unittest.SkipTest("needs " + ", ".join(missing))
+        lacks(", ".join(missing))
 
 
 def need_root():
-    """Skip where the test cannot run without root."""
     if os.geteuid() != 0:
-        if IN_CI:
-            raise AssertionError("CI does not run as root")
-        raise unittest.SkipTest("needs root")
+        lacks("root")
+
+
+@functools.lru_cache(None)
+def as_nobody():
+    """Return what runs Python as the user nobody; a Python below a home that only its owner may enter cannot."""
+    need_root()
+    need("setpriv")
+    prefix = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
+        if subprocess.run([*prefix, python, "-c", "import pwd"], stderr=subprocess.DEVNULL, cwd="/").returncode == 0:
+            return [*prefix, python, "-B"]
+    return lacks("a Python that the user nobody can run")
 
 
 def heavy(test):
     """Mark a class or a test that a plain run leaves out, since it takes long for what it tells each time."""
     return unittest.skipUnless(HEAVY, "heavy: python3 -B tests/run.py " + test.__module__.rpartition(".")[2])(test)
+
+
+def in_ci(*rows, plain=1):
+    """Return all these rows where heavy tests run, too, and only the first ones in a plain run."""
+    return rows if HEAVY else rows[:plain]
 
 
 def until(condition, what="", seconds=30, step=0.01):
@@ -258,7 +276,7 @@ class QueueCase(unittest.TestCase):
         return dict(os.environ, PATH=self.path(".bin") + ":" + os.environ["PATH"])
 
     def commands(self, *names):
-        """Return an environment in which no command is found but these, or those that the Monitor and plain jobs need, as links in .bin."""
+        """Return an environment in which only these commands are found, or those that the Monitor and plain jobs need."""
         os.makedirs(self.path(".bin"), exist_ok=True)
         for name in names or ("bash", "cat", "date", "grep", "mv", "sleep", "tee", "timeout"):
             os.symlink(shutil.which(name), self.path(".bin", name))
@@ -302,6 +320,20 @@ class QueueCase(unittest.TestCase):
         before = self.output().count(" started: pid ")
         monitor = self.start(*flags, **options)
         until(lambda: self.output().count(" started: pid ") > before or monitor.poll() is not None, self.output)
+        return monitor
+
+    def paused(self, **options):
+        """Start the Monitor and pause it."""
+        monitor = self.started(**options)
+        self.message("PAUSE")
+        self.said("paused: ")
+        return monitor
+
+    def under_way(self, name, command, **header):
+        """Start the Monitor and a job, and return the Monitor when the job's processes are there."""
+        monitor = self.started()
+        self.drop(name, uow(command, **header))
+        self.begun(name)
         return monitor
 
     def run_until_empty(self, *flags, seconds=60, **options):
@@ -432,6 +464,29 @@ class QueueCase(unittest.TestCase):
     def asleep(self, monitor):
         """Wait until the Monitor sleeps, and not for a moment only."""
         until(lambda: is_still(monitor.pid), "the Monitor sleeps")
+
+    def is_quiet(self, monitor, wakes=20):
+        """See that a Monitor neither wakes often nor is at work all the time."""
+        before, used = sleeps_of(monitor.pid), cpu_of(monitor.pid)
+        time.sleep(1)                                    # the time in which next to nothing may happen
+        self.assertLess(sleeps_of(monitor.pid) - before, wakes)
+        self.assertLess(cpu_of(monitor.pid) - used, 0.3)
+
+    def is_silent(self):
+        """Tell whether the Monitor says nothing for a while."""
+        said = self.output()
+        time.sleep(0.5)
+        return self.output() == said
+
+    def immutable(self, path):
+        """Let nobody change or move a file or directory; return what ends that."""
+        need_root()
+        need("chattr")
+        if subprocess.run(["chattr", "+i", path], stderr=subprocess.DEVNULL).returncode:
+            self.skipTest("no immutable files on this file system")
+        mend = functools.partial(subprocess.run, ["chattr", "-i", path], stderr=subprocess.DEVNULL)
+        self.addCleanup(mend)                            # before the root is removed
+        return mend
 
     def cycles(self, count):
         """Let the Monitor go through so many whole cycles: each answers two messages at most, one of them a late one."""

@@ -5,7 +5,6 @@ where the Monitor is. `successors` gives what can come next; `explore` goes thro
 that breaks a promise, and how many states there are. The Monitor is given as an order of steps, so that a test can swap two.
 """
 import collections
-import re
 
 LAUNCH = ("status", "link", "look", "start")
 FILING = ("outcome", "check", "move", "verify", "others", "unlink")

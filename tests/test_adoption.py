@@ -2,7 +2,6 @@
 
 Each test kills real processes of its own. The ledger is a file that jobs append to: what really ran.
 """
-import glob
 import os
 import pty
 import re
@@ -11,8 +10,7 @@ import subprocess
 import sys
 import time
 
-from tests.helpers import (HOLD, PYTHON, QUEUES, QueueCase, children_of, compiled, environment_of, heavy, is_still,
-                           kill_all, need, need_root, processes_with, read_text, stamped_uow, until, uow)
+from tests.helpers import HOLD, PYTHON, QUEUES, QueueCase, compiled, environment_of, heavy, kill_all, need, processes_with, until, uow
 
 
 def another_boot(boot_id):
@@ -56,10 +54,7 @@ class AdoptionCase(QueueCase):
 
     def orphan(self, name, command, header=None):
         """Start a job, kill -9 its Monitor, and leave the job alone."""
-        monitor = self.started()
-        self.drop(name, uow(command, **(header or {})))
-        self.begun(name)
-        self.kill9(monitor)
+        self.kill9(self.under_way(name, command, **(header or {})))
 
     def tree(self):
         """Return every visible file of the queues with its content."""
@@ -75,66 +70,36 @@ class AdoptionCase(QueueCase):
 
 class TestTheJobGoesOn(AdoptionCase):
     LINES = ("echo ran >> ledger\nfor i in $(seq 1 400); do\necho line $i\n[ $i = 200 ] && touch half\n"
-             "[ $i = 300 ] && %s\n"
-             "[ $((i %% 10)) = 0 ] && sleep 0.02\ndone" % HOLD)
+             "[ $i = 300 ] && %s\n[ $((i %% 10)) = 0 ] && sleep 0.02\ndone" % HOLD)
 
-    def check_outlives(self, end):
-        """Start a job that prints 400 lines, end its Monitor in the middle, start another, and miss no line."""
+    def twice(self, monitor):
+        monitor.terminate()
+        monitor.terminate()
+        self.assertIn(monitor.wait(20), (0, -signal.SIGTERM))    # the second may come when it is as good as gone
+
+    def test_a_job_outlives_every_end_of_its_monitor_and_no_line_is_lost(self):
+        """Killed, stopped, stopped twice. No job starts beside it, and no other process is taken for a part of it."""
+        pretended = {b"SJQ_KEEPER": b"tee", b"SJQ_RUN": b"\xff", b"SJQ_FILE": os.fsencode(self.root)}       # as any job may
+        tee = subprocess.Popen(["bash", "-c", "exec 3<>file; exec sleep 600"], cwd=self.root, env={**os.environb, **pretended})
+        self.addCleanup(tee.wait)
+        self.addCleanup(tee.kill)
         monitor = self.started()
         self.drop("long", uow(self.LINES))
         self.there("half")
-        end(monitor)
-        self.assertEqual(self.where("long"), ["currently-executing"])
-        self.assertTrue(self.marked("long"), "the job has gone with its Monitor")
-        monitor = self.start("--until-empty")
-        self.said("adopted long")
+        self.drop("second", uow("echo second >> ledger"))
+        for count, end in enumerate((self.kill9, lambda monitor: self.assertEqual(self.stop(monitor), 0), self.twice, self.kill9), 1):
+            end(monitor)
+            self.assertEqual(self.where("long"), ["currently-executing"])
+            self.assertTrue(self.marked("long"), "the job has gone with its Monitor")
+            monitor = self.start("--until-empty")
+            self.said("adopted long", count=count)
+        self.still_waits("second")
         self.go()
         self.assertEqual(monitor.wait(60), 0, self.output())
-        self.assertEqual(self.where("long"), ["done-q"], self.output())
+        self.assertEqual((self.where("long"), self.where("second"), self.ledger()), (["done-q"], ["done-q"], ["ran", "second"]))
         self.assertEqual(self.log("long"), b"".join(b"line %d\n" % i for i in range(1, 401)))
-        self.assertEqual(self.ledger(), ["ran"])
         self.assertRegex(self.status("long"), r"^done: exit 0 after \d+\.\d s$")
         self.settled()
-
-    def test_kill_9_of_the_monitor(self):
-        self.check_outlives(self.kill9)
-
-    def test_sigterm(self):
-        self.check_outlives(lambda monitor: self.assertEqual(self.stop(monitor), 0))
-
-    def test_sigterm_twice(self):
-        def twice(monitor):
-            monitor.terminate()
-            monitor.terminate()
-            self.assertIn(monitor.wait(20), (0, -signal.SIGTERM))    # the second may come when it is as good as gone
-        self.check_outlives(twice)
-
-    @heavy
-    def test_a_crash_for_every_tenth_of_a_second(self):
-        monitor = self.started()
-        self.drop("long", uow("echo ran >> ledger; until [ -e go ]; do i=$((i + 1)); echo line $i; sleep 0.02; done"))
-        self.begun("long")
-        for number in range(2, 8):
-            self.kill9(monitor)
-            monitor = self.started()
-            self.said("adopted long", count=number - 1)
-        self.go()
-        self.assertEqual(self.ended("long"), "done-q")
-        lines = self.log("long").splitlines()
-        self.assertEqual(lines, [b"line %d" % number for number in range(1, len(lines) + 1)])
-        self.assertEqual(self.ledger(), ["ran"])
-
-    def test_who_pretends_to_be_a_tee_keeps_no_monitor_from_starting(self):
-        """A job may set what it likes in the environment of a process."""
-        pretended = {b"SJQ_KEEPER": b"tee", b"SJQ_RUN": b"\xff", b"SJQ_FILE": os.fsencode(self.root)}
-        tee = subprocess.Popen(["bash", "-c", "exec 3<>file; exec sleep 600"], cwd=self.root,
-                               env={**os.environb, **pretended})
-        self.addCleanup(tee.wait)
-        self.addCleanup(tee.kill)
-        self.there("file")
-        self.drop("one", uow("true"))
-        self.run_until_empty()
-        self.assertEqual(self.where("one"), ["done-q"])
 
 
 class TestTheTerminalIsClosed(AdoptionCase):
@@ -156,52 +121,15 @@ class TestTheTerminalIsClosed(AdoptionCase):
 
 
 class TestFiledByTheRealOutcome(AdoptionCase):
-    """The job ended while no Monitor was there: its END line tells how."""
-
-    config = "fail_pattern :: BROKEN\nerror_pattern :: WRONG\nfail_exit_codes :: 4\n"
-    ENDS = [("exit 0", "done-q", r"^done: exit 0 after \d"),
-            ("exit 3", "error-q", r"^error: exit 3 after \d"),
-            ("exit 4", "fail-q", r"^fail: exit 4 after \d"),
-            ("echo BROKEN", "fail-q", r"^fail: exit 0 .*fail_pattern"),
-            ("echo WRONG", "error-q", r"^error: exit 0 .*error_pattern"),
-            ("kill -SEGV $$", "fail-q", r"^fail: killed by SIGSEGV after \d"),
-            ("exit 137", "fail-q", r"^fail: killed by SIGKILL after \d")]
-
-    def test_each_outcome(self):
-        for number, (command, queue, status) in enumerate(self.ENDS):
-            with self.subTest(command=command):
-                if os.path.exists(self.path("go")):
-                    os.unlink(self.path("go"))
-                name = "job-%d" % number
-                self.orphan(name, HOLD + "\n" + command)
-                self.go()
-                self.end_on_disk(name)
-                self.gone(name)
-                self.run_until_empty()
-                self.assertEqual(self.where(name), [queue], self.status(name))
-                self.assertRegex(self.status(name), status)
-        self.settled()
-
     def test_ended_while_the_monitor_hung(self):
-        monitor = self.started()
-        self.drop("one", uow(HOLD + "; exit 3"))
-        self.begun("one")
+        """Its END line tells how; test_begun has each outcome."""
+        monitor = self.under_way("one", HOLD + "; exit 3")
         monitor.send_signal(signal.SIGSTOP)
         self.go()
         self.end_on_disk("one")
         self.kill9(monitor)
         self.run_until_empty()
         self.assertEqual(self.where("one"), ["error-q"])
-
-    def test_an_end_line_after_a_reboot_still_counts(self):
-        need_root()
-        need("unshare", "mount")
-        self.orphan("one", HOLD + "; exit 3")
-        self.go()
-        self.end_on_disk("one")
-        self.gone("one")
-        self.run_until_empty(prefix=another_boot(self.write("boot_id", "12345678-aaaa-bbbb-cccc-dddddddddddd\n")))
-        self.assertEqual(self.status("one").split(" after")[0], "error: exit 3")
 
 
 class TestTimeouts(AdoptionCase):
@@ -219,43 +147,18 @@ class TestTimeouts(AdoptionCase):
         self.assertLess(self.seconds("slow"), 4.5)           # 5 and more if it counted from the adoption
         self.gone("slow")
 
-    def test_a_limit_that_passed_meanwhile_ends_the_job_at_once(self):
-        self.orphan("slow", "sleep 60", {"TIMEOUT": "1s"})
-        time.sleep(1.2)                                      # the time that has to pass is the fault itself
-        self.run_until_empty()
-        self.assertEqual(self.status("slow"), "fail: timed out after 1 s")
-
-    def test_a_job_that_ended_in_time_without_a_monitor_has_not_timed_out(self):
-        monitor = self.started()
-        self.drop("quick", uow(HOLD, TIMEOUT="2s"))
-        self.begun("quick")
-        monitor.send_signal(signal.SIGSTOP)
-        self.go()
-        self.end_on_disk("quick")
-        self.kill9(monitor)
-        time.sleep(2.1)                                      # longer than its limit, but it had ended before
-        self.run_until_empty()
-        self.assertEqual(self.where("quick"), ["done-q"])
-
 
 class TestKillOfAnAdoptedJob(AdoptionCase):
     FAMILY = "trap '' TERM; sleep 600 & setsid sleep 601 & (setsid sleep 602 &) ; wait"
 
-    def test_kill_job_reaches_all_of_it(self):
+    def test_kill_job_written_while_no_monitor_was_there_reaches_all_of_it(self):
         self.orphan("family", self.FAMILY)
         until(lambda: len(self.marked("family")) >= 6, lambda: self.marked("family"))
-        self.started()
-        self.said("adopted family")
-        self.message("KILL JOB")
-        self.assertEqual(self.ended("family"), "fail-q")
-        self.assertEqual(self.status("family"), "fail: killed by message")
-        self.assertEqual(self.marked("family"), [])
-
-    def test_kill_job_written_while_no_monitor_was_there(self):
-        self.orphan("one", "sleep 600")
+        pids = self.marked("family")
         self.message("KILL JOB")
         self.run_until_empty()
-        self.assertEqual(self.status("one"), "fail: killed by message")
+        self.assertEqual(self.status("family"), "fail: killed by message")
+        self.assertEqual([pid for pid in pids if environment_of(pid)], [])
 
     @heavy
     def test_a_start_that_cannot_list_the_processes_tries_again_before_it_reads_the_message(self):
@@ -285,18 +188,6 @@ class TestKillOfAnAdoptedJob(AdoptionCase):
 class TestNeverASecondJobBesideIt(AdoptionCase):
     ALONE = "mkdir alone || echo TOGETHER >> ledger; echo %s >> ledger; sleep 0.1; %s; rmdir alone"
 
-    def test_an_orphan_is_waited_for(self):
-        self.orphan("first", self.ALONE % ("first", HOLD))
-        for name in ("second", "third"):
-            self.drop(name, uow(self.ALONE % (name, ":")))
-        self.started()
-        self.said("adopted first")
-        self.still_waits("second")
-        self.go()
-        for name in ("first", "second", "third"):
-            self.assertEqual(self.ended(name), "done-q")
-        self.assertEqual(self.ledger(), ["first", "second", "third"])
-
     def test_an_orphan_without_its_keeper_is_waited_for(self):
         monitor = self.started()
         self.drop("first", uow(self.ALONE % ("first", HOLD)))
@@ -314,13 +205,6 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         self.assertEqual(self.status("first"), "fail: interrupted")
         self.assertEqual(self.ended("second"), "done-q")
         self.assertEqual(self.ledger(), ["first", "second"])
-
-    def test_a_job_that_edited_its_own_file_is_adopted_with_all_its_output(self):
-        """sed -i gives the name to another file; tee goes on with the one that was run."""
-        self.check_own_file('sed -i s/before/BEFORE/ "$SJQ_FILE"')
-
-    def test_a_job_that_deleted_its_own_file_is_adopted_with_all_its_output(self):
-        self.check_own_file('rm "$SJQ_FILE"')
 
     @heavy
     def test_an_orphan_whose_processes_cannot_be_looked_at_for_a_while_is_waited_for(self):
@@ -340,42 +224,10 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         self.assertEqual([self.ended(name) for name in ("first", "second")], ["done-q", "done-q"])
         self.assertEqual(self.ledger(), ["first", "second"])
 
-    def check_own_file(self, command, **options):
-        monitor = self.started()
-        self.drop("own", uow("echo own >> ledger; echo before; %s; touch changed; %s; echo after" % (command, HOLD)))
-        self.there("changed")
-        self.kill9(monitor)
-        self.drop("second", uow("echo second >> ledger"))
-        self.started(**options)
-        self.still_waits("second")
-        self.go()
-        self.assertEqual(self.ended("second"), "done-q")
-        self.assertEqual(self.ledger(), ["own", "second"])
-        self.assertEqual(self.where("own")[0], "done-q", self.output())
-        self.assertEqual(self.log("own"), b"before\nafter\n")
-
-    def test_what_a_filed_run_left_behind_is_not_adopted_beside_the_next_of_its_name(self):
-        """A daemon holds the output of a run that is filed: its tee lives on, with the name of a UOW in hand."""
-        monitor = self.started()
-        self.drop("one", uow("sleep 1000 & echo $! > daemon; echo first"))
-        self.assertEqual(self.ended("one"), "done-q")
-        self.drop("one", uow("until [ -e go ]; do sleep 0.02; done"), settled=True)
-        self.begun("one")
-        self.drop("third", uow("[ -e go ] && echo after >> ledger"))
-        self.stop(monitor)
-        monitor = self.started()
-        self.said("adopted one run")
-        self.cycles(2)
-        self.assertEqual((self.where("third"), os.listdir(self.path("trash"))), (["wait-q"], []))
-        self.write("go", "")
-        self.assertEqual(self.ended("third"), "done-q")
-        self.assertEqual(self.where("one.2"), ["done-q"])
-        os.kill(int(self.read("daemon")), signal.SIGKILL)
-
-    def test_an_editor_that_replaces_a_uow_which_a_backup_links_to_costs_no_output(self):
+    def test_a_uow_which_a_backup_links_to_and_that_is_replaced_or_removed_costs_no_output(self):
         """`cp -al` has made a second link, so the inode is not gone with its name."""
-        monitor = self.started()
-        for name, change in (("edited", "sed -i s/^COMMAND/COMMAND/ %s"), ("removed", "rm %s")):
+        self.started()
+        for name, change, filed in (("edited", "sed -i s/^COMMAND/COMMAND/ %s", ["done-q", "trash"]), ("removed", "rm %s", ["done-q"])):
             with self.subTest(name):
                 self.drop(name, uow("echo begin; until [ -e go-%s ]; do sleep 0.02; done; echo important" % name))
                 self.begun(name)
@@ -384,65 +236,7 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
                 subprocess.run(change % running, shell=True, check=True)
                 self.write("go-" + name, "")
                 self.said(name + ": done: exit 0 after ")
-                filed = ["done-q"] if name == "removed" else ["done-q", "trash"]
-                self.assertEqual(self.where(name), filed, self.output())
-                self.assertEqual(self.log(name), b"begin\nimportant\n")
-        self.stop(monitor)
-
-
-@heavy
-class TestNamesThatAreCutAlike(AdoptionCase):
-    def test_each_is_filed_under_its_own(self):
-        """A link's name is cut to 255 bytes: then it fits two names in currently-executing."""
-        monitor = self.started()
-        run, other = "L" * 240 + "_2", "L" * 240 + "_1"
-        self.drop(run, uow(HOLD))
-        self.begun(run)
-        self.kill9(monitor)
-        self.drop(other, stamped_uow(uow("true")), "currently-executing")
-        self.started()
-        self.said("adopted " + run)
-        self.write("go", "")
-        self.assertEqual(self.ended(run), "done-q")
-        self.assertEqual(self.where(other), ["currently-executing"], self.output())
-
-
-class TestWhatAnAdoptionCosts(AdoptionCase):
-    def test_it_holds_the_uow_once_and_each_process_once_after_tries_that_failed(self):
-        need("strace")
-        self.orphan("one", "exec sleep 600")
-        until(lambda: len(self.marked("one")) == 3, "two keepers and the job")
-        for number in range(1, 4):                       # looks at /proc: for its processes, and again with pidfds
-            with self.subTest(number):
-                strace = self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-P", "/proc",
-                                              "-e", "inject=openat:error=ENFILE:when=%d" % number))
-                self.message("STATUS")                   # it is read when the UOW is adopted
-                self.said("running: one since ", count=number)
-                monitor, = children_of(strace.pid)
-                until(lambda: is_still(monitor), "the Monitor sleeps")
-                held = [os.readlink(fd) for fd in glob.glob("/proc/%d/fd/*" % monitor)]
-                kill_all([monitor])
-                strace.wait(20)
-                self.assertEqual(sum(name.endswith("one") for name in held), 1, held)
-                self.assertEqual(sum("pidfd" in name for name in held), 3, held)
-
-    def test_the_long_log_of_a_run_without_keepers_is_not_read_again_and_again(self):
-        size = 50 << 20
-        self.orphan("one", "head -c %d /dev/zero; touch written; %s" % (size, HOLD))
-        until(lambda: os.path.getsize(self.path("currently-executing", "one")) > size, "the log")
-        self.there("written")
-        kill_all(self.marked("one", b"bash") + self.marked("one", b"tee"))
-        until(lambda: not self.marked("one", b"bash") + self.marked("one", b"tee"), "the keepers gone")
-        monitor = self.started()
-        self.said("waiting for what is left of it")      # it has been read once
-        before = self.bytes_read(monitor)
-        self.cycles(5)
-        self.assertLess(self.bytes_read(monitor) - before, size)
-        self.go()
-        self.assertEqual((self.ended("one"), self.status("one")), ("fail-q", "fail: interrupted"))
-
-    def bytes_read(self, monitor):
-        return int(re.search("rchar: (.*)", read_text("/proc/%d/io" % monitor.pid))[1])
+                self.assertEqual((self.where(name), self.log(name)), (filed, b"begin\nimportant\n"))
 
 
 class TestSignalsAtAnyMoment(AdoptionCase):

@@ -4,7 +4,6 @@ Killed before and after, failing before and after, ENOSPC and EIO: nothing is lo
 not kill the Monitor does not stop it. A plain run and CI take a sample, SJQ_SWEEP=1 takes all. Needs strace.
 """
 import functools
-import unittest
 
 from tests import crash
 from tests.helpers import heavy, need
@@ -69,7 +68,3 @@ class TestSystemCallsGoWrong(crash.SweepCase):
         monitor = self.copy((line, careless))
         points = [point for point in self.points("plain", "pwrite64", monitor) if point[2] == "error=ENOSPC"]
         self.assertTrue(crash.first_wrong(points, functools.partial(crash.try_call, monitor=monitor)))
-
-
-if __name__ == "__main__":
-    unittest.main()

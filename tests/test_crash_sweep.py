@@ -7,7 +7,6 @@ import functools
 import re
 import shutil
 import tempfile
-import unittest
 
 from tests import crash
 from tests.helpers import heavy, need
@@ -151,7 +150,3 @@ def sections_of(monitor):
             heading = found.group(1) if found else heading
             result.append(heading)
     return result
-
-
-if __name__ == "__main__":
-    unittest.main()

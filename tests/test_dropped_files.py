@@ -32,29 +32,51 @@ class TestDroppedFiles(QueueCase):
         self.assertEqual(len(said), times, self.says())
         self.assertIn(reason, said[0])
 
-    def test_a_symlink_goes_to_trash_and_its_target_is_neither_read_nor_written(self):
-        canary = self.canary()
-        os.symlink(canary, self.path("wait-q", "absolute"))
+    def test_what_is_no_file_of_its_own_goes_to_trash_and_nothing_is_read_run_or_waited_for(self):
+        self.configure("sleep_seconds :: 0.5\n")
+        canary, never = self.canary(), uow("touch %s" % self.path("ran"))
+        linked, links = self.write("archive/linked", never), {"absolute": canary, "shadow": "/etc/shadow", "dangling": "/nowhere", "itself": "."}
+        os.utime(linked, (1, 2))
+        for name, target in links.items():
+            os.symlink(target, self.path("wait-q", name))
         os.symlink("../archive/canary", self.path("priority-q", "relative"))
-        os.symlink("/etc/shadow", self.path("wait-q", "shadow"))
-        os.symlink("/nowhere", self.path("wait-q", "dangling"))
-        os.symlink(".", self.path("wait-q", "itself"))
+        os.link(linked, self.path("wait-q", "linked"))
+        os.mkfifo(self.path("wait-q", "fifo"))
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.path("wait-q", "socket"))
+        names = ["fifo", "socket", "tree", "empty"]
+        if os.geteuid() == 0:
+            os.mknod(self.path("wait-q", "device"), 0o600 | 0o020000, os.makedev(5, 0))     # /dev/tty
+            names.append("device")
+        os.makedirs(self.path("wait-q", "tree", "deep"))
+        self.write("wait-q/tree/deep/inside", never)
+        os.mkdir(self.path("wait-q", "empty"))
         self.drop("real", uow("echo ran"))
         self.run_until_empty()
-        for name in ["absolute", "relative", "shadow", "dangling", "itself"]:
-            self.assertEqual(self.where(name), ["trash"], name)
+        for name in [*links, *names]:
+            self.assert_trashed(name, "not a regular file")
+        for name in [*links, "relative"]:
             self.assertTrue(os.path.islink(self.path("trash", name)), "the link itself")
-        self.assert_trashed("shadow", "not a regular file")
-        self.assertEqual(self.where("real"), ["done-q"])
-        self.assert_untouched(canary)
-
-    def test_a_hard_link_to_a_foreign_file_is_not_run_nor_appended_to(self):
-        canary = self.canary()
-        os.link(canary, self.path("wait-q", "linked"))
-        self.run_until_empty()
         self.assert_trashed("linked", "2 hard links; expected a file of its own (use cp)")
-        os.utime(canary, (1, os.stat(canary).st_mtime))      # its STATUS may be read: a run has two links, too
-        self.assert_untouched(canary, links=2)
+        self.assertEqual((self.read("trash", "tree", "deep", "inside"), self.where("real")), (never, ["done-q"]))
+        self.assert_untouched(canary)
+        os.utime(linked, (1, os.stat(linked).st_mtime))      # its STATUS may be read: a run has two links, too
+        self.assert_untouched(linked, links=2)
+
+    def test_hidden_files_and_leftovers_are_never_run_and_of_several_readmes_the_newest_stays(self):
+        names = [".ticket.swp", "ticket~", "#ticket#", "4913", ".nfs0001", ".new.123", "...", "up.filepart", "up.part", "up.tmp"]
+        readmes = ["README", "readme.md", "ReadMe.TXT", "Readme"]
+        never = uow("touch %s" % self.path("ran"))
+        for number, name in enumerate(readmes + names):
+            os.utime(self.write("wait-q/" + name, never), (number, number))
+        alike = ["README-not", "READMEs", "49134", "a4913", "#ticket", "~ticket", "part", "up.tmp.txt"]
+        for name in alike:
+            self.drop(name, uow("true"))
+        self.run_until_empty()
+        for name in names:
+            self.assertEqual((self.where(name), self.read("wait-q", name)), (["wait-q"], never))
+        self.assertEqual([self.where(name) for name in readmes], [["trash"]] * 3 + [["wait-q"]])
+        self.assertEqual((sorted(os.listdir(self.path("done-q"))), os.path.exists(self.path("ran"))), (sorted(alike), False))
 
     def test_a_hard_link_that_is_taken_away_when_it_has_been_opened_is_not_read(self):
         """The file that it led to has one link again then, as a UOW has."""
@@ -68,39 +90,6 @@ class TestDroppedFiles(QueueCase):
         os.unlink(path)
         self.cycles(1)
         self.assertEqual(os.stat(canary).st_atime, 1)
-
-    def test_a_hard_link_to_a_stamped_uow_is_not_run(self):
-        self.drop("first", uow("echo once >> count"))
-        self.run_until_empty()
-        os.link(self.path("done-q", "first"), self.path("wait-q", "again"))
-        self.run_until_empty()
-        self.assertEqual(self.read("count"), "once\n")
-        self.assertEqual(self.where("again"), ["trash"])
-
-    def test_a_fifo_a_socket_and_a_device_go_to_trash_and_nothing_waits_for_them(self):
-        os.mkfifo(self.path("wait-q", "fifo"))
-        with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(self.path("wait-q", "socket"))
-        names = ["fifo", "socket"]
-        if os.geteuid() == 0:
-            os.mknod(self.path("wait-q", "device"), 0o600 | 0o020000, os.makedev(5, 0))     # /dev/tty
-            names.append("device")
-        self.drop("real", uow("echo ran"))
-        self.run_until_empty()
-        for name in names:
-            self.assert_trashed(name, "not a regular file")
-        self.assertEqual(self.where("real"), ["done-q"])
-
-    def test_a_subdirectory_goes_to_trash_whole_and_nothing_in_it_is_run(self):
-        os.makedirs(self.path("wait-q", "tree", "deep"))
-        self.write("wait-q/tree/inside", uow("touch %s" % self.path("ran")))
-        self.write("wait-q/tree/deep/inside", uow("touch %s" % self.path("ran")))
-        os.mkdir(self.path("wait-q", "empty"))
-        self.run_until_empty()
-        self.assert_trashed("tree", "not a regular file")
-        self.assert_trashed("empty", "not a regular file")
-        self.assertEqual(self.read("trash", "tree", "deep", "inside"), uow("touch %s" % self.path("ran")))
-        self.assertFalse(os.path.exists(self.path("ran")))
 
     def test_a_file_that_a_stalled_writer_holds_open_is_neither_taken_nor_trashed(self):
         monitor = self.started()
@@ -132,27 +121,6 @@ class TestDroppedFiles(QueueCase):
         self.assertEqual(self.ended("lines"), "done-q", self.says())
         self.assertEqual(self.log("lines"), b"1\n2\n3\n")
         self.stop(monitor)
-
-    def test_an_empty_file_and_zero_bytes_are_trashed_with_a_reason_after_the_quiet_time(self):
-        self.configure("settle_seconds :: 1\n")
-        dropped = time.time()
-        self.write("wait-q/empty", "")
-        self.write("wait-q/zeros", b"\0" * 4096)
-        self.run_until_empty()
-        self.assertGreater(os.lstat(self.path("trash", "empty")).st_ctime - dropped, 0.9, "no quiet time was given")
-        self.assert_trashed("empty", "line 1: an empty file; expected `==== UNIT OF WORK`")
-        self.assert_trashed("zeros", "line 1: a NUL byte; expected text")
-
-    def test_hidden_files_and_editors_leftovers_are_never_run(self):
-        names = [".ticket.swp", "ticket~", "#ticket#", "4913", ".nfs0001", ".new.123", "..."]
-        for name in names:
-            self.write("wait-q/" + name, uow("touch %s" % self.path("ran")))
-        self.drop("real", uow("true"))
-        self.run_until_empty()
-        for name in names:
-            self.assertEqual(self.where(name), ["wait-q"])
-            self.assertEqual(self.read("wait-q", name), uow("touch %s" % self.path("ran")))
-        self.assertFalse(os.path.exists(self.path("ran")))
 
     NAMES = [b"-rf", b"--help", b"a b", b" ", b"it's", b'"quoted"', b"$(touch pwned)", b"`touch pwned`", b"; touch pwned #",
              b"new\nline", b"\x1b[31mred", b"\x1b]0;title\x07", b"\xff\xfe", b"back\\nslash", b"%s%n", b"*", b"~root",
@@ -190,52 +158,43 @@ class TestDroppedFiles(QueueCase):
         self.assertEqual(os.path.getsize(self.path("trash", "huge")), 10 * 1024 ** 3)
         self.stop(monitor)
 
-    def test_a_huge_log_is_not_copied_to_stamp_its_header(self):
+    def test_what_people_write_is_read_or_goes_to_trash_with_line_and_expectation_after_the_quiet_time(self):
+        self.configure("settle_seconds :: 1\n")
+        true, dropped = TITLE + b"COMMAND :: true\n", time.time()
+        runs = [("crlf", b"==== UNIT OF WORK\r\nCOMMAND :: echo crlf\r\nTIMEOUT :: 9m\r\n", b"crlf\n"),
+                ("bom", b"\xef\xbb\xbf==== UNIT OF WORK\nCOMMAND :: echo bom\n", b"bom\n"),
+                ("no-newline", b"==== UNIT OF WORK\nCOMMAND :: echo no-newline", b"no-newline\n"),
+                ("tabs", b"==== UNIT OF WORK\nCOMMAND\t::\techo tabs\t\n", b"tabs\n"),
+                ("colons", b"==== UNIT OF WORK\nCOMMAND :: echo a::b :: c\n", b"a::b :: c\n"),
+                ("latin-1", b"==== UNIT OF WORK\nCOMMAND :: echo \xe4\n", b"\xe4\n"),
+                ("nul-in-log", true + b"==== JOB LOG\n\0\0\n", b"")]
+        rows = [("no-colons", true + b"some words\n", "line 3: $'some words'; expected `NAME :: CONTENT`"),
+                ("no-command", TITLE + b"TICKET :: 1\n", "the header ends without COMMAND; expected `COMMAND :: ...`"),
+                ("empty-command", TITLE + b"COMMAND ::\n", "the header ends with an empty COMMAND"),
+                ("bad-timeout", true + b"TIMEOUT :: soon\n", "line 3: TIMEOUT soon; expected a number of"),
+                ("bad-title", true + b"==== STATE\n", "line 3: $'==== STATE'; expected"),
+                ("twice", true + TITLE, "line 3: `==== UNIT OF WORK` stands twice or out of order"),
+                ("escape", true + b"\x1b[2J\n", "line 3: $'\\x1b[2J'; expected"),
+                ("year", b"ENQUEUED :: 20261-01-01T00:00:00Z\n" + true, "line 1: $'ENQUEUED :: 20261-01-01T00:00:00Z'; expected `ENQUEUED :: 2026-"),
+                ("nul", TITLE + b"COMMAND :: echo\0\n", "line 2: a NUL byte; expected text"),
+                ("zeros", b"\0" * 4096, "line 1: a NUL byte; expected text"),
+                ("empty", b"", "line 1: an empty file; expected `==== UNIT OF WORK`")]
+        for name, text, _ in runs + rows:
+            self.write("wait-q/" + name, text)
         with open(self.path(".staging", "huge"), "wb") as file:
-            file.write(os.fsencode(uow("true")) + b"==== JOB LOG\n")
-            file.truncate(1024 ** 4)                 # sparse: copied, it would fill the disk
+            file.write(true + b"==== JOB LOG\n")
+            file.truncate(1024 ** 4)                 # sparse: copied for its stamp, it would fill the disk
         os.rename(self.path(".staging", "huge"), self.path("wait-q", "huge"))
         self.run_until_empty()
+        for name, _, log in runs:
+            with self.subTest(name):
+                self.assertEqual((self.where(name), self.log(name)), (["done-q"], log))
+        for name, text, expectation in rows:
+            with self.subTest(name):
+                self.assert_trashed(name, expectation)
+                self.assertEqual(self.read("trash", name).encode(), text)
+                self.assertGreater(os.lstat(self.path("trash", name)).st_ctime - dropped, 0.9, "no quiet time was given")
         self.assert_trashed("huge", "the log below is longer than 64 MiB")
-
-    def test_crlf_bom_tabs_and_a_missing_last_newline_are_read_as_people_mean_them(self):
-        self.drop("crlf", "==== UNIT OF WORK\r\nCOMMAND :: echo crlf\r\nTIMEOUT :: 9m\r\n")
-        self.drop("bom", b"\xef\xbb\xbf==== UNIT OF WORK\nCOMMAND :: echo bom\n")
-        self.drop("no-newline", "==== UNIT OF WORK\nCOMMAND :: echo no-newline")
-        self.drop("tabs", "==== UNIT OF WORK\nCOMMAND\t::\techo tabs\t\n")
-        self.drop("colons", "==== UNIT OF WORK\nCOMMAND :: echo a::b :: c\n")
-        self.drop("latin-1", b"==== UNIT OF WORK\nCOMMAND :: echo \xe4\n")
-        self.run_until_empty()
-        for name, log in [("crlf", b"crlf"), ("bom", b"bom"), ("no-newline", b"no-newline"), ("tabs", b"tabs"),
-                          ("colons", b"a::b :: c"), ("latin-1", b"\xe4")]:
-            self.assertEqual(self.where(name), ["done-q"], self.says())
-            self.assertEqual(self.log(name), log + b"\n")
-
-    def test_a_nul_before_the_log_goes_to_trash_and_one_in_the_log_does_not(self):
-        self.drop("in-header", TITLE + b"COMMAND :: echo\0\n")
-        self.drop("in-log", TITLE + b"COMMAND :: true\n==== JOB LOG\n\0\0\n")
-        self.run_until_empty()
-        self.assert_trashed("in-header", "line 2: a NUL byte; expected text")
-        self.assertEqual(self.where("in-log"), ["done-q"])
-
-    def test_bad_header_lines_go_to_trash_naming_line_and_expectation(self):
-        rows = [("no-colons", b"COMMAND :: true\nsome words\n", "line 3: $'some words'; expected `NAME :: CONTENT`"),
-                ("no-command", b"TICKET :: 1\n", "the header ends without COMMAND; expected `COMMAND :: ...`"),
-                ("empty-command", b"COMMAND ::\n", "the header ends with an empty COMMAND"),
-                ("bad-timeout", b"COMMAND :: true\nTIMEOUT :: soon\n", "line 3: TIMEOUT soon; expected a number of"),
-                ("negative", b"COMMAND :: true\nTIMEOUT :: -1\n", "line 3: TIMEOUT -1; expected"),
-                ("bad-title", b"COMMAND :: true\n==== STATE\n", "line 3: $'==== STATE'; expected"),
-                ("twice", b"COMMAND :: true\n" + TITLE, "line 3: `==== UNIT OF WORK` stands twice or out of order"),
-                ("escape", b"COMMAND :: true\n\x1b[2J\n", "line 3: $'\\x1b[2J'; expected")]
-        for name, lines, _ in rows:
-            self.drop(name, TITLE + lines)
-        self.drop("year", b"ENQUEUED :: 20261-01-01T00:00:00Z\n" + TITLE + b"COMMAND :: true\n")
-        self.run_until_empty()
-        for name, _, expectation in rows:
-            self.assert_trashed(name, expectation)
-        for name, lines, _ in rows:
-            self.assertEqual(self.read("trash", name).encode(), TITLE + lines)
-        self.assert_trashed("year", "line 1: $'ENQUEUED :: 20261-01-01T00:00:00Z'; expected `ENQUEUED :: 2026-")
 
     def test_a_first_line_of_any_year_is_kept_and_orders(self):
         times = ["9999-12-31T23:59:59.999999-23:59", "2026-01-01", "2026-01-01T00:00:00+14:00",
@@ -251,13 +210,10 @@ class TestDroppedFiles(QueueCase):
         self.stop(monitor)
 
     def test_a_file_that_changes_or_vanishes_between_survey_and_claim_is_looked_at_again(self):
-        monitor = self.started()
-        self.message("PAUSE")
-        self.said("paused")
+        monitor = self.paused()
         canary = self.canary()
         for name in ["kept", "changed", "broken", "gone", "swapped"]:
             self.drop(name, uow("echo old"))
-        for name in ["kept", "changed", "broken", "gone", "swapped"]:
             self.stamped(name)
         monitor.send_signal(signal.SIGSTOP)          # it knows them all as ready, and now they change behind its back
         for name, new in [("changed", "new"), ("broken", "")]:
@@ -294,19 +250,6 @@ class TestDroppedFiles(QueueCase):
         self.assertLess(len(os.listdir(self.path("trash"))), count // 2, "the answer came after the last file only")
         self.stop(monitor)
 
-    @heavy
-    def test_a_good_file_does_not_wait_for_thousands_of_bad_ones(self):
-        count = 2_000
-        for number in range(count):
-            self.write("wait-q/bad-%d" % number, "nonsense")
-        self.write("wait-q/good", uow("true"))
-        monitor = self.started()
-        self.assertEqual(self.ended("good"), "done-q")
-        self.assertLess(len(os.listdir(self.path("trash"))), count * 3 // 4, "it was the last")
-        until(lambda: len(os.listdir(self.path("trash"))) == count, self.output, 60)
-        self.assertLess(peak_kb(monitor.pid), 64_000)
-        self.stop(monitor)
-
     def test_a_header_too_large_for_the_environment_is_refused_by_its_size(self):
         filler = "".join("N%d :: %s\n" % (number, "x" * 70) for number in range(1000))
         self.drop("over", uow("true") + filler)
@@ -320,17 +263,6 @@ class TestDroppedFiles(QueueCase):
         self.assert_trashed("nearly", "the header with its time and titles is longer than 64 KiB; expected less")
         self.assertEqual(self.where("under") + self.where("one-line"), ["done-q"] * 2, self.says())
         self.assertEqual(self.log("under"), b"70\n")
-
-    def test_of_several_readmes_in_any_spelling_the_newest_stays_and_none_is_run(self):
-        names = ["README", "readme.md", "ReadMe.TXT", "Readme"]
-        for number, name in enumerate(names):
-            self.write("wait-q/" + name, uow("touch %s" % self.path("ran")))
-            os.utime(self.path("wait-q", name), (number, number))
-        self.drop("README-not", uow("true"))
-        self.run_until_empty()
-        self.assertEqual([self.where(name) for name in names], [["trash"]] * 3 + [["wait-q"]])
-        self.assertEqual(self.where("README-not"), ["done-q"])
-        self.assertFalse(os.path.exists(self.path("ran")))
 
 
 class TestOnTheStatusPage(QueueCase):

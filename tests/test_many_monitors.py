@@ -1,12 +1,10 @@
 """Several Monitors on one queue: each with its own currently-executing, message files and status, the rest shared."""
-import fcntl
 import os
-import random
 import re
 import signal
-import time
 
-from tests.helpers import FINISHED, QueueCase, heavy, ran, sleeps_of, until, uow
+from tests.helpers import FINISHED, QueueCase, heavy, ran, until, uow
+
 
 # Each job appends a line, in one write, to a file of its own name: two lines are two runs.
 ONCE = 'echo "$SJQ_RUN" >>".ran/$SJQ_NAME"'
@@ -98,17 +96,6 @@ class TestShared(ManyCase):
         self.assertEqual(late, [])
 
     @heavy
-    def test_priority_q_is_emptied_first_by_all(self):
-        self.drop_many(["plain%02d" % i for i in range(40)], uow("true"))
-        for i in range(40):
-            self.drop("first%02d" % i, uow("true"), queue="priority-q")
-        self.start_all()
-        self.all_finished(80)
-        began = {name: re.search(r"JOB START (\S+)", self.read("done-q", name)).group(1) for name in self.finished()}
-        order = sorted(began, key=began.get)
-        self.assertEqual([name[:5] for name in order], ["first"] * 40 + ["plain"] * 40)
-
-    @heavy
     def test_trash_and_readme_races_are_harmless(self):
         for i in range(60):
             self.drop("bad%02d" % i, "no heading\n")
@@ -153,31 +140,6 @@ class TestShared(ManyCase):
         self.all_finished(21)
 
 
-@heavy
-class TestFifty(ManyCase):
-    workers, config = 50, "sleep_seconds :: 60\n"
-
-    def test_fifty_monitors_on_one_queue_run_each_uow_once_then_sleep_and_stop(self):
-        """A job of the first submits two hundred more, some of them no UOWs."""
-        names = ["job%03d" % i for i in range(200)]
-        submit = ("for i in $(seq -w 0 199); do cp template wait-q/.job$i\nmv wait-q/.job$i wait-q/job$i; done\n"
-                  "for i in 1 2 3; do echo nonsense > wait-q/bad$i; done")
-        self.write("template", uow(ONCE))
-        monitors = self.start_all()
-        pids = [monitor.pid for monitor in monitors.values()]
-        self.drop("first", uow(submit))
-        self.all_finished(201)
-        until(lambda: len(os.listdir(self.path("trash"))) == 3, self.output, 60)
-        self.assertEqual(sorted(os.listdir(self.path("done-q"))), ["first"] + names)
-        self.assertEqual(self.not_once(names), [])
-        sleeps = [list(map(sleeps_of, pids))]
-        until(lambda: sleeps.append(list(map(sleeps_of, pids))) or sleeps[-1] == sleeps[-2], "all sleep", 120, 0.5)
-        for monitor in monitors.values():
-            monitor.send_signal(signal.SIGTERM)
-        self.assertEqual([self.stop(monitor) for monitor in monitors.values()], [0] * self.workers)
-        self.assertNotIn("Traceback", self.output())
-
-
 class TestTurn(ManyCase):
     workers = 2
 
@@ -198,91 +160,6 @@ class TestTurn(ManyCase):
         self.assertEqual(self.not_once(names), [])
         until(lambda: "the lock on .turn is free again" in self.says_of(2), self.output)
 
-    def test_refusals_now_and_then_are_no_turn_that_does_not_end(self):
-        program = self.changed("TURN_PATIENCE = 5 ", "TURN_PATIENCE = 2 ")
-        for worker in (1, 2):
-            self.started(config="worker-%d.txt" % worker, program=program)
-        self.drop_many(["job%03d" % number for number in range(400)], uow("sleep 0.01"))
-        self.all_finished(400)
-        self.assertNotIn("lock on .turn", self.says_all())
-
-    def test_monitors_whose_turn_file_was_replaced_wait_for_each_other_by_the_new_one(self):
-        program = self.changed("TURN_PATIENCE = 5 ", "TURN_PATIENCE = 0.3 ")
-        for worker in (1, 2):
-            self.started(config="worker-%d.txt" % worker, program=program)
-        self.drop("first", uow("true"))
-        self.all_finished(1)
-        os.unlink(self.path(".turn"))
-        self.write(".turn", "")
-        names = ["job%d" % i for i in range(4)]
-        with open(self.path(".turn")) as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            self.drop_many(names, uow(ONCE))
-            until(lambda: all("lock on .turn" in self.says_of(worker) for worker in (1, 2)), self.output)
-            self.assertEqual(os.listdir(self.path(".ran")), [], self.output())
-        self.all_finished(5)
-        self.assertEqual(self.not_once(names), [])
-
-
-class TestOutOfSight(ManyCase):
-    workers = 3
-
-    @heavy
-    def test_no_file_is_ever_missing_while_three_monitors_stamp(self):
-        """2,000 unstamped files: whoever lists wait-q meanwhile sees every one of them."""
-        names = ["job%04d" % i for i in range(2000)]
-        for worker in (1, 2, 3):
-            self.write("reads-%d" % worker, "PAUSE\n")
-        self.start_all()
-        until(lambda: self.says_all().count("paused: ") == 3, self.output)
-        self.drop_many(names, uow("true"))
-        listings, end, last = 0, time.monotonic() + 120, self.path("wait-q", names[-1])
-        while not self.read(last).startswith("ENQUEUED"):
-            there = {name for name in os.listdir(self.path("wait-q")) if not name.startswith(".")}
-            self.assertEqual(sorted(set(names) - there), [])
-            self.assertLess(time.monotonic(), end)
-            listings += 1
-        self.assertGreater(listings, 10)
-        until(lambda: all(self.read("wait-q", name).startswith("ENQUEUED") for name in names), "all are stamped")
-        self.assertEqual([name for name in os.listdir(self.path("wait-q")) if name.startswith(".")], [])
-        self.assertEqual(os.listdir(self.path("trash")), [])
-
-
-@heavy
-class TestKilled(ManyCase):
-    def test_two_thousand_jobs_and_kill_9_and_stops_in_between(self):
-        """Nothing is lost and nothing runs twice, whichever of four Monitors dies or is stopped, whenever."""
-        names, chance = ["job%04d" % i for i in range(2000)], random.Random(7)
-        monitors, killed = self.start_all(), 0
-        for i in range(0, 2000, 400):
-            self.drop_many(names[i:i + 400], uow(ONCE))
-        end = time.monotonic() + 240
-        while len(self.finished()) < len(names):
-            self.assertLess(time.monotonic(), end, "%d finished\n%s" % (len(self.finished()), self.output()[-3000:]))
-            chosen = monitors[chance.choice(list(monitors))]
-            chosen.send_signal(signal.SIGSTOP)
-            time.sleep(chance.uniform(0.01, 0.4))
-            chosen.send_signal(signal.SIGCONT)
-            if killed < 60:
-                worker = chance.choice(list(monitors))
-                self.kill9(monitors[worker])
-                monitors[worker], killed = self.start_worker(worker), killed + 1
-        for monitor in monitors.values():
-            self.assertEqual(self.stop(monitor), 0, self.output()[-3000:])
-        self.assertGreater(killed, 20)
-        self.assertEqual(sorted(self.finished()), names)
-        left = [name for name in os.listdir(self.path("trash")) if not name.startswith(".stamp.")]
-        self.assertEqual(left, [])                           # copies that were being made by what was killed
-        twice = [name for name in names if len(self.runs_of(name)) > 1]
-        never = [name for name in os.listdir(self.path("done-q")) if not self.runs_of(name)]
-        self.assertEqual((twice, never), ([], []))
-        # Where a Monitor died between START and the job, nobody can know: it says so, and such are few.
-        self.assertEqual({self.status(name) for name in os.listdir(self.path("fail-q"))} - {"fail: interrupted"}, set())
-        self.assertEqual(os.listdir(self.path("error-q")), [])
-        self.assertLessEqual(len(os.listdir(self.path("fail-q"))), killed)
-        findings = self.check(*["worker-%d.txt" % worker for worker in monitors])[1].splitlines()
-        self.assertEqual([text for text in findings if "half-made copy" not in text and text != "all is well"], [])
-
 
 class TestCheck(ManyCase):
     workers = 2
@@ -292,13 +169,6 @@ class TestCheck(ManyCase):
         for worker in (1, 2):
             os.mkdir(self.path("executing-%d" % worker))
 
-    def test_all_is_well_beside_working_monitors(self):
-        self.start_all()
-        self.assertEqual(self.check("worker-1.txt", "worker-2.txt"), (0, "all is well\n"))
-
-    def test_one_configuration_alone_is_checked_as_before(self):
-        self.assertEqual(self.check("worker-2.txt"), (0, "all is well\n"))
-
     def test_what_two_must_not_share_is_named(self):
         self.write("worker-2.txt", self.read("worker-1.txt"))
         code, text = self.check("worker-1.txt", "worker-2.txt")
@@ -307,16 +177,14 @@ class TestCheck(ManyCase):
             self.assertRegex(text, r"worker-2\.txt and \S*worker-1\.txt have the same %s" % key)
         self.assertNotIn("status_dir", text)                 # neither has one
 
-    def test_a_uow_in_the_hands_of_two_is_found(self):
+    def test_a_uow_in_the_hands_of_two_is_found_and_what_is_shared_is_told_once(self):
+        self.start_all()
+        self.assertEqual(self.check("worker-1.txt", "worker-2.txt"), (0, "all is well\n"))
         for worker in (1, 2):
             self.write("executing-%d/twin" % worker, uow("true"))
-        code, text = self.check("worker-1.txt", "worker-2.txt")
-        self.assertEqual(code, 1)
-        self.assertIn("twin is in executing-1 and in executing-2", text)
-
-    def test_a_shared_directory_is_judged_once(self):
         self.write("done-q/odd", "nothing\n")
-        self.assertEqual(self.check("worker-1.txt", "worker-2.txt")[1].count("done-q/odd"), 1)
+        code, text = self.check("worker-1.txt", "worker-2.txt")
+        self.assertEqual((code, text.count("done-q/odd"), text.count("twin is in executing-1 and in executing-2")), (1, 1, 1), text)
 
     def test_another_root_is_another_turn(self):
         os.mkdir(self.path("elsewhere"))

@@ -4,7 +4,7 @@ import signal
 import stat
 import subprocess
 
-from tests.helpers import QueueCase, need_root, peak_kb, ran, until, uow
+from tests.helpers import QueueCase, heavy, need_root, peak_kb, ran, until, uow
 
 
 class TestMonitorReads(QueueCase):
@@ -47,7 +47,6 @@ class TestMonitorReads(QueueCase):
         need_root()
         device = self.path("device")
         os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
-        self.started()
         self.configure("monitor_reads :: device\n")
         self.message("RELOAD")
         text = "monitor_reads is a device; expected a place of its own"
@@ -66,6 +65,7 @@ class TestMonitorReads(QueueCase):
         self.assertLess(peak_kb(self.monitor.pid), 100_000)
         self.assert_listens()
 
+    @heavy
     def test_a_flood_of_messages_is_read_in_portions_and_jobs_go_on(self):
         flood = subprocess.Popen(["bash", "-c", "exec yes nonsense >> " + self.path("monitor_reads")])
         try:
@@ -83,25 +83,6 @@ class TestMonitorReads(QueueCase):
             return os.path.getsize(self.path("monitor_reads"))
         except FileNotFoundError:                       # in trash, and that is not said yet
             return 0
-
-    def test_a_hundred_thousand_wrong_messages_do_not_hold_up_a_job(self):
-        self.write(".staging/reads", "x\n" * 100_000)
-        os.rename(self.path(".staging/reads"), self.path("monitor_reads"))
-        self.said("message x is not known")
-        self.drop("meanwhile", uow("true"))
-        self.assertEqual(self.ended("meanwhile"), "done-q")
-        self.assertLess(self.says().count("message x is not known"), 100_000)
-
-    def test_wrong_bytes_are_repeated_escaped_and_cut_short(self):
-        with open(self.path("monitor_reads"), "ab") as file:
-            file.write(b"\xff\xfe broken \x1b[2J\x07\n" + b"long " * 2000 + b"\nkIlL   jOb\r\n\0\0\n")
-        self.said("message $'\\xff\\xfe broken \\x1b[2J\\x07' is not known; expected one of HELP, STATUS")
-        self.said("KILL JOB: no job is running")
-        self.said("message $'\\x00\\x00' is not known")
-        says = self.read("monitor_says")
-        self.assertTrue(all(c.isprintable() for c in says.replace("\n", "")))
-        self.assertLess(max(map(len, says.splitlines())), 400)
-        self.tidied()
 
     def test_owner_group_and_mode_of_the_message_file_are_kept(self):
         os.chmod(self.path("monitor_reads"), 0o660)
@@ -181,44 +162,30 @@ class TestStandardOutput(QueueCase):
 
 
 class TestMonitorSays(QueueCase):
-    def goes_on(self, reason, mend):
-        """Jobs go on, standard output has it, and the condition is said there once as it begins, once as it ends."""
-        monitor = self.started()
-        for number in range(3):
-            self.drop("job%d" % number, uow("true"))
-            self.assertEqual(self.ended("job%d" % number), "done-q")
-            os.unlink(self.path("done-q/job%d" % number))
-        until(lambda: "started job2" in self.output(), self.output)
-        self.assertEqual(self.output().count(" cannot be written ("), 1)
-        self.assertIn(reason, self.output())
-        mend()
-        self.drop("last", uow("true"))
-        self.assertEqual(self.ended("last"), "done-q")
-        os.unlink(self.path("done-q/last"))
-        until(lambda: "monitor_says can be written again" in self.output(), self.output)
-        self.assertEqual(self.output().count(" cannot be written ("), 1)
-        self.said(" last: done: exit 0")
-        self.stop(monitor)
+    def fifo_that_nobody_empties(self, path):
+        os.mkfifo(path)
+        self.addCleanup(os.close, os.open(path, os.O_RDONLY | os.O_NONBLOCK))
 
-    def test_a_directory_in_place_of_monitor_says(self):
-        os.mkdir(self.path("monitor_says"))
-        self.goes_on("Is a directory", lambda: os.rmdir(self.path("monitor_says")))
-
-    def test_a_link_in_place_of_monitor_says_is_neither_followed_nor_written_to(self):
-        target = self.write("archive/target", "")
-        for link, reason in ((os.symlink, "Too many levels of"), (os.link, "not a regular file of its own")):
-            link(target, self.path("monitor_says"))
-            self.goes_on(reason, lambda: os.unlink(self.path("monitor_says")))
-            self.assertEqual(self.read("archive/target"), "")
-            os.unlink(self.path("monitor_says"))
-            os.unlink(self.path(".output"))
-
-    def test_a_fifo_in_place_of_monitor_says_holds_up_nothing_with_and_without_a_reader(self):
-        os.mkfifo(self.path("monitor_says"))
-        self.goes_on("No such device or address", lambda: os.unlink(self.path("monitor_says")))
-        os.unlink(self.path("monitor_says"))
-        os.unlink(self.path(".output"))
-        os.mkfifo(self.path("monitor_says"))
-        reader = os.open(self.path("monitor_says"), os.O_RDONLY | os.O_NONBLOCK)
-        self.addCleanup(os.close, reader)                # and reads nothing
-        self.goes_on("not a regular file of its own", lambda: os.unlink(self.path("monitor_says")))
+    def test_whatever_is_in_its_place_jobs_go_on_and_standard_output_has_it(self):
+        """A link is neither followed nor written to. It is said once when it begins, and once when it ends."""
+        target, path, monitor = self.write("archive/target", ""), self.path("monitor_says"), self.started()
+        ways = [("Is a directory", os.mkdir), ("Too many levels of", lambda path: os.symlink(target, path)),
+                ("not a regular file of its own", lambda path: os.link(target, path)), ("No such device or address", os.mkfifo),
+                ("not a regular file of its own", self.fifo_that_nobody_empties)]
+        for number, (reason, put) in enumerate(ways, 1):
+            with self.subTest(reason):
+                monitor.send_signal(signal.SIGSTOP)      # or it makes a fresh one
+                os.unlink(path)
+                put(path)
+                monitor.send_signal(signal.SIGCONT)
+                for name in ("one-%d" % number, "two-%d" % number):
+                    self.drop(name, uow("true"))
+                    self.assertEqual(self.ended(name), "done-q")
+                    until(lambda: name + ": done: exit 0" in self.output(), self.output)
+                self.assertEqual(self.output().count(" cannot be written ("), number)
+                self.assertIn(reason, self.output())
+                os.rmdir(path) if put == os.mkdir else os.unlink(path)
+                self.drop("last-%d" % number, uow("true"))
+                until(lambda: self.output().count("monitor_says can be written again") == number, self.output)
+                self.said(" last-%d: done: exit 0" % number)
+                self.assertEqual(self.read("archive/target"), "")

@@ -1,5 +1,4 @@
 """Messages: every one of the table, in any case, through every kind of appending; none lost, none acted on twice."""
-import functools
 import os
 import re
 import signal
@@ -7,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from tests.helpers import CHECKOUT, HOLD, QueueCase, is_still, need, processes_with, read_text, stamped_uow, until, uow
+from tests.helpers import CHECKOUT, HOLD, QueueCase, heavy, need, processes_with, until, uow
 import monitor
 
 
@@ -29,11 +28,10 @@ class MessageCase(QueueCase):
 
 
 class TestEveryMessage(MessageCase):
-    def test_the_table(self):
-        self.assertEqual(list(monitor.MESSAGES), ["HELP", "STATUS", "CONFIG", "PAUSE", "RESUME", "FINISH", "SHUTDOWN",
-                                                  "KILL JOB", "RELOAD"])
 
     def test_help(self):
+        words = ["HELP", "STATUS", "CONFIG", "PAUSE", "RESUME", "FINISH", "SHUTDOWN", "KILL JOB", "RELOAD"]
+        self.assertEqual(list(monitor.MESSAGES), words)
         self.started()
         said = self.answer("help")
         self.assertEqual(said[0], "message HELP")
@@ -78,10 +76,14 @@ class TestEveryMessage(MessageCase):
                          "fail-q 0, trash 1, archive 0")
 
     def test_status_that_was_written_before_the_start_counts_what_waits_and_it_tells_what_is_wrong(self):
-        self.drop("x", uow("true"))
+        """What was said while no Monitor was there is acted on at the start, and a long list is cut."""
+        for number in range(70):
+            self.drop("w%02d" % number, "2026-01-01T00:00:%02dZ\n" % (number % 60) + uow("true"))
         self.message("PAUSE\nSTATUS")
         self.started()
-        self.said("counts: wait-q 1, priority-q 0, currently-executing 0, ")
+        self.said("counts: wait-q 70, priority-q 0, currently-executing 0, ")
+        until(lambda: "waits in wait-q: 20 more" in self.answer("STATUS"), self.says)
+        self.assertEqual(len([line for line in self.answer("STATUS") if line.startswith("waits in")]), 51)
         os.rmdir(self.path("done-q"))
         until(lambda: any(line.startswith("wrong: done-q is missing: ") for line in self.answer("STATUS")), self.says)
 
@@ -97,26 +99,22 @@ class TestEveryMessage(MessageCase):
         for text in ("message STATUS", "no command ps in PATH", "counts: "):
             self.assertEqual(self.says().count(text), 1, self.says())
 
-    def test_status_of_a_long_queue_is_cut(self):
-        self.message("PAUSE")
-        for number in range(70):
-            self.drop("w%02d" % number, "2026-01-01T00:00:%02dZ\n" % (number % 60) + uow("true"))
-        self.started()
-        until(lambda: "waits in wait-q: 20 more" in self.answer("STATUS"), self.says)
-        self.assertEqual(len([line for line in self.answer("STATUS") if line.startswith("waits in")]), 51)
-
     def test_pause_and_resume(self):
-        process = self.started()
+        """The running job ends; a pause outlives a restart and a kill -9."""
+        process = self.under_way("long", HOLD)
         self.message("pause")
         self.said("paused: no more jobs are started until RESUME")
         self.drop("x", uow("true"))
         self.waits("x")
+        self.write("go", "")
+        self.assertEqual(self.ended("long"), "done-q")
         self.assertIn("state: paused until RESUME", self.answer("STATUS"))
-        self.stop(process)
-        process = self.started()
-        self.assertRegex(self.output(), r" started: pid %d, root \S+, paused\n" % process.pid)
-        self.waits("x")
-        self.assertEqual(self.where("x"), ["wait-q"])
+        for end in (self.stop, self.kill9):
+            end(process)
+            process = self.started()
+            self.assertRegex(self.output(), r" started: pid %d, root \S+, paused\n" % process.pid)
+            self.waits("x")
+            self.assertEqual(self.where("x"), ["wait-q"])
         self.message("RESUME")
         self.assertEqual(self.ended("x"), "done-q")
         self.stop(process)
@@ -124,32 +122,8 @@ class TestEveryMessage(MessageCase):
         self.drop("y", uow("true"))
         self.assertEqual(self.ended("y"), "done-q")       # RESUME outlives a restart, too
 
-    def test_pause_outlives_a_kill(self):
-        process = self.started()
-        self.message("PAUSE")
-        self.said("paused: no more jobs")
-        self.kill9(process)
-        self.drop("x", uow("true"))
-        process = self.started()
-        self.waits("x")
-        self.assertEqual(self.where("x"), ["wait-q"])
-
-    def test_pause_lets_the_running_job_end(self):
-        self.drop("x", uow(HOLD))
-        self.started()
-        self.running("x")
-        self.message("PAUSE")
-        self.said("paused: no more jobs")
-        self.drop("y", uow("true"))
-        self.write("go", "")
-        self.assertEqual(self.ended("x"), "done-q")
-        self.waits("y")
-        self.assertEqual(self.where("y"), ["wait-q"])
-
     def test_finish(self):
-        self.drop("x", uow(HOLD))
-        process = self.started()
-        self.running("x")
+        process = self.under_way("x", HOLD)
         self.drop("y", uow("true"))
         self.message("Finish")
         self.said("FINISH: no more jobs are started")
@@ -158,22 +132,8 @@ class TestEveryMessage(MessageCase):
         self.assertEqual(process.wait(30), 0)
         self.assertEqual((self.where("x"), self.where("y")), (["done-q"], ["wait-q"]))
 
-    def test_finish_while_currently_executing_is_away(self):
-        process = self.started()
-        os.rename(self.path("currently-executing"), self.path("away"))
-        self.said("currently-executing is missing")
-        self.message("FINISH")
-        self.assertEqual(process.wait(10), 0)
-
-    def test_finish_with_nothing_running(self):
-        process = self.started()
-        self.message("FINISH")
-        self.assertEqual(process.wait(30), 0)
-
     def test_shutdown_leaves_the_job_running_and_the_next_start_picks_it_up(self):
-        self.drop("x", uow("echo before\n%s\necho after" % HOLD))
-        process = self.started()
-        self.running("x")
+        process = self.under_way("x", "echo before\n%s\necho after" % HOLD)
         self.message("SHUTDOWN")
         self.assertEqual(process.wait(30), 0)
         self.said("SHUTDOWN: the Monitor exits; the running job goes on")
@@ -191,6 +151,7 @@ class TestEveryMessage(MessageCase):
             self.assertIn("SHUTDOWN by signal %s" % name, self.says())
             self.assertIn("SHUTDOWN: the Monitor exits; nothing is running", self.says())
 
+    @heavy
     def test_a_signal_in_the_moment_of_the_exit_is_no_failure(self):
         """Python gives signals their defaults back at its end, one after another: with each, the signal comes."""
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -214,18 +175,6 @@ class TestEveryMessage(MessageCase):
         self.assertIn("KILL JOB: x is being killed already (killed by message)", self.says())
         self.drop("y", uow("true"))
         self.assertEqual(self.ended("y"), "done-q")
-
-    def test_reload(self):
-        self.started()
-        self.configure("job_command :: echo reloaded\n")
-        self.assertIn("RELOAD: configuration read from " + self.path("config.txt"), self.answer("reload"))
-        self.write("config.txt", "nonsense\n")
-        said = " ".join(self.answer("reload"))
-        for text in ("RELOAD refused", self.path("config.txt") + " line 1: nonsense; "):
-            self.assertIn(text, said)
-        self.drop("x", uow("true"))
-        self.ended("x")
-        self.assertEqual(self.log("x"), b"reloaded\n")
 
 
 class TestReading(MessageCase):
@@ -262,16 +211,6 @@ class TestReading(MessageCase):
         self.assertEqual(os.stat(self.path("monitor_reads")).st_mode & 0o777, 0o664)
         self.assertEqual([name for name in os.listdir(self.root) if "reads" in name], ["monitor_reads"])
 
-    def test_messages_while_the_monitor_is_down_are_acted_on_at_the_next_start(self):
-        self.message("PAUSE")
-        self.message("HELP")
-        self.drop("x", uow("true"))
-        self.started()
-        self.said("message HELP")
-        self.waits("x")
-        self.assertEqual(self.where("x"), ["wait-q"])
-        self.tidied()
-
     def test_half_a_line_waits_while_it_is_not_quiet_or_somebody_has_the_file_open(self):
         self.configure("settle_seconds :: 1\n")
         process = self.started()
@@ -282,7 +221,8 @@ class TestReading(MessageCase):
             self.stop(process)                           # it outlives a restart
             os.utime(self.path("monitor_reads"), (1, 1))
             self.started()
-            self.passing("one")
+            self.drop("one", uow("true"))                # some cycles pass
+            self.ended("one")
             self.assertNotIn("message STA", self.says())
             file.write("TUS\nCON")
         self.said("message STATUS")
@@ -292,11 +232,6 @@ class TestReading(MessageCase):
         self.tidied()
         self.assertNotIn("not known", self.says())
         self.assertEqual(self.says().count("message HELP"), 1)
-
-    def passing(self, name):
-        """Let some cycles pass: a job from drop to end."""
-        self.drop(name, uow("true"))
-        self.ended(name)
 
     def test_a_last_line_without_newline_counts_once_it_is_quiet_and_closed(self):
         """`printf PAUSE >> monitor_reads`, also while the Monitor is down."""
@@ -311,29 +246,6 @@ class TestReading(MessageCase):
         self.tidied()
         self.assertNotIn("not known", self.says())
 
-    def test_a_writer_that_keeps_the_file_open_holds_up_nobody(self):
-        """`exec 3>>monitor_reads` for hours: what it writes is read, and what others write into the fresh file."""
-        self.started()
-        self.tidied()
-        held, other = [open(self.path("monitor_reads"), "a", buffering=1) for _ in range(2)]
-        with held, other:
-            for number in range(5):
-                held.write("held-%d\n" % number)
-                self.said("message held-%d is not known" % number)
-                other.write("other-%d\n" % number)
-                self.message("echo-%d" % number)
-                self.said("message echo-%d is not known" % number)
-                self.said("message other-%d is not known" % number)
-            with open(self.path("monitor_reads"), "a", buffering=1) as second:
-                second.write("HELP\n")
-                self.said("message HELP")
-                self.message("CONFIG")
-                self.said("message CONFIG")
-        self.tidied()
-        for number in range(5):
-            for word in ("held", "other", "echo"):
-                self.assertEqual(self.says().count("message %s-%d " % (word, number)), 1)
-
     def test_a_thousand_concurrent_appends_are_all_read_once(self):
         self.started()
         script = 'for i in $(seq 50); do echo "m-$0-$i-" >> "$1"; done'
@@ -345,6 +257,7 @@ class TestReading(MessageCase):
         self.tidied()
         self.assertEqual(sorted(re.findall(r"message (m-\d+-\d+-) is not known", self.says())), wanted)
 
+    @heavy
     def test_who_opens_it_while_it_is_looked_at_ends_nobody(self):
         """An open breaks the read lease for which the Monitor asks: the kernel tells it so by SIGIO."""
         monitor = self.started()
@@ -366,16 +279,10 @@ while time.monotonic() < end:
         self.said("counts: ")
         self.assertLess(time.monotonic() - asked, 2)
 
-    def test_missing_it_is_made_again(self):
+    def test_removed_or_replaced_by_an_editor(self):
         self.started()
         self.tidied()
         os.unlink(self.path("monitor_reads"))
-        self.tidied()
-        self.message("HELP")
-        self.said("message HELP")
-
-    def test_replaced_by_an_editor(self):
-        self.started()
         self.tidied()
         for number, line in enumerate(("HELP", "STATUS"), 1):
             self.write("monitor_reads.new", monitor.howto() + line.encode() + b"\n")     # as vim and sed -i do
@@ -390,23 +297,6 @@ while time.monotonic() < end:
         self.said("message CONFIG")
         self.tidied()
         self.assertNotIn("not known", self.says())
-
-    def test_one_that_comes_in_the_middle_of_a_cycle_is_acted_on_at_once(self):
-        """The notice of it is read by a later step of that cycle."""
-        self.configure("sleep_seconds :: 60\n")
-        process = self.started()
-        self.tidied()
-        self.message("PAUSE")
-        self.said("paused")
-        self.tidied()
-        self.asleep(process)
-        self.traced(process, "-e", "inject=access,faccessat,faccessat2:delay_enter=1000000:when=1")
-        self.drop("x", stamped_uow(uow("true")))         # which is looked at for a second
-        stopped = functools.partial(re.search, r"\tt \(tracing stop\)")
-        status = "/proc/%d/status" % process.pid
-        until(lambda: stopped(read_text(status)) and is_still(process.pid) and stopped(read_text(status)), "the delay")
-        self.message("HELP")
-        self.said("message HELP", seconds=10)
 
     def test_acted_on_at_once(self):
         self.configure("sleep_seconds :: 60\n")

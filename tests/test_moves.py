@@ -1,9 +1,8 @@
 """Moves: nothing is overwritten, whatever is in the way; a directory that disappears rests until it is back."""
 import os
 import re
-import shutil
 
-from tests.helpers import HOLD, QueueCase, uow
+from tests.helpers import HOLD, QueueCase, until, uow
 
 
 class TestTakenNames(QueueCase):
@@ -18,41 +17,23 @@ class TestTakenNames(QueueCase):
         self.assertEqual(self.log("n" * 253 + ".3"), b"new\n")
         self.assertEqual(self.says().count("the name was taken in done-q"), 2)
 
-    def test_a_directory_of_that_name_takes_nothing_in(self):
-        os.mkdir(self.path("done-q", "one"))
-        self.drop("one", uow("echo new"))
-        self.run_until_empty()
-        self.assertEqual(os.listdir(self.path("done-q", "one")), [])
-        self.assertEqual(self.log("one.2"), b"new\n")
-
-    def test_a_dangling_link_of_that_name_is_not_written_through(self):
-        os.symlink(self.path("elsewhere"), self.path("done-q", "one"))
-        self.drop("one", uow("echo new"))
-        self.run_until_empty()
-        self.assertFalse(os.path.lexists(self.path("elsewhere")))
-        self.assertTrue(os.path.islink(self.path("done-q", "one")))
-        self.assertEqual(self.log("one.2"), b"new\n")
-
-    def test_trash_overwrites_nothing(self):
-        for number in range(3):
-            self.drop("bad", "no UOW %d\n" % number)
-            self.run_until_empty()
-        self.assertEqual([self.read("trash", name) for name in ("bad", "bad.2", "bad.3")],
-                         ["no UOW %d\n" % number for number in range(3)])
-
-    def test_a_hard_link_whose_other_link_is_in_trash_under_that_name(self):
+    def test_whatever_has_the_name_is_neither_overwritten_nor_followed_nor_filled(self):
+        """In trash, too; and of one name in both waiting queues each is filed."""
+        os.mkdir(self.path("done-q", "directory"))
+        os.symlink(self.path("elsewhere"), self.path("done-q", "dangling"))
+        for name in ("directory", "dangling", "both"):
+            self.drop(name, uow("echo later >> ledger"))
+        self.drop("both", uow("echo first >> ledger"), "priority-q")
         os.link(self.write("archive/linked", uow("echo never >> ledger")), self.path("trash", "linked"))
         os.link(self.path("archive", "linked"), self.path("wait-q", "linked"))
+        self.write("trash/bad", "the older\n")
+        self.drop("bad", "no UOW\n")
         self.run_until_empty()
-        self.assertEqual(sorted(os.listdir(self.path("trash"))), ["linked", "linked.2"])
-        self.assertFalse(os.path.exists(self.path("ledger")))
-
-    def test_the_same_name_waits_in_both_queues(self):
-        self.drop("one", uow("echo later >> ledger"))
-        self.drop("one", uow("echo first >> ledger"), "priority-q")
-        self.run_until_empty()
-        self.assertEqual(self.read("ledger"), "first\nlater\n")
-        self.assertEqual(sorted(os.listdir(self.path("done-q"))), ["one", "one.2"])
+        self.assertEqual(self.ledger(), ["first", "later", "later", "later"])
+        self.assertEqual(sorted(os.listdir(self.path("done-q"))), ["both", "both.2", "dangling", "dangling.2", "directory", "directory.2"])
+        self.assertEqual(sorted(os.listdir(self.path("trash"))), ["bad", "bad.2", "linked", "linked.2"])
+        self.assertEqual((self.read("trash/bad"), self.read("trash/bad.2")), ("the older\n", "no UOW\n"))
+        self.assertEqual((os.listdir(self.path("done-q", "directory")), os.path.lexists(self.path("elsewhere"))), ([], False))
 
 
 class TestADirectoryDisappears(QueueCase):
@@ -62,50 +43,37 @@ class TestADirectoryDisappears(QueueCase):
         super().setUp()
         self.monitor = self.started()
 
-    def check_rests_and_comes_back(self, queue, take_away, give_back, says):
-        """Take a directory away; see it said once, and nothing lost; give it back, and see work go on."""
-        take_away()
-        other = "priority-q" if queue == "wait-q" else "wait-q"
-        self.drop("one", uow("echo one >> ledger"), other)
-        self.said(says)
-        if queue in ("wait-q", "priority-q"):
-            self.assertEqual(self.ended("one"), "done-q")
-        self.cycles(3)
-        self.assertEqual(len(re.findall(r"^\S+ \S*%s %s" % (queue, says), self.says(), re.M)), 1, self.says())
+    def test_it_is_said_once_and_rests_until_it_is_back(self):
+        """Moved away, removed, or with a link or a file in its place: nothing is lost, done or made there."""
+        os.mkdir(self.path(".elsewhere"))
+        os.utime(self.write(".elsewhere/README", "theirs\n"), (1, 1))
+        self.write(".elsewhere/README.md", "theirs, too\n")
+        ways = {"moved": lambda path: None, "link": lambda path: os.symlink(self.path(".elsewhere"), path),
+                "file": lambda path: open(path, "w").close()}
+        rows = [("wait-q", "moved"), ("priority-q", "moved"), ("done-q", "moved"), ("wait-q", "link"), ("done-q", "link"), ("done-q", "file")]
+        for number, (queue, how) in enumerate(rows):
+            with self.subTest(queue, how=how):
+                waiting, one, two = queue != "done-q", "one-%d" % number, "two-%d" % number
+                says = r"(?m)^\S+Z (?:\S*/)?%s is %s" % (queue, "missing" if how == "moved" else "not a directory any more")
+                said, back = len(re.findall(says, self.says())), self.says().count(self.path(queue) + " is back")
+                until(lambda: not self.links(), "what has ended is filed for good")
+                os.rename(self.path(queue), self.path(".away"))
+                ways[how](self.path(queue))
+                until(lambda: len(re.findall(says, self.says())) > said, self.says)
+                self.drop(one, uow("echo one >> ledger"), "priority-q" if queue == "wait-q" else "wait-q")
+                if waiting:
+                    self.assertEqual(self.ended(one), "done-q")
+                self.cycles(2)
+                self.assertEqual(len(re.findall(says, self.says())), said + 1, self.says())
+                if how != "moved":
+                    os.unlink(self.path(queue))
+                os.rename(self.path(".away"), self.path(queue))
+                self.said(self.path(queue) + " is back", count=back + 1)
+                self.drop(two, uow("echo two >> ledger"), queue if waiting else "wait-q")
+                self.assertEqual([self.ended(one), self.ended(two)], ["done-q", "done-q"])
+                self.assertEqual(self.ledger(), ["one", "two"] * (number + 1))
+        self.assertEqual((sorted(os.listdir(self.path(".elsewhere"))), os.listdir(self.path("trash"))), (["README", "README.md"], []))
         self.assertIsNone(self.monitor.poll(), self.output())
-        give_back()
-        self.said("%s is back" % self.path(queue))
-        self.drop("two", uow("echo two >> ledger"), queue if queue in ("wait-q", "priority-q") else other)
-        self.assertEqual([self.ended("one"), self.ended("two")], ["done-q", "done-q"])
-        self.assertEqual(self.ledger(), ["one", "two"])
-
-    def moved_away(self, queue):
-        self.check_rests_and_comes_back(queue, lambda: os.rename(self.path(queue), self.path(".away")),
-                                        lambda: os.rename(self.path(".away"), self.path(queue)), "is missing")
-
-    def replaced(self, queue, take_its_place):
-        """The same where something that is no directory takes its place; nothing is done to that."""
-        def replace():
-            os.rename(self.path(queue), self.path(".away"))
-            take_its_place()
-
-        def real():
-            os.unlink(self.path(queue))
-            os.rename(self.path(".away"), self.path(queue))
-        self.check_rests_and_comes_back(queue, replace, real, "is not a directory any more")
-
-    def test_wait_q(self):
-        self.moved_away("wait-q")
-
-    def test_priority_q(self):
-        self.moved_away("priority-q")
-
-    def test_done_q(self):
-        self.moved_away("done-q")
-
-    def test_done_q_is_removed_and_made_anew(self):
-        self.check_rests_and_comes_back("done-q", lambda: shutil.rmtree(self.path("done-q")),
-                                        lambda: os.mkdir(self.path("done-q")), "is missing")
 
     def test_a_directory_that_is_back_is_said_though_nothing_needs_it_any_more(self):
         os.rename(self.path("done-q"), self.path(".away"))
@@ -116,31 +84,6 @@ class TestADirectoryDisappears(QueueCase):
         os.rename(self.path("currently-executing", "one"), self.path("archive", "one"))
         os.rename(self.path(".away"), self.path("done-q"))
         self.said("%s is back" % self.path("done-q"))
-
-    def test_wait_q_becomes_a_link(self):
-        self.replaced("wait-q", lambda: os.symlink(self.path(".away"), self.path("wait-q")))
-
-    def test_done_q_becomes_a_link(self):
-        """What has ended is not moved through a link to wherever it leads."""
-        os.mkdir(self.path(".elsewhere"))
-        self.replaced("done-q", lambda: os.symlink(self.path(".elsewhere"), self.path("done-q")))
-        self.assertEqual(os.listdir(self.path(".elsewhere")), [])
-
-    def test_done_q_becomes_a_file(self):
-        self.replaced("done-q", lambda: self.write("done-q", "a file\n"))
-
-    def test_done_q_becomes_a_link_to_a_directory_with_two_readmes(self):
-        """They are not this queue's: neither is an older one to be put into trash."""
-        os.mkdir(self.path(".elsewhere"))
-        os.utime(self.write(".elsewhere/README", "theirs\n"), (1, 1))
-        self.write(".elsewhere/README.md", "theirs, too\n")
-        os.rename(self.path("done-q"), self.path(".away"))
-        os.symlink(self.path(".elsewhere"), self.path("done-q"))
-        self.cycles(1)
-        self.said("done-q is not a directory any more")
-        self.cycles(2)
-        self.assertEqual(sorted(os.listdir(self.path(".elsewhere"))), ["README", "README.md"])
-        self.assertEqual(os.listdir(self.path("trash")), [])
 
     def test_currently_executing_is_moved_away_under_a_job(self):
         self.drop("one", uow("echo one >> ledger; " + HOLD))

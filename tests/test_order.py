@@ -4,7 +4,7 @@ import re
 import tempfile
 import time
 
-from tests.helpers import QueueCase, Writer, heavy, need, read_text, sleeps_of, stamped_uow, until, uow
+from tests.helpers import QueueCase, Writer, heavy, in_ci, need, read_text, sleeps_of, stamped_uow, until, uow
 
 RAN = "echo $SJQ_NAME >> ledger"
 
@@ -27,9 +27,9 @@ class TestOrder(QueueCase):
         self.stop(monitor)
         self.assertEqual(self.ledger()[:ran], listed[::-1][:ran])
 
-    def test_of_six_thousand_the_oldest_starts_first_though_it_is_the_last_in_the_listing(self):
-        """FAULTS 52. Red if something starts before all that waits has been looked at."""
-        self.check_thousands(6000, 30)
+    def test_of_thousands_the_oldest_starts_first_though_it_is_the_last_in_the_listing(self):
+        """FAULTS 52. Red if something starts before all that waits has been looked at. In a plain run 2,000 do."""
+        self.check_thousands(in_ci(2000, 6000)[-1], 30)
 
     @heavy
     def test_the_hundredth_job_is_as_fast_as_the_thousandth(self):
@@ -63,7 +63,7 @@ class TestOrder(QueueCase):
         self.assertEqual(self.ledger(), ["again", "a"])
 
     def test_a_file_that_is_still_written_holds_up_no_other(self):
-        self.configure("settle_seconds :: 1\n")
+        self.configure("settle_seconds :: 3\n")
         path = self.drop("slow", "==== UNIT OF WORK\n")
 
         def append(number):
@@ -92,10 +92,9 @@ class TestStorms(QueueCase):
     """FAULTS 50 and 58. Red if other files in a watched directory wake the Monitor without a limit, or make it deaf."""
 
     config = "sleep_seconds :: 60\nsettle_seconds :: 0.05\n"
-    PLACES = [".", "wait-q", "currently-executing"]
 
     def test_a_drop_is_seen_within_a_second_while_a_job_writes_thousands_of_files(self):
-        for place in self.PLACES:
+        for count, place in enumerate(in_ci(".", "wait-q", "currently-executing"), 1):
             with self.subTest(place):
                 storm = "i=0; until [ -e go ]; do i=$((i+1)); echo x > %s/.junk.$((i%%5000)); echo $i > count; done" % place
                 monitor = self.started()
@@ -108,6 +107,10 @@ class TestStorms(QueueCase):
                     self.stamped("drop%d" % number)
                     seconds.append(time.monotonic() - began)
                 self.assertLess(sorted(seconds)[4], 1, seconds)
+                began = time.monotonic()
+                self.message("STATUS")
+                self.said("counts: ", count=count)
+                self.assertLess(time.monotonic() - began, 3)         # and not after sleep_seconds
                 self.write("go", "")
                 for name in ["storm"] + ["drop%d" % number for number in range(8)]:
                     self.assertEqual(self.ended(name), "done-q")
@@ -117,7 +120,7 @@ class TestStorms(QueueCase):
 
     def test_any_storm_wakes_it_at_most_ten_times_a_second(self):
         """Files that are written, made and renamed; a growing log. In the root they wake nobody."""
-        for place in self.PLACES:
+        for place in in_ci("wait-q", ".", "currently-executing"):
             def write(number):
                 path = self.path(place, ".log" if number % 2 else ".junk.%d" % (number % 300))
                 with open(path, "a") as file:

@@ -68,7 +68,8 @@ class RecipeCase(QueueCase):
     def follow(self, script):
         """Start a shell line that goes on; what it writes is in the file `followed`."""
         with open(self.path("followed"), "wb") as output:
-            process = subprocess.Popen([*self.prefix, "bash", "-c", script], cwd=self.root, stdin=subprocess.DEVNULL, stdout=output, start_new_session=True)
+            argv = [*self.prefix, "bash", "-c", script]
+            process = subprocess.Popen(argv, cwd=self.root, stdin=subprocess.DEVNULL, stdout=output, start_new_session=True)
         self.addCleanup(process.wait)
         self.addCleanup(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
         return process
@@ -92,40 +93,32 @@ class TestByHand(RecipeCase):
         return {line.partition("#")[2].split(",")[0].split(";")[0].strip(): line for line in parts(self.heading)[0].splitlines()}
 
     def test_every_line_does_what_its_comment_says(self):
-        self.started()
-        self.message("PAUSE")
-        self.said("paused")
-        self.drop("deploy", uow("echo once"))
+        lines, monitor = self.lines(), self.paused()
+        self.drop("deploy", uow("echo deploy >> order; exit 1"))
         self.stamped("deploy")
-        self.sh(self.lines()["hold"])
+        self.sh(lines["hold"])
         self.assertEqual(os.listdir(self.path("wait-q")), [".deploy"])
         self.message("RESUME")
         self.drop("other", uow("true"))
-        self.assertEqual(self.ended("other"), "done-q")
-        self.assertTrue(os.path.exists(self.path("wait-q/.deploy")))
-        self.sh(self.lines()["release"])
-        self.assertEqual(self.ended("deploy"), "done-q")
-
-    def test_priority_cancel_and_run_again(self):
-        self.drop("first", uow("echo first >> order"))
-        self.drop("deploy", uow("echo deploy >> order; exit 1"))
-        self.sh(self.lines()["before everything in wait-q"])
+        self.assertEqual((self.ended("other"), os.listdir(self.path("wait-q"))), ("done-q", [".deploy"]))
+        self.stop(monitor)
+        self.sh(lines["release"])
+        self.drop("first", "2020-01-01T00:00:00Z\n" + uow("echo first >> order"))
+        self.sh(lines["before everything in wait-q"])
         self.run_until_empty()
         self.assertEqual(self.read("order"), "deploy\nfirst\n")
-        self.sh(self.lines()["run again"])
+        self.sh(lines["run again"])
         self.run_until_empty()
         self.assertEqual(self.read("order"), "deploy\nfirst\ndeploy\n")
         self.assertEqual(self.read("error-q", "deploy").count("==== JOB START"), 2)
-        self.sh(self.lines()["run again"])
-        self.sh(self.lines()["cancel"])
+        self.sh(lines["run again"])
+        self.sh(lines["cancel"])
         self.run_until_empty()
-        self.assertEqual(self.read("order").count("deploy"), 2)
-        self.assertTrue(os.path.exists(self.path("archive/deploy")))
+        self.assertEqual((self.read("order").count("deploy"), os.listdir(self.path("archive"))), (2, ["deploy"]))
 
     def test_to_the_front(self):
-        monitor = self.started()
-        self.message("PAUSE")
-        self.said("paused")
+        """And what is claimed meanwhile is not brought back to life."""
+        self.paused()
         for name in ("one", "two", "deploy"):
             self.drop(name, uow("echo %s >> order" % name))
             self.stamped(name)
@@ -135,13 +128,9 @@ class TestByHand(RecipeCase):
         for name in ("one", "two", "deploy"):
             self.assertEqual(self.ended(name), "done-q")
         self.assertEqual(self.read("order").split(), ["deploy", "one", "two"])
-        self.stop(monitor)
-
-    def test_a_claimed_one_is_not_brought_back_to_life(self):
-        self.drop("deploy", uow("true"), "currently-executing")
+        os.rename(self.path("done-q/deploy"), self.path("currently-executing/deploy"))
         self.assertNotEqual(self.sh(parts(self.heading)[1], check=False).returncode, 0)
-        self.assertEqual(self.where("deploy"), ["currently-executing"])
-        self.assertEqual(os.listdir(self.path("wait-q")), [])
+        self.assertEqual((self.where("deploy"), os.listdir(self.path("wait-q"))), (["currently-executing"], []))
 
     def test_the_same_job_is_not_dropped_twice(self):
         line = re.search(r"`(mv -nT new [^`]*)`", section(self.heading)).group(1)
@@ -168,15 +157,12 @@ class TestWait(RecipeCase):
         text = self.recipe("In a script", **{"make -C /srv/site": command})
         return self.sh(text, check=False).returncode
 
-    def test_the_exit_code_is_the_jobs(self):
+    def test_the_exit_code_is_the_jobs_and_1_where_there_is_none(self):
         self.started()
         self.assertEqual(self.waits("echo hello"), 0)
         self.assertEqual(self.waits("exit 7"), 7)
         self.assertEqual(self.waits("exit 255"), 255)
         self.assertEqual(self.waits(r'printf "==== STATUS\nerror: exit 9\n"; exit 4'), 4)      # a log that looks like a STATUS
-
-    def test_a_job_without_an_exit_code_gives_1(self):
-        self.started()
         self.assertEqual(self.waits("kill -9 $$"), 1)
         self.assertEqual(self.waits(""), 1)              # an empty COMMAND: trash
         self.assertEqual(len(os.listdir(self.path("trash"))), 1)
@@ -257,19 +243,13 @@ class TestLater(AtCase):
 
 
 class TestDependencies(RecipeCase):
-    def test_a_job_releases_the_next(self):
-        self.sh(self.recipe("A job releases"))
-        self.run_until_empty(env=self.make())
-        self.assertEqual((self.where("build"), self.where("test")), (["done-q"], ["done-q"]))
-        self.assertEqual(self.log("test"), b"made test\n")
-
-    def test_a_failed_one_releases_nothing_until_it_is_run_again(self):
+    def test_a_job_releases_the_next_once_it_has_not_failed(self):
         self.sh(self.recipe("A job releases"))
         self.run_until_empty(env=self.make("build"))
         self.assertEqual((self.where("build"), os.listdir(self.path("wait-q"))), (["error-q"], [".test"]))
         os.rename(self.path("error-q/build"), self.path("wait-q/build"))
         self.run_until_empty(env=self.make())
-        self.assertEqual(self.where("test"), ["done-q"])
+        self.assertEqual((self.where("build"), self.where("test"), self.log("test")), (["done-q"], ["done-q"], b"made test\n"))
 
 
 class TestRetries(AtCase):
@@ -309,11 +289,9 @@ class TestRetries(AtCase):
     def test_not_without_retries_nor_when_a_person_killed_it_nor_when_done(self):
         self.with_at()
         self.config_add("fail_exit_codes :: 9\n", self.recipe("Retries"))
-        self.started()
         self.drop("plain", uow("exit 9"))
         self.drop("done", uow("true", RETRIES=3))
-        self.drop("killed", uow("sleep 1000", RETRIES=3))
-        self.running("killed")
+        self.under_way("killed", "sleep 1000", RETRIES=3)
         self.message("KILL JOB")
         self.assertEqual(self.ended("killed"), "fail-q")
         self.drop("after", uow("true"))
@@ -384,11 +362,10 @@ class TestColour(RecipeCase):
         self.assertRegex(self.log("colour"), rb"\x1b\[01;32mx\x1b\[0m\r\n")
         self.assertFalse(os.path.exists(self.path("oops")))
 
+    @heavy
     def test_kill_job_ends_what_runs_in_the_terminal(self):
         self.config_add(self.recipe("Colour"))
-        self.started()
-        self.drop("long", uow("sleep 98765"))
-        self.running("long")
+        self.under_way("long", "sleep 98765")
         until(lambda: [pid for pid in processes_with("sleep\0" + "98765") if self.root in str(os.readlink("/proc/%d/cwd" % pid))], "sleeps")
         self.message("KILL JOB")
         self.assertEqual(self.ended("long"), "fail-q")
@@ -556,8 +533,6 @@ class TestPeople(RecipeCase):
         self.assertNotEqual(self.as_user("bob", "mv -n wait-q/hers archive/", check=False).returncode, 0)
         self.as_user("alice", "mv -n wait-q/hers archive/")
         self.assertTrue(os.path.exists(self.path("archive/hers")))
-
-    def test_somebody_else_cannot_drop(self):
         self.sh("useradd --no-create-home carol")
         self.assertNotEqual(self.as_user("carol", "touch wait-q/x", check=False).returncode, 0)
 
@@ -587,11 +562,8 @@ class TestHousekeeping(RecipeCase):
 
 
 class TestRunning(RecipeCase):
-    def test_is_a_monitor_running_and_which(self):
-        self.assertEqual(self.sh(self.recipe("Is a Monitor running"), check=False).stdout, "")
-        monitor = self.started()
-        self.assertEqual(self.sh(self.recipe("Is a Monitor running")).split()[0], str(monitor.pid))
 
+    @heavy
     def test_at_boot_without_systemd_and_after_a_crash(self):
         line = self.recipe("Start at boot", **{"python3 -B monitor.py": "%s -B %s config.txt" % (sys.executable, MONITOR), "sleep 5": "sleep 0.1"})
         loop = self.follow(line.partition("@reboot")[2])
@@ -601,11 +573,12 @@ class TestRunning(RecipeCase):
         self.message("SHUTDOWN")
         self.assertEqual(loop.wait(30), 0)
 
-    def test_stop_the_monitor_and_the_job(self):
-        monitor = self.started()
-        self.drop("long", uow("sleep 98764"))
-        self.drop("next", uow("true"))
-        self.running("long")
+    def test_is_a_monitor_running_and_which_and_stop_it_and_the_job(self):
+        self.assertEqual(self.sh(self.recipe("Is a Monitor running"), check=False).stdout, "")
+        self.drop("next", uow("true"), ".staging")
+        monitor = self.under_way("long", "sleep 98764")
+        os.rename(self.path(".staging/next"), self.path("wait-q/next"))
+        self.assertEqual(self.sh(self.recipe("Is a Monitor running")).split()[0], str(monitor.pid))
         self.sh(re.search(r"`(printf [^`]*FINISH[^`]*)`", section("Messages")).group(1))
         self.assertEqual(monitor.wait(30), 0)
         self.assertEqual((self.status("long"), self.where("next")), ("fail: killed by message", ["wait-q"]))

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 
-from tests.helpers import HOLD, mark_of, need, need_root, stamped_uow, until, uow
+from tests.helpers import mark_of, need, need_root, stamped_uow, until, uow
 from tests.test_adoption import AdoptionCase, another_boot
 
 
@@ -43,31 +43,6 @@ class TestTwoFilesInHand(AdoptionCase):
         self.write("go-b", "")
         self.assertEqual([self.ended(name) for name in "bc"], ["done-q", "done-q"])
         self.assertEqual(self.ledger(), ["a", "b", "c"])
-
-
-class TestRequiredNamesThatCameLater(AdoptionCase):
-    """They are asked of what has not begun. What has begun, or has ended, is adopted and filed as before."""
-
-    def test_a_job_that_ended_meanwhile_is_filed(self):
-        self.orphan("ended", HOLD + "; echo result; exit 3")
-        self.configure("required_names :: COMMAND TICKET\n")
-        self.go()
-        self.end_on_disk("ended")
-        self.gone("ended")
-        self.run_until_empty()
-        self.assertEqual((self.where("ended"), self.log("ended")), (["error-q"], b"result\n"))
-
-    def test_what_has_an_outcome_is_filed_and_what_had_not_begun_goes_to_trash(self):
-        self.linked("moved", text=stamped_uow(uow("true"), "fail: interrupted"))
-        self.drop("claimed", stamped_uow(uow("echo claimed >> ledger")), "currently-executing")
-        self.drop("other", uow("echo other >> ledger", TICKET="1"))
-        self.configure("required_names :: COMMAND TICKET\n")
-        self.run_until_empty()
-        self.assertEqual([self.where(name) for name in ("moved", "claimed", "other")],
-                         [["fail-q"], ["trash"], ["done-q"]])
-        self.assertEqual(self.ledger(), ["other"])
-        self.assertIn("claimed in wait-q goes to trash: line ", self.says())
-        self.assertIn("the header ends without TICKET", self.says())
 
 
 class TestNobodyElsesProcess(AdoptionCase):
@@ -148,20 +123,15 @@ class TestNobodyElsesProcess(AdoptionCase):
 class TestEndOfEverything(AdoptionCase):
     """Monitor and job die together: nobody knows how it ended, and it is not run again."""
 
-    def test_monitor_and_job_together(self):
-        monitor = self.started()
-        self.drop("one", uow("echo ran >> ledger; echo before; sleep 600"))
+    def test_monitor_and_job_together_and_only_a_person_runs_it_again(self):
+        monitor = self.under_way("one", "echo ran >> ledger; echo before; sleep 600")
         until(lambda: self.ledger() and self.read("currently-executing", "one").endswith("\nbefore\n"), self.output)
         self.kill9(monitor)
         self.crash("one")
         self.run_until_empty()
-        self.assertEqual(self.status("one"), "fail: interrupted")
+        self.assertEqual((self.status("one"), self.ledger()), ("fail: interrupted", ["ran"]))
         self.assertIn("before\n", self.read("fail-q", "one"))
-        self.assertEqual(self.ledger(), ["ran"])
         self.settled()
-
-    def test_only_a_person_runs_it_again(self):
-        self.test_monitor_and_job_together()
         os.rename(self.path("fail-q", "one"), self.path("wait-q", "one"))
         self.started()
         until(lambda: self.ledger() == ["ran", "ran"], "the second run")
@@ -171,9 +141,7 @@ class TestEndOfEverything(AdoptionCase):
 
     def test_a_kill_job_that_was_acted_on_but_not_yet_removed_ends_no_other_job(self):
         """The crash between acting and removing: the message is read again, when its job has gone."""
-        monitor = self.started()
-        self.drop("one", uow("sleep 600"))
-        self.begun("one")
+        monitor = self.under_way("one", "sleep 600")
         self.message("KILL JOB")
         self.said("one: killed by message")
         self.kill9(monitor)

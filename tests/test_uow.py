@@ -5,7 +5,7 @@ import unittest
 
 from tests.helpers import need                       # also puts the checkout on the path
 import monitor
-from monitor import BadUow, End, Mark
+from monitor import BadUow, End
 
 T0 = 1795487400_000000                               # 2026-11-24T02:30:00Z in microseconds
 LEAST = b"==== UNIT OF WORK\nCOMMAND :: true\n"
@@ -41,13 +41,6 @@ class TestTimes(Table):
                      "2026-11-24T02:30:00Z x", "20261124T023000Z", "1795487400"):
             with self.subTest(text=text), self.assertRaises(ValueError):
                 monitor.read_time(text)
-
-    def test_utc_is_what_read_time_reads(self):
-        # microseconds -> text, and back
-        self.rows([
-            (T0, "2026-11-24T02:30:00.000000Z"), (T0 + 123_456, "2026-11-24T02:30:00.123456Z"),
-            (0, "1970-01-01T00:00:00.000000Z"), (-1, "1969-12-31T23:59:59.999999Z"),
-        ], lambda number, text: self.assertEqual((monitor.utc(number), monitor.read_time(text)), (text, number)))
 
     def test_read_seconds(self):
         # text -> seconds, None is refused
@@ -87,31 +80,6 @@ class TestNames(Table):
     def test_shown_leaves_plain_names_plain(self):
         for name in ("ticket-1.txt", "a/b", "żółw", "50%", "a,b+c@d:e=f"):
             self.assertEqual(monitor.shown(name), name)
-
-    def test_names_that_are_never_run(self):
-        # name, never run by default, is a README
-        ignored = monitor.parse_config("", "/nowhere/config.txt").ignored
-        def check(name, never, readme):
-            found = bool(ignored.fullmatch(name)), bool(monitor.README_NAME.fullmatch(name))
-            self.assertEqual(found, (never, readme))
-        self.rows([
-            ("ticket", False, False), (".ticket", True, False), (".ticket.swp", True, False), ("ticket~", True, False),
-            ("#ticket#", True, False), ("4913", True, False), ("49134", False, False), ("a4913", False, False),
-            ("#ticket", False, False), ("~ticket", False, False), (".nfs0001", True, False), ("a\n~", True, False),
-            (".\n", True, False), ("up.filepart", True, False), ("up.part", True, False), ("up.tmp", True, False),
-            ("up.tmp.txt", False, False), ("part", False, False), ("TICKET.TMP", False, False), ("README", False, True),
-            ("readme", False, True), ("ReadMe.md", False, True), ("README.", False, True),
-            ("README.de.md", False, True), ("README-first", False, False), ("READMEs", False, False),
-            ("a README", False, False),
-        ], check)
-        ignored = monitor.parse_config("ignored_names :: *.bak\n", "/nowhere/config.txt").ignored
-        self.assertEqual([bool(ignored.fullmatch(name)) for name in ("x.bak", ".x", "x~")], [True, True, False])
-
-    def test_variable(self):
-        self.rows([
-            ("COMMAND", "UOW_COMMAND"), ("Ticket Number", "UOW_TICKET_NUMBER"), ("a-b", "UOW_A_B"), ("_x", "UOW__X"),
-            ("9", "UOW_9"), ("PATH", "UOW_PATH"), ("a\tb", "UOW_A_B"),
-        ], lambda name, there: self.assertEqual(monitor.variable(name), there))
 
     def test_split_line(self):
         # line -> NAME, CONTENT, or None
@@ -156,22 +124,6 @@ class TestParse(Table):
             (FULL + b"==== STATUS\n==== UNIT OF WORK\n\0 no line\n", true, 0, None, ""),  # the log is not parsed
         ], check)
 
-    def test_where_things_stand(self):
-        # text -> status_at, log_at, header, and whether it is stamped, whatever its STATUS
-        wide = FULL.replace(BLANK, monitor.status_line("done: exit 0 after 1.0 s"))
-        log = len(FULL)
-        def check(text, status_at, log_at, header, stamped):
-            found = monitor.parse_uow(text)
-            self.assertEqual((found.status_at, found.log_at, found.header, not monitor.needs_stamp(found, True)),
-                             (status_at, log_at, header, stamped))
-        self.rows([
-            (FULL, FULL.index(BLANK), log, LEAST, True), (FULL + b"log", FULL.index(BLANK), log, LEAST, True),
-            (wide, FULL.index(BLANK), log, LEAST, True),
-            (FULL[:-1], FULL.index(BLANK), 0, LEAST, False),        # nothing could be appended to that title
-            (FULL.replace(BLANK, BLANK[1:]), -1, log - 1, LEAST, False),  # not the fixed width
-            (FULL.replace(BLANK, b"done: x\n"), -1, log - len(BLANK) + 8, LEAST, False), (LEAST, -1, 0, LEAST, False),
-        ], check)
-
     def test_what_is_not_valid_names_the_line_and_what_was_expected(self):
         # text -> line, what was found, what is expected
         def check(text, line, found, expected):
@@ -211,20 +163,6 @@ class TestParse(Table):
             (header + b"COMMAND ::\n", 2, "with an empty COMMAND", "`COMMAND :: ...`"),
         ], check)
 
-    def test_required_names(self):
-        # required, text, good
-        both = LEAST + b"Ticket Number :: 7\n"
-        def check(required, text, good):
-            if good:
-                monitor.parse_uow(text, required)
-            else:
-                self.assertRaises(BadUow, monitor.parse_uow, text, required)
-        self.rows([
-            (["COMMAND"], LEAST, True), ([], b"==== UNIT OF WORK\nX :: y\n", True), (["command"], LEAST, True),
-            (["TICKET"], LEAST, False), (["COMMAND", "Ticket-Number"], both, True),
-            (["COMMAND", "TICKET"], both, False),
-        ], check)
-
     def test_the_header_ends_within_64_kib(self):
         limit = monitor.HEAD_BYTES
         def uow(size, end=b"\n==== JOB LOG\n"):
@@ -242,11 +180,6 @@ class TestParse(Table):
             (uow(limit, b"\n==== JOB LOG") + b"\nold log\n", False),
             (b"\n" * (limit + 1), False), (b"x" * (limit + 1), False),
         ], check)
-
-    def test_long_wrong_lines_are_cut_short(self):
-        with self.assertRaises(BadUow) as caught:
-            monitor.parse_uow(b"==== UNIT OF WORK\n" + b"\x1b" * 5000)
-        self.assertLess(len(str(caught.exception)), 500)
 
 
 class TestFormat(Table):
@@ -308,17 +241,6 @@ class TestFormat(Table):
         ], lambda text, word, since, reason: self.assertEqual(
             (monitor.status_word(text), monitor.read_running(text)), (word, (since, reason))))
 
-    def test_read_mark(self):
-        # text -> boot, nanosecond after boot, device, inode
-        self.rows([
-            ("5f3a1c22-1284506243386-fe01-131077", ("5f3a1c22", 1284506243386, 0xfe01, 131077)),
-            ("00000000-0-0-0", ("00000000", 0, 0, 0)), ("", None), ("5f3a1c22", None), ("5f3a1c22-1", None),
-            ("5f3a1c22-1-fe01", None), ("5f3a1c22-1-fe01-2-3", None), ("5F3A1C22-1-fe01-2", None),
-            ("5f3a1c2-1-fe01-2", None), ("5f3a1c22-x-fe01-2", None), ("5f3a1c22--1-fe01-2", None),
-            ("5f3a1c22-1-fe01-2\n", None), ("5f3a1c22-1-fe01-\u0663", None),
-            ("5f3a1c22-%s-fe01-2" % ("9" * 5000), None),
-        ], lambda text, mark: self.assertEqual(monitor.read_mark(text), mark and Mark(text, *mark)))
-
     def test_link_name(self):
         # name of the UOW -> that of its link, in bytes; the mark is read from it again
         run = "5f3a1c22-1284506243386-fe01-131077"
@@ -359,13 +281,3 @@ class TestFormat(Table):
             ((line % b"0").replace(b"-2 ", b"-22 "), 0, None), ((line % b"0").replace(b"5f3a", b"5.3a"), 0, None),
             ((line % b"x"), 0, None), ((line % b"1234"), 0, None), ((line % b"0 killed"), 0, None),
         ], check)
-
-    def test_appended(self):
-        # the log -> the header line that somebody has appended there, taking the end of the file for the header
-        self.rows([
-            (b"", ""), (b"\n\n", ""), (b"COMMAND :: x\n", "COMMAND :: x"), (b"\nCOMMAND :: x", "COMMAND :: x"),
-            (b"A ::\nB :: c\n", "A ::"), (b"free text\n", ""), (b"free text\nA :: b\n", ""),
-            (b"\n==== JOB START x run y\nA :: b\n", ""), (b"A :: b\n==== JOB START x run y\n", ""),
-            (b"\xff :: b\n", ""),
-        ], lambda log, line: self.assertEqual(monitor.appended(log), line))
-
