@@ -622,7 +622,7 @@ def outcome(code: Optional[int], seconds: float, *, ended: bool, reason: str = "
     return "%s: exit %d%s" % ("error" if code else "done", code, after)
 
 
-def row(status: str, run_directory: bool, name_is_linked: bool) -> str:
+def kind_in_hand(status: str, run_directory: bool, name_is_linked: bool) -> str:
     """Return what a UOW in hand without a link is at a start: "begun", "claimed" or "copy"."""
     # run_directory: .run was there. name_is_linked: its name belongs to the link of another file.
     # Then it is an editor's copy of that run, and goes to trash when the run is filed.
@@ -740,9 +740,9 @@ def words(text: str) -> List[str]:
 
 
 positive = checked(lambda text: read_seconds(text) > 0, "more than 0 seconds", read_seconds)
-command_line = checked(lambda text: not text or run(["bash", "-nc", text]) == 0,
+command_line = checked(lambda text: not text or run_tool(["bash", "-nc", text]) == 0,
                        "a bash command line", tool="bash")
-pattern = checked(lambda text: not text or run(["grep", "-qaE", "-e", text]) in (0, 1),
+pattern = checked(lambda text: not text or run_tool(["grep", "-qaE", "-e", text]) in (0, 1),
                   "a pattern that `grep -E` accepts", tool="grep")
 needed = checked(bool, "a bash command line", command_line)
 yes_no = checked(lambda text: text.lower() in ("yes", "no"), "yes or no",
@@ -789,9 +789,8 @@ CONFIG = {   # key: (default, reader, meaning)
     "trash": ("trash", path_name, "what was found and is not a valid UOW"),
     "archive": ("archive", path_name, "whatever people want to keep"),
 }
-DIRECTORIES = ["wait_q", "priority_q", "currently_executing", "done_q", "error_q", "fail_q",
-               "trash", "archive"]
-WAITING, FINISHED = DIRECTORIES[:2], DIRECTORIES[3:6]
+WAITING, FINISHED = ["wait_q", "priority_q"], ["done_q", "error_q", "fail_q"]
+DIRECTORIES = WAITING + ["currently_executing"] + FINISHED + ["trash", "archive"]
 PATHS = ["status_dir", "monitor_reads", "monitor_says"]
 
 
@@ -942,7 +941,7 @@ class Watcher:
 
 DOOR = SimpleNamespace(
     note=-1,                        # the open file that takes what tools complain of
-    lock=[],                        # currently-executing, open and locked: `run` passes it on
+    lock=[],                        # currently-executing, open and locked: `run_tool` passes it on
     cgroup="",                      # the one that systemd delegated
     environment=dict(os.environ))   # for every command; os.environ would be decoded each time
 
@@ -983,7 +982,7 @@ def spawn(argv: List[str], *, stdin=None, stdout=None, stderr=None, extra=(), en
         raise OSError(errno.ENOEXEC, "no command %s in PATH" % argv[0]) from None
 
 
-def run(argv: List[str], stdin=None, stdout=None) -> int:
+def run_tool(argv: List[str], stdin=None, stdout=None) -> int:
     """Run a command to its end and return its exit code, -N when signal N killed it."""
     # It holds the lock on currently-executing: no other Monitor looks before it has ended.
     if DOOR.note < 0:
@@ -1003,7 +1002,7 @@ def complaint() -> str:
 def output_of(argv: List[str], stdin=None) -> Tuple[int, bytes]:
     """Run a command and return its exit code and the first mebibyte of its output."""
     with closing(os.memfd_create("output")) as fd:
-        return run(argv, stdin=stdin, stdout=fd), os.pread(fd, SMALL_BYTES, 0)
+        return run_tool(argv, stdin=stdin, stdout=fd), os.pread(fd, SMALL_BYTES, 0)
 
 
 class Hook:
@@ -1121,7 +1120,7 @@ def is_over(m, key: str, text: str = "") -> None:
         say(m, text or "over: " + ended.text, 5)
 
 
-def waits_for_retry(m, key: str) -> float:
+def retry_at(m, key: str) -> float:
     """Return when a step that has failed is to be tried again, 0.0 if it may be tried now."""
     wrong = m.wrong.get(key)
     return wrong.again if wrong and wrong.again > boot_seconds() else 0.0
@@ -1154,7 +1153,7 @@ WHEN_MISSING.update(dict.fromkeys(FINISHED, "jobs that end stay in currently-exe
                     trash="files that are not valid UOWs stay where they are")
 
 
-def rests(m, key: str) -> float:
+def away_until(m, key: str) -> float:
     """Return when to look again for a directory that is missing, 0.0 where it can be used."""
     wrong = m.wrong.get("directory " + key)
     return wrong.again if wrong else 0.0
@@ -1202,7 +1201,7 @@ def mv(m, source: str, key: str) -> Optional[str]:
         return None
     require_directory(m, key)
     for target in free_paths(directory, name):
-        code = run(["mv", "-nT", "--", source, target])
+        code = run_tool(["mv", "-nT", "--", source, target])
         found = moved(was, inode_of(target), inode_of(source))
         if found == "moved":
             if os.path.basename(target) != name:
@@ -1329,7 +1328,7 @@ def write_new(path: str, data: bytes, like: Optional[os.stat_result], rest=None)
     with closing(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
         try:
             write_all(fd, data)
-            if rest is not None and run(["cat"], stdin=rest, stdout=fd):
+            if rest is not None and run_tool(["cat"], stdin=rest, stdout=fd):
                 raise OSError(errno.EIO, "cat: " + complaint())
             if like:                             # only root gives files away; line 1 has the owner
                 with suppress(OSError):          # nor do others give them to any group
@@ -1605,6 +1604,10 @@ class Queue:
 
     def __init__(self, key: str, path: str):
         self.key, self.path = key, path
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all: disk tells it again."""
         self.listed = None                       # the directory's mtime when it was listed
         self.list_at = 0.0                       # when it is to be looked at in any case
         self.readmes: List[str] = []
@@ -1678,7 +1681,7 @@ def survey(m) -> float:
     """Bring what is known of the directories up to date; return when a file is to be looked at."""
     survey_directories(m)                        # once a cycle: the moves keep it up to date
     survey_hand(m)
-    if "pause" in m.wrong and not waits_for_retry(m, "pause"):
+    if "pause" in m.wrong and not retry_at(m, "pause"):
         keep_pause(m, m.paused)
     set_watches(m)
     read_notices(m)
@@ -1763,15 +1766,15 @@ def look_at_name(m, queue: Queue, name: str) -> bool:
 def survey_queue(m, queue: Queue) -> float:
     """List a waiting queue where that is due, check what is new; return when to look again."""
     key = "listing " + queue.path
-    if rests(m, queue.key):
-        queue.__init__(queue.key, queue.path)
-        return rests(m, queue.key)
-    at = waits_for_retry(m, key)
+    if away_until(m, queue.key):
+        queue.reset()
+        return away_until(m, queue.key)
+    at = retry_at(m, key)
     if not at and (queue.listed is None or boot_seconds() >= queue.list_at):
         text = shown(queue.path) + " cannot be listed: its jobs wait"
         with trying(m, key, text, level=3):
             list_queue(m, queue)
-        at = waits_for_retry(m, key)
+        at = retry_at(m, key)
     keep_one_readme(m, queue.path, queue.readmes)
     return min(at or queue.list_at, check_files(m, queue))
 
@@ -1878,9 +1881,9 @@ def status_of(path: str) -> str:
 def keep_one_readme(m, path: str, names: List[str]) -> None:
     """Keep the newest README of a directory; the others go to trash."""
     names.sort(key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
-    for name in names[:-1] if not rests(m, "trash") else ():
+    for name in names[:-1] if not away_until(m, "trash") else ():
         key = "trash " + os.path.join(path, name)
-        if not waits_for_retry(m, key):
+        if not retry_at(m, key):
             trash(m, os.path.join(path, name), "an older README; one per directory is kept")
             if key not in m.wrong:
                 names.remove(name)
@@ -1949,7 +1952,7 @@ def recover(m, others: List[str], links: Dict[str, int]) -> None:
     for path in others:
         name = os.path.basename(path)
         taken = any(link_name(mark_of_link(link).text, name) == link for link in links)
-        found = row(status_of(path), there, taken)
+        found = kind_in_hand(status_of(path), there, taken)
         if found == "claimed":
             m.claimed.append(name)
         elif found == "begun":
@@ -2077,7 +2080,7 @@ def edit(m) -> float:
     """Stamp UOWs that need it, the oldest first; return when to go on."""
     if not m.exchanges or not any(queue.to_stamp(1) for queue in m.queues):
         return float("inf")
-    at = waits_for_retry(m, "edit")
+    at = retry_at(m, "edit")
     if at:
         return at
     if m.launched and not m.jobs and not next_needs_stamp(m):
@@ -2145,7 +2148,7 @@ def open_turn(config) -> int:
 
 
 def stamp_some(m, queue: Queue, count: int) -> None:
-    """Stamp the oldest UOWs of a queue that need it; what fails rests, and harms only itself."""
+    """Stamp the oldest UOWs of a queue that need it; what fails harms only itself, and waits."""
     entries = queue.to_stamp(count)
     if not entries:
         return
@@ -2252,11 +2255,11 @@ def move(m) -> float:
     reap(m)
     due = [follow(m, job) for job in list(m.jobs)] + [after_commands(m)]
     until = boot_seconds() + SLICE_SECONDS
-    while m.bad and not rests(m, "trash") and boot_seconds() < until:
+    while m.bad and not away_until(m, "trash") and boot_seconds() < until:
         path, state, why = m.bad.pop(0)
         if state_of(path) == state:              # else somebody mends it
             trash(m, path, why)
-    return min(due + [rests(m, "trash") if m.bad else float("inf")])
+    return min(due + [away_until(m, "trash") if m.bad else float("inf")])
 
 
 def reap(m) -> None:
@@ -2278,10 +2281,10 @@ def follow(m, job: Job) -> float:
         due = look_at_job(m, job, now)
         if due:
             return due
-        at = waits_for_retry(m, "finish " + job.run) or finish(m, job)
+        at = retry_at(m, "finish " + job.run) or finish(m, job)
         if at:
             return at
-    at = waits_for_retry(m, "file " + job.run) or rests(m, status_word(job.status) + "_q")
+    at = retry_at(m, "file " + job.run) or away_until(m, status_word(job.status) + "_q")
     return at or file_job(m, job)
 
 
@@ -2554,7 +2557,7 @@ def after_commands(m) -> float:
             say(m, "after_command for %s: %s" % (shown(m.after[0][0]), how), 4)
         m.after_hook = None
         del m.after[0]
-    at = waits_for_retry(m, "after")
+    at = retry_at(m, "after")
     if at or not m.after:
         return at or float("inf")
     name, environment = m.after[0]
@@ -2585,7 +2588,7 @@ def launch(m) -> float:
         is_over(m, "turn", "the lock on .turn is not needed any more")
         m.turn_since = 0.0
         return float("inf")
-    at = rests(m, "currently_executing") or waits_for_retry(m, "launch") or ask_ready(m)
+    at = away_until(m, "currently_executing") or retry_at(m, "launch") or ask_ready(m)
     if at:
         return at
     with turn(m) as mine, trying(m, "launch", "no job can be started", "jobs can be started again",
@@ -2625,7 +2628,7 @@ def ask_ready(m) -> float:
     hook, code = m.ready_hook, m.ready_hook.poll() if m.ready_hook else None
     if hook and code is None:
         return hook.look_at()
-    at = waits_for_retry(m, "ready")
+    at = retry_at(m, "ready")
     if at and not hook:
         return at
     m.ready_hook = None
@@ -2819,7 +2822,7 @@ def read_messages(m) -> float:
     # A late writer is read in the old one, which goes once nobody has it open.
     reads = m.config.monitor_reads
     taken = beside(reads, ".taken")
-    at = waits_for_retry(m, "messages")
+    at = retry_at(m, "messages")
     if at:
         return at
     with trying(m, "messages", "%s cannot be read or renewed" % shown(reads)) as attempt:
@@ -2841,7 +2844,7 @@ def read_fresh(m, reads: str, taken: str, state: Optional[State]) -> float:
     if not is_message_file(m, reads):
         if not os.path.lexists(reads):
             put_fresh(m, reads)
-        at = rests(m, "trash") or waits_for_retry(m, "trash " + reads)
+        at = away_until(m, "trash") or retry_at(m, "trash " + reads)
         return at or (0.0 if os.path.lexists(reads) else boot_seconds() + RETRY_SECONDS)
     with closing(open_regular(reads)) as fd:
         data = os.pread(fd, SMALL_BYTES, 0)
@@ -2988,7 +2991,7 @@ def take_stock(m) -> None:
             list_queue(m, queue)
             check_files(m, queue)
     for key, ended in m.ended.items():           # to look at 100,000 files takes too long
-        if not rests(m, key):                    # what a link in its place leads to is not ours
+        if not away_until(m, key):               # what a link in its place leads to is not ours
             ended.count = len(uow_names(m, key))
 
 
@@ -3008,7 +3011,7 @@ def tell_queue(m, queue: Queue) -> None:
         why = wrong.text if wrong else shown(name) + " is settling, or is open for writing"
         say(m, "not yet in %s: %s" % (place, why))
     held = filter(m.config.ignored.fullmatch, os.listdir(queue.path)) \
-        if not rests(m, queue.key) else []
+        if not away_until(m, queue.key) else []
     for name in sorted(held)[:STATUS_SHOWN]:
         say(m, "held in %s: %s" % (place, shown(name)))
 
@@ -3103,7 +3106,7 @@ def reload(m) -> None:
     for queue in m.queues:
         for name in filter(config.ignored.fullmatch, in_trouble(m, queue)):
             is_over(m, "file " + os.path.join(queue.path, name))
-        queue.__init__(queue.key, queue.path)
+        queue.reset()
     say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
 
 
@@ -3852,7 +3855,7 @@ def survey_ended(m, seconds: float = float("inf")) -> float:
     """List the finished directories that have changed, for so long; return when to go on."""
     until, when = boot_seconds() + seconds, float("inf")
     for key, ended in m.ended.items():
-        if rests(m, key):                        # what a link in its place leads to is not ours
+        if away_until(m, key):                   # what a link in its place leads to is not ours
             continue
         if not ended.listing and state_of(getattr(m.config, key)) != ended.listed:
             if boot_seconds() < ended.again_at:  # 100,000 files take half a second to list

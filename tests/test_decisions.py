@@ -60,7 +60,7 @@ class TestOutcome(Table):
 
 
 class TestInHand(Table):
-    def test_row(self):
+    def test_kind_in_hand(self):
         # of one without a link: STATUS, whether .run was there, whether its name is of another's link -> what it is
         running, killed = monitor.running_status(T0), monitor.running_status(T0, "killed by message")
         self.rows([
@@ -70,7 +70,7 @@ class TestInHand(Table):
             ("", False, False, "begun"), ("done: x", False, False, "begun"),        # .run was lost: nobody knows
             ("", True, True, "copy"), ("done: x", True, True, "copy"),
             (running, True, True, "begun"),                         # saved as it ran
-        ], lambda *known: self.assertEqual(monitor.row(*known[:-1]), known[-1]))
+        ], lambda *known: self.assertEqual(monitor.kind_in_hand(*known[:-1]), known[-1]))
 
     def test_is_outcome(self):
         # STATUS of a run that has begun, whether its END is in the log -> whether that is its outcome
