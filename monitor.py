@@ -1804,9 +1804,7 @@ def list_queue(m, queue: Queue) -> None:
 def check_files(m, queue: Queue) -> float:
     """Check files that are new, or due again, for a while; return when the next is due."""
     now = boot_seconds()
-    for name, at in list(queue.to_check.items()):
-        if at > now:
-            continue
+    for name in [name for name, at in queue.to_check.items() if at <= now]:
         if boot_seconds() > now + SLICE_SECONDS:
             break
         later = check_file(m, queue, name, now)
