@@ -5,17 +5,14 @@ import shutil
 from tests.helpers import QueueCase, need, stamped_uow, until, uow
 
 class TestBetweenTwoSteps(QueueCase):
-    def wrapped(self, tool, before="", after=""):
-        """Return an environment in which a tool does something before or after its work, in the root, the first time."""
+    def wrapped(self, tool, text):
+        """Return an environment in which a tool is this script: REAL is the tool, ONCE what is done the first time only."""
         need(tool)
-        once = "if mkdir .once 2>/dev/null; then %s; fi"
-        text = "#!/bin/sh\n%s\n%s \"$@\"\ncode=$?\n%s\nexit $code\n" % (
-            once % before if before else "", shutil.which(tool), once % after if after else "")
-        return self.executable(tool, text)
+        return self.executable(tool, "#!/bin/sh\n" + text.replace("ONCE", "mkdir .once 2>/dev/null &&").replace("REAL", shutil.which(tool)))
 
     def test_a_message_that_replaces_the_file_while_another_is_acted_on(self):
         """`echo PAUSE > monitor_reads`. Red if the line that was acted on is marked without a look."""
-        environment = self.wrapped("ps", before="echo PAUSE > monitor_reads")
+        environment = self.wrapped("ps", 'ONCE echo PAUSE > monitor_reads\nexec REAL "$@"\n')
         self.drop("job", uow("exec sleep 60"))
         monitor = self.started(env=environment)
         self.begun("job")
@@ -63,5 +60,5 @@ class TestBetweenTwoSteps(QueueCase):
     def test_run_that_is_removed_after_the_claim_is_made_again(self):
         """Red if only a claim makes .run."""
         self.drop("job", uow("echo ran >> ledger"))
-        self.started(env=self.wrapped("mv", after="rm -r currently-executing/.run"))
+        self.started(env=self.wrapped("mv", 'REAL "$@"\ncode=$?\nONCE rm -r currently-executing/.run\nexit $code\n'))
         self.assertEqual((self.ended("job"), self.ledger()), ("done-q", ["ran"]))
