@@ -7,9 +7,9 @@
 A job is a text file, a UOW (unit of work). A queue is a directory. Moving the file is the state
 change. The cycle is: wake, read messages, survey, move, edit, launch, post, sleep.
 
-All state is on disk: the directory a UOW is in, its STATUS line, its log, and a link. "Begun is a
-hard link": currently-executing/.run/MARK.NAME is a second name of the UOW's file, from before the
-job starts until the UOW is filed. Whatever becomes of the first name, the file and its log stay.
+All state is on disk: the directory a UOW is in, its STATUS line, its log, and a link. Begun means
+linked: currently-executing/.run/MARK.NAME is a second name of the UOW's file, from before the job
+starts until the UOW is filed. Whatever becomes of the first name, the file and its log stay.
 MARK is boot id, nanosecond after boot, device and inode; every process of the run carries it as
 SJQ_RUN. In a copied or restored root the inode differs, so the original's processes are safe.
 
@@ -19,17 +19,17 @@ Launch  1. `mv` into currently-executing, and look at what came     (nobody else
         4. `bash KEEPER | tee -a uow`, two processes that outlive the Monitor. JOB START, the
            job's output and JOB END go down one pipe, so only tee appends to a UOW.
 Filing  1. the log on disk, then STATUS with the outcome
-        2. `mv` to the queue; where the name was taken away, the link gets a name there.
+        2. `mv` to the queue; where its name is gone, the linked file gets one there.
            Where a person moved the UOW to another directory of ours, it stays there.
         3. the link removed, last of all; then after_command
 
 What a UOW in currently-executing is, at a start and after any kill (`recover`, `follow`):
 
   begun  STATUS   processes  END line   then
-  no     any                            it is the next to start
+  no     any                            it is the next to start (trash, if a run has its name)
   yes    outcome                        file it: done and error count only with END of this run
   yes    else     keeper                adopt it: wait for it, time it out, kill it
-  yes    else     others     no         the same; with END, too, while it is being killed
+  yes    else     others     no         the same; while it is being killed, also with END
   yes    else     any        yes        file it by END, or by why it was being killed
   yes    else     none       no         fail-q, `fail: interrupted`, or why it was being killed
 
@@ -40,7 +40,8 @@ the running job has used. One message may be acted on twice.
 
 A waiting UOW gets its stamp (line 1, titles, blank STATUS) where it waits: a stamped copy is
 swapped with it in one step. Several Monitors of one root stamp, or choose and claim, in turn: a
-lock on .turn. An unexpected error throws memory away and begins again from disk, as a kill does.
+lock on .turn. An OSError that no step expects throws memory away: all begins again from disk, as
+after a kill. Any other exception is a mistake of ours: a traceback, and systemd starts it again.
 
 Assumed: all directories on one local file system with hard links; /proc; nobody but the Monitor's
 user and root can write to the root, config.txt, monitor.py and currently-executing.
@@ -51,7 +52,7 @@ loop. Above that part are the UOW's text and the decisions (pure functions) and 
 Where to change what: outcome (which queue, and its text), MESSAGES (a message), KEEPER,
 start_processes and job_environment (how a job runs), next_waiting (what starts next), check_file
 (when a file is complete), sleep (what wakes it), trying (how trouble is said and ends), recover
-(a restart), forget (what memory holds).
+(a restart), forget (what memory holds), sync (what a power cut may not undo: see its callers).
 """
 import sys
 
@@ -177,8 +178,8 @@ look "$1" "$2" "$3" && exit 10
 look "$1" "$2" "$4" && exit 11
 exit 12"""
 
-# A launch that fails with one of these is tried again. Any other error will not go away: the UOW
-# is filed as "could not start".
+# A launch that fails before its link is there, or with one of these, is tried again. Any other
+# error will not go away: the UOW is filed as "could not start".
 PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT,
            errno.EIO, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOEXEC, errno.EEXIST)
 
@@ -298,7 +299,7 @@ class Monitor:
         self.device = os.stat(config.root).st_dev
         self.paused = os.path.lexists(os.path.join(config.currently_executing, ".paused"))
         self.finishing = self.stopping = False
-        self.wrong: Dict[str, Wrong] = {}        # written by `trying`, `say` and `reload` alone
+        self.wrong: Dict[str, Wrong] = {}        # begun by `trying` and `say`, ended by `is_over`
         self.totals = dict.fromkeys(FINISHED, 0) # ended since the start
         self.failures = 0                        # cycles in a row that were cut short
         self.half_line = False                   # a full disk cut the last line of monitor_says
@@ -702,8 +703,8 @@ def next_look(lasted: float, least: float, most: float) -> float:
 
 
 def settles_in(now: float, seen_for: float, changed: float, quiet: float) -> float:
-    """Return in how many seconds a file has kept still for `quiet`; 0 or less when it has."""
-    # seen_for: how long this Monitor saw it unchanged; its time may be in the future.
+    """Return in how many seconds a file will have kept still for `quiet`; 0 or less: it has."""
+    # One is enough: seen unchanged for so long, or last changed so long ago (it may lie ahead).
     return min(quiet - seen_for, changed + quiet - now)
 
 
@@ -1091,7 +1092,7 @@ def reason_of(problem: BaseException) -> str:
 @contextmanager
 def trying(m, key: str, text: str, over: str = "", path: str = "", level: int = 4,
            least: float = RETRY_SECONDS) -> Iterator:
-    """Try what may fail for a while: an OSError in the block is said once, and when it is over."""
+    """Run what may fail for a while: an OSError ends here, is said once, and when it is over."""
     # It is said as `text: reason`, or by a Trouble's own text, and kept in m.wrong; `over` when the
     # block succeeds again, or `path` is gone. The value of the `with` tells whether it `failed` and
     # when to try `again`, at `least` so many seconds later. `undecided`: the block tells neither.
@@ -1322,7 +1323,7 @@ def write_all(fd: int, data: bytes, at: Optional[int] = None) -> None:
 
 
 def write_new(path: str, data: bytes, like: Optional[os.stat_result], rest=None) -> os.stat_result:
-    """Write a new file to disk, mode 0644, and return its stat; OSError."""
+    """Write a new file to disk, mode 0644 or as `like`, and return its stat; OSError."""
     # like: of the file whose owner, group, mode and time it gets: so Monitors take it as settled.
     # rest: an open file; what it has from its offset on follows the data.
     with closing(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)) as fd:
@@ -1860,7 +1861,7 @@ def not_valid(m, path: str, file: File, found: os.stat_result, why: str) -> floa
     # Quiet is since its ctime: a drop by link and unlink has two links for a moment.
     if found.st_nlink == 2 and (found.st_ino in [job.inode for job in m.jobs] or
                                 status_word(status_of(path)) == "running"):
-        return RETRY_SECONDS                     # it runs, and was moved here: see `move`
+        return RETRY_SECONDS                     # it runs, and was moved here: `find_elsewhere`
     seen_for = boot_seconds() - file.since
     wait = settles_in(time.time(), seen_for, found.st_ctime, m.config.settle_seconds)
     if wait > 0:
@@ -1906,7 +1907,7 @@ def is_known_in_hand(m, name: str) -> bool:
 
 def survey_hand(m) -> None:
     """See what is in currently-executing beside the job: nothing, as a rule."""
-    # An unknown link goes through the table at the top; another file does so at a start only.
+    # A new link is taken up at once, by the table at the top; any other file only at a start.
     place = m.config.currently_executing
     if "directory currently_executing" in m.wrong:
         return
@@ -2049,8 +2050,8 @@ def adopt(m, link: str, mark: Mark) -> Job:
     """Return the Job of a link that this Monitor did not make; `move` finds out how far it is."""
     names = [name for name in uow_names(m) if link_name(mark.text, name) == os.path.basename(link)]
     place, inode = m.config.currently_executing, inode_of(link)
-    names.sort(key=lambda name: inode_of(os.path.join(place, name)) != inode)    # two cut alike
-    name = (names + [os.path.basename(link).partition(".")[2]])[0]       # without a name: it is cut
+    names.sort(key=lambda name: inode_of(os.path.join(place, name)) != inode)    # it comes first
+    name = (names + [os.path.basename(link).partition(".")[2]])[0]       # else the link says it
     found = os.lstat(link)
     if stat.S_ISREG(found.st_mode) and not os.access(link, os.R_OK | os.W_OK, effective_ids=True):
         os.chmod(link, stat.S_IMODE(found.st_mode) | stat.S_IRUSR | stat.S_IWUSR)    # `chmod -R`
@@ -2602,9 +2603,9 @@ def launch(m) -> float:
 
 def next_waiting(m) -> Optional[Tuple[Queue, int, str, int]]:
     """Return the UOW that is to start next: its queue, time, name and inode."""
-    # The order: priority-q before wait-q, then the time in line 1 (else when it was first seen),
-    # then the name. What a dead Monitor had claimed comes before all of them (`start_next`). While
-    # priority-q has any file that may become a job, nothing in wait-q starts.
+    # The order: priority-q before wait-q, then the time in line 1 (else its ctime when it was first
+    # checked), then the name. What a dead Monitor had claimed comes before all of them
+    # (`start_next`). While priority-q has any file that may become a job, nothing in wait-q starts.
     for queue in m.queues:
         first = queue.in_order(1)
         if first:
@@ -2760,8 +2761,8 @@ def start(m, path: str, inode: int) -> None:
 def start_processes(m, job: Job, gap: str) -> None:
     """Start `bash KEEPER | tee -a uow`; OSError when neither runs."""
     # The job: stdin /dev/null, stdout and stderr the pipe to tee, directory the root (`start_up`
-    # goes there), command line job_command, by the keeper's `bash -c`. tee comes first, and writes
-    # the very file, so that a job which renames its own file loses no output.
+    # goes there), command line job_command, by the keeper's `bash -c`. tee has the very file open:
+    # a job that renames its own file loses no output. -p: BASH_ENV is for the job alone.
     environment, cgroup = job_environment(job.uow, job.path, job.run), cgroup_of(job.run)
     if DOOR.cgroup:
         os.mkdir(cgroup)
@@ -2784,7 +2785,7 @@ def start_processes(m, job: Job, gap: str) -> None:
 
 
 def job_environment(uow: Uow, path: str, run: str) -> Dict[str, str]:
-    """Return a job's environment: the Monitor's without its own, UOW_* (header), and SJQ_*."""
+    """Return a job's environment: the Monitor's less NOT_FOR_JOBS, UOW_* (header) and SJQ_*."""
     environment = {key: value for key, value in DOOR.environment.items()
                    if key not in NOT_FOR_JOBS and not key.startswith(("UOW_", "SJQ_"))}
     environment.update(uow.names, SJQ_NAME=os.path.basename(path), SJQ_FILE=path, SJQ_RUN=run)
@@ -3223,9 +3224,9 @@ def something_waits(m) -> bool:
 
 def sleep(m, due: float) -> None:
     """Sleep until `due`, or until a directory changes, a process ends or a signal comes."""
-    # So a new file is seen at once, and starts settle_seconds after its last change. Where there is
-    # no inotify it is seen up to sleep_seconds later. A search for patterns may delay both. In a
-    # storm of changes the Monitor is deaf to them for a moment now and then.
+    # So a new file is seen at once, and may start settle_seconds after its last change. Where there
+    # is no inotify it is seen up to sleep_seconds later. A search for patterns delays both by up to
+    # HOOK_SECONDS. In a storm of changes the Monitor is deaf to them for 0.2 s at most.
     read_notices(m)                              # what it has changed itself does not wake it
     if m.news:
         due = min(due, boot_seconds() + deaf_for(m))
