@@ -506,7 +506,7 @@ def parse_uow(head: bytes, required=("COMMAND",)) -> Uow:
     if not names:
         raise bad(number, "no header line", "`NAME :: CONTENT` below `==== UNIT OF WORK`")
     for name in required:
-        if not names.get(variable(name)):
+        if not names.get(variable(name), "").strip():
             how = " an empty " if variable(name) in names else "out "
             raise bad(number, "the header ends with%s%s" % (how, name), "`%s :: ...`" % name)
     timeout = read_seconds(names["UOW_TIMEOUT"]) if "UOW_TIMEOUT" in names else None
@@ -520,6 +520,8 @@ def add_header(names: Dict[str, str], text: str, number: int) -> None:
     if not pair:
         raise bad(number, shown(text[:MESSAGE_SHOWN]), "`NAME :: CONTENT`")
     key = variable(pair[0])
+    if key == "UOW_TIMEOUT" and key in names:
+        raise bad(number, "a second TIMEOUT", "one at most")
     names[key] = names[key] + "\n" + pair[1] if key in names else pair[1]
     if key == "UOW_TIMEOUT":
         try:
@@ -627,9 +629,9 @@ def kind_in_hand(status: str, run_directory: bool, name_is_linked: bool) -> str:
     """Return what a UOW in hand without a link is at a start: "begun", "claimed" or "copy"."""
     # run_directory: .run was there. name_is_linked: its name belongs to the link of another file.
     # Then it is an editor's copy of that run, and goes to trash when the run is filed.
-    if status_word(status) == "running" or not run_directory:
-        return "begun"
-    return "copy" if name_is_linked else "claimed"
+    if name_is_linked:
+        return "copy"
+    return "begun" if status_word(status) == "running" or not run_directory else "claimed"
 
 
 def is_outcome(status: str, ended: bool) -> bool:
@@ -1026,7 +1028,8 @@ class Hook:
     def how(self, code: int) -> str:
         """Say how it ended; its own exit code may be 124, too."""
         stopped = code in (124, 137, -9) and boot_seconds() - self.began >= HOOK_SECONDS
-        return "ran longer than %d s" % HOOK_SECONDS if stopped else "exit %d" % code
+        ended = "killed by " + signal_name(-code) if code < 0 else "exit %d" % code
+        return "ran longer than %d s" % HOOK_SECONDS if stopped else ended
 
 
 def boot_seconds() -> float:
@@ -1748,7 +1751,7 @@ def read_notices(m) -> bool:
 
 def look_at_name(m, queue: Queue, name: str) -> bool:
     """Look at one name in a waiting queue; return whether something is new there."""
-    if m.config.ignored.fullmatch(name):
+    if not name or m.config.ignored.fullmatch(name):     # '': a chmod or touch of the queue itself
         return False
     file, state = queue.files.get(name), state_of(os.path.join(queue.path, name))
     if not state:
@@ -1926,7 +1929,7 @@ def survey_hand(m) -> None:
         if not is_known_in_hand(m, os.path.basename(path)):
             with trying(m, "hand " + path, "", path=path):
                 raise Trouble("%s in currently-executing was not put there by this Monitor: it is "
-                              "left alone until the next start; mv it to wait-q to run it"
+                              "left alone until the next start; mv it away, or to wait-q to run it"
                               % base(path))
     m.hand_seen = None if any(key.startswith("adopt ") for key in m.wrong) else seen
 
@@ -2156,7 +2159,7 @@ def stamp_some(m, queue: Queue, count: int) -> None:
     for (enqueued, name, inode), stamped_at in zip(entries, texts):
         path = os.path.join(queue.path, name)
         text = "%s in %s cannot be stamped" % (shown(name), base(queue.path))
-        with trying(m, "stamp " + path, text, path=path) as attempt:
+        with trying(m, "stamp " + path, text, shown(name) + " can be stamped now", path) as attempt:
             state = state_of(path)
             try:
                 stamp(m, queue, name, inode, stamped_at)
@@ -2328,7 +2331,7 @@ def stage_of_end(m, job: Job, now: float) -> str:
                  still_for=now - job.grown_at, grace=m.config.kill_grace_seconds)
     if step == "job" and not job.reason and now - job.ended_at >= 1:
         flag(m, job, "remains",
-             ": its shell is gone without a word; waiting for what is left of it")
+             ": what writes JOB END was killed; waiting for the rest of the job")
     if step == "over" and tee:
         left = ", ".join(holders_of_output(job))
         flag(m, job, "left", ": left running: " + left if left else "")
@@ -3106,7 +3109,8 @@ def reload(m) -> None:
         for name in filter(config.ignored.fullmatch, in_trouble(m, queue)):
             is_over(m, "file " + os.path.join(queue.path, name))
         queue.reset()
-    say(m, "RELOAD: configuration read from %s" % shown(config.path), 5)
+    say(m, "RELOAD: configuration read from %s%s"
+        % (shown(config.path), ", which is missing: the defaults" * config.optional), 5)
 
 
 # KEYWORD, in capitals: (what the Monitor does, the function that does it, which gets m). HELP and
@@ -4128,10 +4132,11 @@ def check_directory(config, key: str, places) -> List[str]:
             places.setdefault((name, uow.line_1), []).append(path)
             word = status_word(uow.status)
             if key in FINISHED and word != key[:-2]:
-                wrong = "has %s; expected %s there" % (
-                    "the STATUS " + shown(word) if word else "no STATUS", key[:-2])
+                wrong = "has %s; expected %s there: mv it to %s" % (
+                    "the STATUS " + shown(word) if word else "no STATUS", key[:-2],
+                    word + "-q" if word + "_q" in FINISHED else "archive")
         except BadUow as problem:
-            wrong = "is not a valid UOW: %s" % problem
+            wrong = "is not a valid UOW: %s; mend it, or mv it to archive" % problem
         except OSError as problem:
             wrong = "cannot be read by %s (%s); %s" % (
                 owner_name(os.geteuid()), reason_of(problem), mend("chmod a+r", path))
@@ -4177,7 +4182,8 @@ def trial(config, only: str = "") -> List[str]:
 
 def lacking() -> List[str]:
     """Return what the machine lacks without which nothing runs."""
-    tools = [name for name in ("bash", "cat", "grep", "mv", "tee") if not shutil.which(name)]
+    needed_tools = ("bash", "cat", "date", "grep", "mv", "tee")
+    tools = [name for name in needed_tools if not shutil.which(name)]
     told = ["no command %s in PATH; install bash, coreutils and grep" % ", ".join(tools)]
     return told[:len(tools)] + ["/proc is missing; mount it"] * (not os.path.exists("/proc/self"))
 
@@ -4256,8 +4262,8 @@ def unfit(config, key: str, path: str) -> str:
         os.rename(os.path.join(config.root, ".none.%d" % os.getpid()), os.path.join(there, ".none"))
     except OSError as problem:                       # there is nothing to rename
         if problem.errno == errno.EXDEV:             # so for a bind mount, too
-            return named + "is on another file system than %s; expected all on one" % shown(
-                config.root)
+            return named + "is on another file system than %s; expected all on one: name another " \
+                "in %s" % (shown(config.root), shown(config.path))
     if key == "archive" or os.access(there, os.R_OK | os.W_OK | os.X_OK):
         return ""
     if is_read_only(there):

@@ -108,7 +108,7 @@ class TestBrokenRecoveryIsFound(crash.SweepCase):
         return crash.first_wrong(points, functools.partial(crash.try_lines, monitor=monitor))
 
     def test_what_has_begun_is_taken_for_the_next_to_start(self):
-        monitor = self.copy(('        return "begun"\n', '        return "claimed"\n'))
+        monitor = self.copy(('    return "begun" if ', '    return "claimed" if '))
         line = plan(next(key for key, _ in crash.record("plain", monitor)[0] if key[0] == "finish"))
         self.assertRegex(crash.try_lines(("plain", [line, crash.REMOVED]), monitor).wrong, "ran 2 times")
 
@@ -127,8 +127,8 @@ class TestBrokenRecoveryIsFound(crash.SweepCase):
         self.assertRegex(wrong, "ran 2 times|ended in")
 
     def test_a_stamp_that_does_not_keep_the_original(self):
-        swap, failed = "        exchange(new, path)\n", "    except BaseException:\n"
-        careless = "        os.unlink(path)\n        os.rename(new, path)\n"
+        swap, failed = "            exchange(new, path)\n", "        except BaseException:\n"
+        careless = "            os.unlink(path)\n            os.rename(new, path)\n"
         wrong = self.find(["stamp"], (swap + failed, careless + failed))
         self.assertRegex(wrong, r"is in \[\]|ended in trash|header has changed|no whole UOW")
 

@@ -69,7 +69,7 @@ class TestInHand(Table):
             (running, True, False, "begun"), (killed, True, False, "begun"), ("running", True, False, "begun"),
             ("", False, False, "begun"), ("done: x", False, False, "begun"),        # .run was lost: nobody knows
             ("", True, True, "copy"), ("done: x", True, True, "copy"),
-            (running, True, True, "begun"),                         # saved as it ran
+            (running, True, True, "copy"),                          # saved as it ran
         ], lambda *known: self.assertEqual(monitor.kind_in_hand(*known[:-1]), known[-1]))
 
     def test_is_outcome(self):

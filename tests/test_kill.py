@@ -224,7 +224,7 @@ class TestPiecesOfARun(KillCase):
             (["shell"], lines, False, killed), (["tee"], HOLD, True, "^fail: exit 0, log incomplete$"), (["keeper"], lines, True, killed),
             (["keeper", "shell"], "(%s) & wait" % lines, True, killed), (["keeper", "shell"], "(%s) >/dev/null 2>&1 & wait" % HOLD, True, killed),
             (["keeper", "group"], lines, False, killed), (["keeper", "shell", "tee"], "sleep 0; " + lines, False, killed)]
-        waits = ": its shell is gone without a word; waiting for what is left of it"
+        waits = ": what writes JOB END was killed; waiting for the rest of the job"
         self.started()
         for number, (pieces, command, goes_on, status) in enumerate(rows):
             with self.subTest(pieces=pieces, command=command):

@@ -1,8 +1,9 @@
 """Moves: nothing is overwritten, whatever is in the way; a directory that disappears rests until it is back."""
 import os
 import re
+import time
 
-from tests.helpers import HOLD, QueueCase, until, uow
+from tests.helpers import HOLD, QUEUES, QueueCase, until, uow
 
 
 class TestTakenNames(QueueCase):
@@ -74,6 +75,23 @@ class TestADirectoryDisappears(QueueCase):
                 self.assertEqual(self.ledger(), ["one", "two"] * (number + 1))
         self.assertEqual((sorted(os.listdir(self.path(".elsewhere"))), os.listdir(self.path("trash"))), (["README", "README.md"], []))
         self.assertIsNone(self.monitor.poll(), self.output())
+
+    def test_a_chmod_or_chown_of_a_directory_moves_nothing(self):
+        """Red if a notice of the directory itself, which has no name, is taken for one of a file in it."""
+        self.message("PAUSE")
+        self.said("paused: ")
+        for queue in ("wait-q", "priority-q"):
+            self.drop("of-" + queue, uow("echo %s >> ledger" % queue), queue)
+            self.stamped("of-" + queue, queue)
+        until(lambda: time.time() - os.stat(self.path("priority-q")).st_mtime > 1, "all is listed, and quiet")
+        for queue in QUEUES:
+            os.chmod(self.path(queue), 0o2775)
+            os.chown(self.path(queue), -1, os.getegid())
+        self.cycles(2)
+        self.assertNotIn("not yet in ", self.says())
+        self.assertEqual((self.where("of-wait-q"), self.where("of-priority-q"), os.listdir(self.path("trash"))), (["wait-q"], ["priority-q"], []))
+        self.message("RESUME")
+        self.assertEqual((self.ended("of-wait-q"), self.ledger()), ("done-q", ["priority-q", "wait-q"]))
 
     def test_a_directory_that_is_back_is_said_though_nothing_needs_it_any_more(self):
         os.rename(self.path("done-q"), self.path(".away"))

@@ -85,20 +85,6 @@ class TestPosting(PostCase):
             done = subprocess.run(["promtool", "check", "metrics"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.assertEqual((done.returncode, done.stdout.decode()), (0, ""))
 
-    def test_a_page_that_could_not_be_written_is_written_later(self):
-        write = "                write_whole(os.path.join(uow, page), page_uow(s, e, seen, path).encode())\n"
-        full = self.changed(write, "                if os.path.exists('full'): raise OSError(28, 'No space left on device')\n" + write)
-        self.started(program=full)
-        self.drop("one", uow(HOLD))
-        uows = self.path("status", "uow")
-        until(lambda: os.path.isdir(uows) and os.listdir(uows) and self.posted()["state"] == "running", self.output)
-        self.write("full", "")
-        self.write("go", "")
-        self.assertEqual(self.ended("one"), "done-q")
-        self.said("the status cannot be posted")
-        os.unlink(self.path("full"))
-        until(lambda: all("\u2713 done" in self.read("status", "uow", page) for page in os.listdir(uows)), self.output)
-
     @heavy
     def test_at_most_once_a_second_files_whole_and_pages_bounded(self):
         for i in range(60):
