@@ -141,8 +141,8 @@ class TestWaiting(ConditionCase):
         self.assertEqual((self.where("bad"), self.ended("fine")), (["trash"], "done-q"))
 
     def test_one_that_cannot_be_stamped_or_taken_keeps_no_other_waiting(self):
-        for name, text, said in (("new", RUNS, "new in wait-q cannot be stamped"),
-                                 ("old", stamped_uow(RUNS), "old cannot be claimed")):
+        for name, text, said, over in (("new", RUNS, "new in wait-q cannot be stamped", "new can be stamped now"),
+                                       ("old", stamped_uow(RUNS), "old cannot be claimed", "")):
             with self.subTest(name):
                 self.write("ledger", "")
                 staged = self.drop(name, text, ".staging")
@@ -152,7 +152,7 @@ class TestWaiting(ConditionCase):
                 self.message("RESUME")
                 self.drop("after-" + name, uow("true"))
                 self.assertEqual(self.ended("after-" + name), "done-q")
-                self.lasts(said, mend)
+                self.lasts(said, mend, over)
                 self.ran_once(name)
                 self.stop(self.monitors[-1])
 

@@ -33,7 +33,7 @@ class TestCommandsGoWrong(crash.SweepCase):
 
     def test_a_stamp_that_does_not_look_at_cat_is_found(self):
         """Negative control."""
-        monitor = self.copy(('run(["cat"], stdin=rest, stdout=fd):', 'run(["cat"], stdin=rest, stdout=fd) and False:'))
+        monitor = self.copy(('run_tool(["cat"], stdin=rest, stdout=fd):', 'run_tool(["cat"], stdin=rest, stdout=fd) and False:'))
         self.assertRegex(crash.try_tool(("plain", "cat.1", "fail"), monitor).wrong, "its old log has changed")
 
 

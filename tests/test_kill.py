@@ -178,7 +178,7 @@ class TestStopped(KillCase):
         until(lambda: keeper.extend(pid for pid in children_of(monitor.pid) if b"SJQ_KEEPER=bash" in environment_of(pid)) or keeper)
         until(lambda: job.extend(children_of(keeper[0])) or job)
         until(lambda: read_text("/proc/%d/stat" % job[0]).rpartition(")")[2].split()[0] == "T")
-        self.assertTrue(is_still(keeper[0]))
+        until(lambda: is_still(keeper[0]), "the keeper sleeps", 5)
         used = cpu_of(keeper[0])
         time.sleep(0.5)                              # the time in which nothing may happen
         self.assertLess(cpu_of(keeper[0]) - used, 0.2)

@@ -69,7 +69,7 @@ class TestMachine(QueueCase):
 
     def test_missing_commands(self):
         python = [os.path.realpath(sys.executable), "-S", "-B"]
-        self.refused("monitor.py: no command bash, cat, grep, mv, tee in PATH; install bash, coreutils and grep",
+        self.refused("monitor.py: no command bash, cat, date, grep, mv, tee in PATH; install bash, coreutils and grep",
                      env={"PATH": ""}, python=python)
         environment = self.commands()
         for left_out in ("bash", "grep"):
