@@ -1070,8 +1070,7 @@ def say(m, text: str, level: int = 6) -> None:
             m.wrong[key] = Wrong(text, boot_seconds(), 0, "", 1)
             say(m, text, 4)
     else:
-        if m.wrong.pop(key, None):
-            say(m, "%s can be written again" % shown(path), 5)
+        is_over(m, key, "%s can be written again" % shown(path))
 
 
 def in_journal() -> bool:
@@ -1539,7 +1538,7 @@ def hold(job: Job) -> List[Process]:
 
 
 def remains_of(job: Job, keepers: bool = False) -> List[Process]:
-    """Return the processes of a run that are not its keepers: the job and what it started."""
+    """Return the processes of a run: the job and what it started, or its keepers."""
     return [process for process in hold(job) if bool(process.role) == keepers]
 
 
@@ -2071,7 +2070,7 @@ def adopt(m, link: str, mark: Mark) -> Job:
         if is_outcome(uow.status, find_end_on_disk(job) is not None):
             job.status = uow.status
     except BaseException:
-        let_go(job)                           # nobody knows it yet
+        let_go(job)                              # nobody knows it yet
         raise
     return job
 
@@ -2853,13 +2852,13 @@ def read_fresh(m, reads: str, taken: str, state: Optional[State]) -> float:
     if data == howto():
         m.reads_seen = state
         return float("inf")
-    complete = is_complete(m, reads)
+    complete, held = is_complete(m, reads), os.path.lexists(taken)       # held: by a late writer
     if is_ours(os.lstat(reads)):                 # in place, so that KILL JOB works on a full disk
         with closing(open_regular(reads, os.O_RDWR)) as fd:
             # Half a line is for the taken file: here the next sender may add to it meanwhile.
-            if not act_on_lines(m, fd, complete and os.path.lexists(taken)):
+            if not act_on_lines(m, fd, complete and held):
                 return 0.0
-    if (complete or data.endswith(b"\n")) and not os.path.lexists(taken):
+    if (complete or data.endswith(b"\n")) and not held:
         put_fresh(m, reads, taken)
         return work_off(m, taken) if is_message_file(m, taken) else 0.0
     lasted = time.time() - os.lstat(reads).st_mtime
