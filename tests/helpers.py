@@ -445,6 +445,16 @@ class QueueCase(unittest.TestCase):
         self.running(name)
         self.said("started %s run " % name)
 
+    def slowed(self, *calls):
+        """Start a Monitor whose system calls of these, `name:delay_enter` or `name:delay_exit`, take 0.3 s."""
+        need("strace")
+        return self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=" + ",".join(call.split(":")[0] for call in calls),
+                                    *[word for call in calls for word in ("-e", "inject=%s=300000" % call)]))
+
+    def copies(self):
+        """Return the stamped copies that are being made in wait-q."""
+        return [name for name in os.listdir(self.path("wait-q")) if name.startswith(".stamp.")]
+
     def traced(self, monitor, *options, trace="/dev/null"):
         """Attach strace to a running Monitor and return what detaches it; a trace that is read lies outside of the root."""
         need("strace")

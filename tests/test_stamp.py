@@ -53,7 +53,7 @@ class TestInSight(PausedCase):
             while left and is_stamped(self.path("wait-q", left[-1])):
                 left.pop()
         self.assertEqual(sorted(missed), [], "missed in %d looks" % looks)
-        until(lambda: not [name for name in os.listdir(self.path("wait-q")) if name.startswith(".stamp.")], "no copy in the making")
+        until(lambda: not self.copies(), "no copy in the making")
         for name in names:
             text = self.read("wait-q", name)
             self.assertEqual((text.count("ENQUEUED ::"), text.count(uow(ONCE)), os.stat(self.path("wait-q", name)).st_nlink), (1, 1, 1), text)
@@ -150,7 +150,7 @@ class TestAPersonMeanwhile(PausedCase):
         print("a person meanwhile: %d files" % len(acts), file=sys.stderr)
         self.assertGreater(len(acts), 25 * self.seconds)
         until(lambda: all(is_stamped(self.path("wait-q", name)) for name, act in acts.items() if act == "leave"), self.output, 60)
-        until(lambda: not [name for name in os.listdir(self.path("wait-q")) if name.startswith(".stamp.")], "no copy in the making")
+        until(lambda: not self.copies(), "no copy in the making")
         here, wrong = self.waiting(), []
         for name, act in acts.items():
             there = name in here
@@ -208,17 +208,12 @@ class TestTheFileStaysItsOwners(QueueCase):
 
     def stamped_while(self, write, *slow):
         """Drop x as version 1 for a Monitor whose system calls `slow` take 0.3 s, let a person write version 2, and run it."""
-        need("strace")
         self.write("monitor_reads", "PAUSE\n")
-        self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=" + ",".join(call.split(":")[0] for call in slow),
-                             *[word for call in slow for word in ("-e", "inject=%s=300000" % call)]))
+        self.slowed(*slow)
         write(self.drop("x", uow("echo v1 >> ledger")))
         self.stamped("x")
         self.message("RESUME")
         self.assertEqual((self.ended("x"), self.ledger()), ("done-q", ["v2"]))
-
-    def copies(self):
-        return [name for name in os.listdir(self.path("wait-q")) if name.startswith(".stamp.")]
 
     def test_a_writer_who_opens_it_in_the_moment_of_its_stamp_loses_nothing(self):
         """Red if what comes out of the exchange is removed without a look whether somebody has it open for writing."""
@@ -246,9 +241,8 @@ class TestTheFileStaysItsOwners(QueueCase):
 
     def test_what_takes_its_name_or_is_withdrawn_in_the_moment_of_its_stamp_stays_as_it_is(self):
         """Red if only inode, size and time are compared, or if what came out has to be opened for that."""
-        need("strace")
         self.write("monitor_reads", "PAUSE\n")
-        self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:delay_enter=300000"))
+        self.slowed("renameat2:delay_enter")
         cases = {"directory": os.mkdir, "fifo": os.mkfifo, "link": lambda path: os.symlink("../config.txt", path), "mode": None}
         for name, make in cases.items():
             path = self.drop(name, uow("echo v1 >> ledger"))

@@ -26,9 +26,7 @@ class TestBetweenTwoSteps(QueueCase):
 
     def test_a_message_after_a_half_line_is_not_swallowed_by_its_mark(self):
         """Red if a half line is acted on where the next sender still adds to it."""
-        need("strace")
-        self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=rename,renameat",
-                             "-e", "inject=rename,renameat:delay_enter=300000"))
+        self.slowed("rename,renameat:delay_enter")
         self.there("monitor_reads")
         with open(self.path("monitor_reads"), "a") as file:
             file.write("CONFIG")
