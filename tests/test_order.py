@@ -23,7 +23,7 @@ class TestOrder(QueueCase):
         for number, name in enumerate(listed[-ran:]):
             os.utime(self.write("wait-q/" + name, stamped_at(ran - number)), (1, 1))
         monitor = self.started()
-        until(lambda: len(self.ledger()) >= ran, self.output, 120)
+        until(lambda: len(os.listdir(self.path("done-q"))) >= ran, self.output, 120)
         self.stop(monitor)
         self.assertEqual(self.ledger()[:ran], listed[::-1][:ran])
 
