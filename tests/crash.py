@@ -19,7 +19,7 @@ import sys
 import tempfile
 import unittest
 
-from tests.helpers import IN_CI, MONITOR, QUEUES, kill_all, mark_of, processes_with, read_text, until
+from tests.helpers import IN_CI, MONITOR, QUEUES, inode_of, kill_all, mark_of, processes_with, read_text, until
 
 EVERY = int(os.environ.get("SJQ_SWEEP") or (8 if IN_CI else 40))     # of so many points one is tried
 SECONDS = 90                     # for anything that a Monitor has to end
@@ -269,9 +269,9 @@ class Scene:
 
     def look(self):
         """Note which UOWs have begun, right after a kill, and let what a stamp has left look old."""
-        links = {os.lstat(path).st_ino for path in self.files("currently-executing", ".run")}
-        for path in self.files("currently-executing"):
-            if os.lstat(path).st_ino in links or b"\n==== STATUS\nrunning: " in self.read(path):
+        links = {inode_of(path) for path in self.files("currently-executing", ".run")}
+        for path in self.files("currently-executing"):           # a `mv` may still be under way
+            if inode_of(path) in links - {0} or b"\n==== STATUS\nrunning: " in self.read(path):
                 self.begun.add(os.path.basename(path))
         for queue in ("wait-q", "priority-q", "currently-executing"):
             for path in self.files(queue):

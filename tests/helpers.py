@@ -121,6 +121,14 @@ def fenced(text):
     return re.findall(r"^```\w*\n(.*?)^```$", text, re.M | re.S)
 
 
+def inode_of(path):
+    """Return the inode of a file, 0 where there is none by now."""
+    try:
+        return os.lstat(path).st_ino
+    except FileNotFoundError:
+        return 0
+
+
 def environment_of(pid):
     """Return the environment of a process, empty where it has ended."""
     try:
@@ -423,33 +431,50 @@ class QueueCase(unittest.TestCase):
         place = self.path("currently-executing", ".run")
         return sorted(os.listdir(place)) if os.path.isdir(place) else []
 
+    def text(self, name, *queues):
+        """Return what a UOW holds wherever it is by now; the queues are in the order in which it moves, so it is not missed."""
+        for queue in queues or QUEUES:
+            try:
+                return self.read(queue, os.fsdecode(name))
+            except FileNotFoundError:
+                pass
+        return ""
+
     def where(self, name):
         """Return the directories in which a file of this name is."""
         return [queue for queue in QUEUES if os.path.lexists(self.path(queue, os.fsdecode(name)))]
 
     def ended(self, name, seconds=30):
-        """Wait until a UOW is in one of the finished queues and return which."""
-        return until(lambda: [q for q in FINISHED if os.path.exists(self.path(q, os.fsdecode(name)))],
-                     lambda: "%r ended; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)[0]
+        """Wait until a UOW is filed, in one of the finished queues and its link gone, and return which."""
+        def filed():
+            for queue in FINISHED:
+                inode = inode_of(self.path(queue, os.fsdecode(name)))
+                if inode:
+                    links = [inode_of(self.path("currently-executing", ".run", link)) for link in self.links()]
+                    return inode not in links and queue
+        return until(filed, lambda: "%r ended; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
 
-    def running(self, name, seconds=30):
-        """Wait until the job of a UOW has started: its START line is there."""
-        def look():
-            there = os.path.exists(self.path("currently-executing", name))
-            return there and "==== JOB START" in self.read("currently-executing", name)
-        return until(look,
-                     lambda: "%r runs; it is in %s\n%s" % (name, self.where(name), self.output()), seconds)
+    def running(self, name):
+        """Wait until the job of a UOW has started: its START line is there, though it may have ended since."""
+        until(lambda: "==== JOB START" in self.text(name, "currently-executing", *FINISHED),
+              lambda: "%r runs; it is in %s\n%s" % (name, self.where(name), self.output()))
 
     def begun(self, name):
         """Wait until the processes of a run are there: its START line is on disk a moment before."""
         self.running(name)
         self.said("started %s run " % name)
 
-    def slowed(self, *calls):
-        """Start a Monitor whose system calls of these, `name:delay_enter` or `name:delay_exit`, take 0.3 s."""
-        need("strace")
-        return self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=" + ",".join(call.split(":")[0] for call in calls),
-                                    *[word for call in calls for word in ("-e", "inject=%s=300000" % call)]))
+    def held(self, *pieces):
+        """Start a Monitor that waits behind the Nth of these pieces of its text while `hold-N` is there; `held-N` tells that it does."""
+        text = read_text(MONITOR)
+        for number, piece in enumerate(pieces):
+            self.assertEqual(text.count(piece), 1)
+            before, after = text.split(piece)
+            wait = ('if os.path.exists("hold-N"):', '    open("held-N", "w").close()',
+                    '    while os.path.exists("hold-N"):', '        time.sleep(0.002)', '    os.unlink("held-N")')
+            lines = [re.match(" *", after).group() + line.replace("-N", "-%d" % number) + "\n" for line in wait]
+            text = before + piece + "".join(lines) + after
+        return self.started(program=self.write("monitor.py", text))
 
     def copies(self):
         """Return the stamped copies that are being made in wait-q."""
@@ -516,13 +541,11 @@ class QueueCase(unittest.TestCase):
 
     def status(self, name):
         """Return the STATUS line of a UOW, wherever it is."""
-        text = self.read(self.where(name)[0], name)
-        return text.partition("==== STATUS\n")[2].split("\n")[0].rstrip()
+        return self.text(name).partition("==== STATUS\n")[2].split("\n")[0].rstrip()
 
     def log(self, name, run=-1):
         """Return what the job of a UOW wrote: the bytes between this run's START line and the newline before END."""
-        with open(self.path(self.where(name)[0], name), "rb") as file:
-            text = file.read()
+        text = self.text(name).encode("utf-8", "surrogateescape")
         runs = re.findall(rb"==== JOB START \S+ run \S+\n(.*?)\n==== JOB END \S* run \S+ exit \d+[^\n]*\n", text, re.S)
         return runs[run]
 

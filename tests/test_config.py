@@ -111,7 +111,7 @@ class TestErrors(QueueCase):
         os.unlink(self.path("config.txt"))
         os.mkfifo(self.path("config.txt"))
         self.message("RELOAD")
-        self.said("RELOAD refused: " + expected, seconds=5)
+        self.said("RELOAD refused: " + expected)
         self.drop("x", uow("true"))
         self.assertEqual((self.ended("x"), self.stop(monitor)), ("done-q", 0))
         for flags in ((), ("--until-empty",), ("--check",)):

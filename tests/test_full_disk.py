@@ -87,7 +87,7 @@ class TestFullDisk(SmallDisk):
         self.message("RESUME")                           # fits into the page that is there
         until(lambda: "no job can be started: No space left" in self.output(), self.output)
         self.stays_calm(monitor)
-        self.assertEqual(self.read(self.where("one")[0], "one"), text)
+        self.assertEqual(self.text("one"), text)
         self.assertEqual(self.ledger(), [])
         self.free()
         self.done_once("one")

@@ -61,12 +61,12 @@ class TestEveryMessage(MessageCase):
         self.drop("p1", uow("true"), "priority-q")
         self.write("wait-q/.not yet", "")
         self.waits("p1", "w1", "w2")
+        until(lambda: {"sleep 600", "sleep 601"} <= {line[-9:] for line in self.answer("STATUS")}, self.says, step=0.1)
         said = self.answer("STATUS")
         self.assertEqual(said[1], "state: running")
         self.assertRegex(said[2], r"^running: \$'it\\'s running' since \d{4}-\S+Z$")
         processes = [line for line in said if re.match(r" +\d+ +\d\d:\d\d ", line)]
-        self.assertTrue(any(line.endswith("sleep 600") for line in processes), said)
-        self.assertTrue(any(line.endswith("sleep 601") for line in processes), said)
+        self.assertLessEqual({"sleep 600", "sleep 601"}, {line[-9:] for line in processes})
         for line in processes:
             os.kill(int(line.split()[0]), 0)             # a process of that number is there
         self.assertEqual([line.split(" since ")[0] for line in said if line.startswith("waits in")],
@@ -167,11 +167,10 @@ class TestEveryMessage(MessageCase):
         self.drop("x", uow("sleep 600 &\nsetsid sleep 601 &\ntrap '' TERM\necho ready\nwhile :; do sleep 602; done"))
         self.running("x")
         until(lambda: len(processes_with("SJQ_FILE=" + self.path("currently-executing", "x"))) >= 4)
-        self.message("kill  job")
-        self.message("KILL JOB")
+        self.message("kill  job\nKILL JOB")
         self.assertEqual(self.ended("x"), "fail-q")
         self.assertEqual(self.status("x"), "fail: killed by message")
-        self.assertEqual(processes_with("SJQ_FILE=" + self.path("currently-executing", "x")), [])
+        until(lambda: not processes_with("SJQ_FILE=" + self.path("currently-executing", "x")), "nothing of it is left")
         self.assertIn("KILL JOB: x is being killed already (killed by message)", self.says())
         self.drop("y", uow("true"))
         self.assertEqual(self.ended("y"), "done-q")
@@ -260,6 +259,7 @@ class TestReading(MessageCase):
     @heavy
     def test_who_opens_it_while_it_is_looked_at_ends_nobody(self):
         """An open breaks the read lease for which the Monitor asks: the kernel tells it so by SIGIO."""
+        self.configure("sleep_seconds :: 60\n")
         monitor = self.started()
         append = """import os, sys, time
 end = time.monotonic() + 6
@@ -274,10 +274,8 @@ while time.monotonic() < end:
         self.assertIsNone(monitor.poll(), self.output())
         self.message("PAUSE")
         self.said("message PAUSE")
-        asked = time.monotonic()                     # nor is it deaf for long after such a storm
         self.message("STATUS")
-        self.said("counts: ")
-        self.assertLess(time.monotonic() - asked, 2)
+        self.said("counts: ", seconds=10)            # nor is it deaf for long after such a storm
 
     def test_removed_or_replaced_by_an_editor(self):
         self.started()

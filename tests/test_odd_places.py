@@ -57,11 +57,11 @@ class TestEditors(OddCase):
         self.assertEqual(os.listdir(self.path("trash")), [])
 
     def test_a_waiting_uow_that_is_saved_in_two_steps_at_the_last_moment_is_run_whole(self):
-        self.configure("settle_seconds :: 1\n")
+        self.configure("settle_seconds :: 5\n")
         monitor = self.paused()
         self.drop("job", uow("echo ran >> ledger"))
         self.stamped("job")
-        until(lambda: time.time() - os.stat(self.path("wait-q", "job")).st_mtime > 2, "it has settled")
+        os.utime(self.path("wait-q", "job"), (1, 1))             # it has settled
         self.asleep(monitor)
         text = self.read("wait-q", "job")
         in_place(self.path("wait-q", "job"), "")
@@ -95,7 +95,7 @@ class TestDirectoriesThatGo(OddCase):
         self.asleep(monitor)
         os.rename(self.path("currently-executing"), self.path("aside"))
         self.said("currently-executing is missing: no job starts")
-        self.said("job: timed out after 2 s", seconds=5)
+        self.said("job: timed out after 2 s")
         self.drop("next", uow("true"))
         self.stamped("next")
         self.is_quiet(monitor)
@@ -141,12 +141,16 @@ class TestTheWholeTree(OddCase):
                             (["chmod", "-R", "000"], ["chmod", "-R", "u+rwX"])):
             with self.subTest(spoil):
                 monitor, before = self.started(python=self.python, program=self.program), len(self.output().splitlines())
-                self.drop("runs", uow("echo one; sleep 0.7; echo two"))
-                self.begun("runs")
+                os.mkfifo(self.path("go"))
+                os.chown(self.path("go"), NOBODY, NOBODY)
+                self.drop("runs", uow("exec 3<>go; echo one; read -r -u 3; echo two"))
+                until(lambda: "\none\n" in self.text("runs"), self.output)
                 self.drop("waits", uow("echo waits"))
                 subprocess.run([*spoil, self.root], check=True)
                 self.drop("came", uow("echo came"))
-                time.sleep(1)                            # the job ends meanwhile
+                self.write("go", "\n")
+                until(lambda: "==== JOB END" in self.text("runs"), self.output)
+                until(self.is_silent, self.output)
                 self.is_quiet(monitor)
                 for line, times in collections.Counter(line[28:] for line in self.output().splitlines()[before:]).items():
                     self.assertEqual(times, 1, line)
@@ -155,8 +159,8 @@ class TestTheWholeTree(OddCase):
                     self.assertEqual(self.ended(name), "done-q")
                 self.assertEqual(self.log("runs"), b"one\ntwo\n")
                 self.stop(monitor)
-                for name in ("runs", "waits", "came"):
-                    os.unlink(self.path("done-q", name))
+                for name in ("done-q/runs", "done-q/waits", "done-q/came", "go"):
+                    os.unlink(self.path(name))
 
 
 # ---- Environment -----------------------------------------------------------------

@@ -23,7 +23,7 @@ class TestOrder(QueueCase):
         for number, name in enumerate(listed[-ran:]):
             os.utime(self.write("wait-q/" + name, stamped_at(ran - number)), (1, 1))
         monitor = self.started()
-        until(lambda: len(os.listdir(self.path("done-q"))) >= ran, self.output, 120)
+        until(lambda: len(os.listdir(self.path("done-q"))) >= ran, self.output, 600)
         self.stop(monitor)
         self.assertEqual(self.ledger()[:ran], listed[::-1][:ran])
 
@@ -73,7 +73,7 @@ class TestOrder(QueueCase):
         with Writer(append, every=0.1):
             for number in range(3):
                 self.drop("quick%d" % number, uow(RAN))
-                self.assertEqual(self.ended("quick%d" % number, 5), "done-q")
+                self.assertEqual(self.ended("quick%d" % number), "done-q")
             self.assertEqual((self.where("slow"), os.listdir(self.path("trash"))), (["wait-q"], []))
 
     @heavy
@@ -84,8 +84,8 @@ class TestOrder(QueueCase):
             os.utime(self.write("wait-q/job%04d" % number, stamped_at(number)), (1, 1))
         self.started(prefix=("strace", "-qq", "-o", "/dev/null", "-e", "trace=openat", "-e", "inject=openat:delay_enter=1000"))
         self.message("STATUS")
-        until(lambda: re.search(r"\b\d+ of 3000 checked", self.says()), self.output, 3)
-        self.assertEqual(self.ledger(), [])
+        until(lambda: re.search(r"\b\d+ of 3000 checked", self.says()), self.output)
+        self.assertNotIn(" started job", self.says().partition(" of 3000 checked")[0])
 
 
 class TestStorms(QueueCase):
@@ -107,10 +107,8 @@ class TestStorms(QueueCase):
                     self.stamped("drop%d" % number)
                     seconds.append(time.monotonic() - began)
                 self.assertLess(sorted(seconds)[4], 1, seconds)
-                began = time.monotonic()
                 self.message("STATUS")
-                self.said("counts: ", count=count)
-                self.assertLess(time.monotonic() - began, 3)         # and not after sleep_seconds
+                self.said("counts: ", seconds=10, count=count)       # and not after sleep_seconds
                 self.write("go", "")
                 for name in ["storm"] + ["drop%d" % number for number in range(8)]:
                     self.assertEqual(self.ended(name), "done-q")

@@ -69,7 +69,7 @@ class TestNobodyElsesProcess(AdoptionCase):
         raise AssertionError("pid %s could not be had" % pid)
 
     def test_after_a_reboot_the_old_pids_belong_to_others(self):
-        self.orphan("one", "echo ran >> ledger; sleep 600", {"TIMEOUT": "1s"})
+        self.orphan("one", "echo ran >> ledger; sleep 600", TIMEOUT="1s")
         until(self.ledger, "the job itself")
         keeper, = self.marked("one", b"bash")
         self.crash("one")

@@ -2,7 +2,8 @@
 import os
 import shutil
 
-from tests.helpers import QueueCase, need, stamped_uow, until, uow
+from tests.helpers import QueueCase, need, stamped_uow, uow
+
 
 class TestBetweenTwoSteps(QueueCase):
     def wrapped(self, tool, text):
@@ -26,13 +27,14 @@ class TestBetweenTwoSteps(QueueCase):
 
     def test_a_message_after_a_half_line_is_not_swallowed_by_its_mark(self):
         """Red if a half line is acted on where the next sender still adds to it."""
-        self.slowed("rename,renameat:delay_enter")
+        self.held("    write_new(fresh, howto(), m.reads_like)\n")
         self.there("monitor_reads")
+        self.write("hold-0", "")
         with open(self.path("monitor_reads"), "a") as file:
             file.write("CONFIG")
-        until(lambda: os.path.exists(self.path(".monitor_reads.fresh")), self.output, step=0.001)
-        with open(self.path("monitor_reads"), "a") as file:
-            file.write("PAUSE\n")
+        self.there("held-0")                             # it is to be renamed next
+        self.message("PAUSE")
+        os.unlink(self.path("hold-0"))
         self.said("message CONFIGPAUSE is not known")
         self.message("PAUSE")
         self.said("paused: ")
