@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 
-from tests.helpers import CHECKOUT, children_of, environment_of, heavy, kill_all, need, need_root, processes_with, read_text, until, uow
+from tests.helpers import CHECKOUT, children_of, environment_of, heavy, kill_all, need, need_root, processes_with, until, uow
 from tests.test_recipes import RecipeCase
 
 
@@ -49,7 +49,7 @@ class TestSlurm(RecipeCase):
         return [pid for pid in processes_with("SLURM_JOB_ID=" + found.group(2)) if b"SJQ_RUN=" not in environment_of(pid)]
 
     def monitor_pids(self):
-        return [pid for pid in processes_with(self.path("config.txt")) if "monitor.py" in read_text("/proc/%d/cmdline" % pid)]
+        return sorted(set(processes_with(self.path("config.txt"))) & set(processes_with("monitor.py")))
 
     def test_output_and_exit_code_come_back(self):
         self.drop("job", uow("echo \"job $SLURM_JOB_ID has $SLURM_CPUS_PER_TASK for $UOW_TICKET\"; echo oops >&2; exit 7", TICKET="OPS 1", CPUS=2))
@@ -104,7 +104,7 @@ class TestSlurm(RecipeCase):
         self.running("long")
         number = until(lambda: self.squeue("R"), self.output)
         self.message("SHUTDOWN")
-        self.said("stopped")
+        self.assertEqual(self.monitors[-1].wait(30), 0)
         self.started()
         self.said("adopted long")
         os.kill(self.monitor_pids()[-1], signal.SIGKILL)

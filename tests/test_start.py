@@ -351,7 +351,7 @@ class TestBesideTheJob(QueueCase):
     def test_a_ready_command_that_is_changed_or_taken_away_while_it_runs_is_ended_and_its_answer_counts_no_more(self):
         process, files = self.started(), []
         for name, then in (("changed", "ready_command :: touch other\n"), ("away", "")):
-            self.configure("ready_command :: touch asked-%s; sleep 600; exit 1\n" % name)
+            self.configure("ready_command :: touch %s; sleep 600; exit 1\n" % self.path("asked-" + name))
             self.message("RELOAD")
             self.said("RELOAD: configuration read", count=2 * len(files) + 1)
             self.drop(name, uow("true"))
@@ -360,7 +360,8 @@ class TestBesideTheJob(QueueCase):
             self.message("RELOAD")
             self.assertEqual(self.ended(name), "done-q")
             until(lambda: not children_of(process.pid), lambda: "no child is left: %s" % children_of(process.pid), 10)
-            until(lambda: not processes_with("asked-" + name), "its processes have ended", 10)
+            until(lambda: not processes_with(self.path("asked-" + name)), "its processes have ended", 10)
+            self.asleep(process)
             files.append(len(os.listdir("/proc/%d/fd" % process.pid)))
         self.there("other")
         self.assertEqual(files[0], files[1])

@@ -12,13 +12,13 @@ import socket
 import subprocess
 import time
 
-from tests.helpers import (CHECKOUT, MONITOR, QueueCase, fenced, heavy, need, need_root, processes_with, read_text,
+from tests.helpers import (CHECKOUT, HOLD, MONITOR, QueueCase, fenced, heavy, need, need_root, processes_with, read_text,
                            section, until, uow)
 
 UNIT = os.path.join(CHECKOUT, "simple-job-q.service")
 CONFIG = "settle_seconds :: 0.1\nkill_grace_seconds :: 0.5\nstatus_dir ::\ndurable :: no\n"
-# 1,000 lines in 5 seconds, or in 2; `runs` tells how often it was started.
-LINES = "echo $SJQ_RUN >> runs\nfor i in $(seq 1000); do echo line $i; [ $((i %% 10)) != 0 ] || sleep %g; done"
+# 900 lines in 4 seconds, and 100 more once the test writes `go`; `runs` tells how often it was started.
+LINES = "echo $SJQ_RUN >> runs\nfor i in $(seq 1000); do echo line $i; [ $((i %% 10)) != 0 ] || sleep 0.04; [ $i != 900 ] || %s; done" % HOLD
 # Leaves its parent, its session and its environment, and ignores TERM: only a cgroup still knows whose it is.
 ESCAPE = """python3 -c 'import os, signal
 for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
@@ -143,18 +143,24 @@ class SystemdCase(QueueCase):
     def output(self):
         return "\n".join("<%d>%s" % entry for entry in self.journal())
 
+    def let_go(self):
+        """Let the job that holds go on, and none of another test."""
+        self.write("go", "")
+        self.addCleanup(lambda path=self.path("go"): os.path.exists(path) and os.unlink(path))
+
     def cgroup(self, *parts):
         return os.path.join(self.outside, "sys/fs/cgroup", self.show("ControlGroup").lstrip("/"), *parts)
 
     def runs(self):
-        return os.listdir(self.cgroup()) and [name for name in os.listdir(self.cgroup()) if name.startswith("run-")]
+        return [name for name in os.listdir(self.cgroup()) if name.startswith("run-")]
 
-    def run_through(self, name, meanwhile, seconds=4):
-        """Run a job of 1,000 lines, do something in its middle, and see that it ran once and kept every line."""
-        self.drop(name, uow(LINES % (seconds / 100)))
-        self.running(name)
-        until(lambda: "line 200\n" in self.read("currently-executing", name), "line 200")
+    def run_through(self, name, meanwhile):
+        """Run a job of 1,000 lines, end its Monitor in the middle, and see that another adopts it, that it ran once and kept every line."""
+        self.drop(name, uow(LINES))
+        until(lambda: "line 200\n" in self.text(name), "line 200")
         meanwhile()
+        self.said("adopted " + name)
+        self.let_go()
         self.assertEqual(self.ended(name), "done-q")
         self.assertEqual(self.log(name), b"".join(b"line %d\n" % i for i in range(1, 1001)))
         self.assertEqual(len(self.read("runs").split()), 1)
@@ -165,9 +171,10 @@ class SystemdCase(QueueCase):
 class TestInstalled(SystemdCase):
     def test_a_job_runs_and_systemctl_and_the_journal_tell_of_it(self):
         self.drop("two words", uow("echo hello\nwhoami"))
-        self.drop("bad", uow("sleep 2; exit 3"))
+        self.drop("bad", uow(HOLD + "; exit 3"))
         self.drop("later", uow("true"))
         self.status_is(r'running bad since \d\d:\d\d:\d\d; 1 waiting"')
+        self.let_go()
         self.assertEqual((self.ended("two words"), self.ended("later")), ("done-q", "done-q"))
         self.assertEqual(self.log("two words"), b"hello\nsimple-job-q\n")
         self.assertEqual(self.ended("bad"), "error-q")
@@ -206,8 +213,8 @@ class TestInstalled(SystemdCase):
                 before = self.show("MainPID")
                 self.run_through(do.__name__, do)
                 self.assertNotEqual(self.show("MainPID"), before)
-                self.assertIn("adopted " + do.__name__, self.says())
                 os.unlink(self.path("runs"))
+                os.unlink(self.path("go"))
                 if do == self.stopped_and_started:
                     for noise in ("Control process exited", "write error", "Invalid URL", "Failed"):
                         self.assertNotIn(noise, self.journal_of_all().rpartition("started stopped_and_started run")[2])
@@ -243,7 +250,7 @@ class TestInstalled(SystemdCase):
         self.assertEqual(self.ended("after"), "done-q")
         self.write("config.txt", CONFIG + "required_names :: COMMAND TICKET\n")
         self.systemctl("reload")
-        self.assertIn("RELOAD: configuration read", self.says())
+        self.said("RELOAD: configuration read")
         until(lambda: self.show("StatusText") == "idle; 0 waiting", lambda: self.show("StatusText"))
         self.assertEqual((self.show("MainPID"), self.show("ActiveState")), (before, "active"))
 
@@ -284,7 +291,7 @@ class TestCgroups(SystemdCase):
         self.message("KILL JOB")
         self.assertEqual(self.ended("job"), "fail-q")
         self.assertEqual(self.status("job"), "fail: killed by message")
-        self.assertEqual(self.runs(), [])
+        until(lambda: not self.runs(), self.runs)
 
     def escape(self, name, **header):
         """Run a job that leaves a daemon behind which nothing but its cgroup tells; return when that runs."""
@@ -307,10 +314,10 @@ class TestCgroups(SystemdCase):
 
     def nothing_is_left(self, seconds):
         """See that the process is gone; it may be on its way out when the UOW is filed."""
-        until(lambda: not self.commands(seconds), lambda: self.commands(seconds), seconds=5)
+        until(lambda: not self.commands(seconds), lambda: self.commands(seconds))
 
     def test_nothing_is_left_of_a_job_that_hides_after_a_restart_a_kill_job_or_a_timeout(self):
-        for name, header, status in (("hidden", {}, "fail: killed by message"), ("late", {"TIMEOUT": "2s"}, "fail: timed out after 2 s")):
+        for name, header, status in (("hidden", {}, "fail: killed by message"), ("late", {"TIMEOUT": "5s"}, "fail: timed out after 5 s")):
             with self.subTest(name):
                 seconds = self.escape(name, **header)
                 if name == "hidden":
@@ -319,7 +326,7 @@ class TestCgroups(SystemdCase):
                     self.message("KILL JOB")
                 self.assertEqual((self.ended(name), self.status(name)), ("fail-q", status))
                 self.nothing_is_left(seconds)
-                self.assertEqual(self.runs(), [])
+                until(lambda: not self.runs(), self.runs)
 
     def test_kill_job_ends_what_runs_as_another_user(self):
         """As after sudo: no signal of the Monitor's reaches it, only cgroup.kill does."""
@@ -514,7 +521,7 @@ class TestNotify(QueueCase):
         self.write("wait-q/bad", "no UOW\n")
         monitor_ = self.start(env=self.environment())
         self.hear("READY=1")
-        until(lambda: self.running("job"), "job")
+        self.running("job")
         while "\nSTATUS=running job since " not in self.heard[-1]:
             self.heard.append(self.ear.recv(4096).decode())
         monitor_.send_signal(signal.SIGHUP)
@@ -529,13 +536,13 @@ class TestNotify(QueueCase):
         self.assertLessEqual(len(lines), len(set(lines)) + 1, "a STATUS line only when it changes")
 
     def test_the_watchdog_is_fed_in_less_than_half_its_time(self):
-        self.start(env=self.environment(WATCHDOG_USEC="4000000"))
+        self.start(env=self.environment(WATCHDOG_USEC="12000000"))
         self.hear("READY=1")
         times = [time.monotonic()]
-        for _ in range(4):
+        for _ in range(2):
             self.hear("WATCHDOG=1")
             times.append(time.monotonic())
-        self.assertLess(max(later - earlier for earlier, later in zip(times, times[1:])), 2)
+        self.assertLess(max(later - earlier for earlier, later in zip(times, times[1:])), 6)
         self.assertGreater(times[-1] - times[0], 2, "no flood")
 
     def test_a_job_sees_nothing_of_it(self):
