@@ -122,14 +122,6 @@ class Browser:
             time.sleep(0.05)                         # the page reloads at this moment, or the expression is wrong
         raise AssertionError("%s: %s" % (expression, problem))
 
-    def picture(self, path, most=4000):
-        """Save a picture of the whole page."""
-        height = min(self.js("document.documentElement.scrollHeight"), most)
-        answer = self("Page.captureScreenshot", captureBeyondViewport=True,
-                      clip=dict(x=0, y=0, width=self.js("innerWidth"), height=height, scale=1))
-        with open(path, "wb") as file:
-            file.write(base64.b64decode(answer["data"]))
-
     def close(self):
         if hasattr(self, "socket"):
             self.socket.close()

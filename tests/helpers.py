@@ -283,17 +283,12 @@ class QueueCase(unittest.TestCase):
         os.chmod(self.write(".bin/" + name, text), 0o755)
         return dict(os.environ, PATH=self.path(".bin") + ":" + os.environ["PATH"])
 
-    def commands(self, *names):
-        """Return an environment in which only these commands are found, or those that the Monitor and plain jobs need."""
+    def commands(self):
+        """Return an environment in which only those commands are found that the Monitor and plain jobs need."""
         os.makedirs(self.path(".bin"), exist_ok=True)
-        for name in names or ("bash", "cat", "date", "grep", "mv", "sleep", "tee", "timeout"):
+        for name in ("bash", "cat", "date", "grep", "mv", "sleep", "tee", "timeout"):
             os.symlink(shutil.which(name), self.path(".bin", name))
         return dict(os.environ, PATH=self.path(".bin"))
-
-    def without(self, name):
-        """Let a command be missing (`commands`) and return what ends that."""
-        os.rename(self.path(".bin", name), self.path(".bin", name + ".away"))
-        return lambda: os.rename(self.path(".bin", name + ".away"), self.path(".bin", name))
 
     def in_locale(self, name, charmap="UTF-8"):
         """Return an environment in a locale, which is made in the root, whatever the machine has."""
@@ -322,6 +317,13 @@ class QueueCase(unittest.TestCase):
         text = read_text(MONITOR)
         self.assertEqual(text.count(old), 1)
         return self.write("monitor.py", text.replace(old, new))
+
+    def process(self, *argv, **options):
+        """Start another process, which ends with the test."""
+        process = subprocess.Popen(argv, **options)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
 
     def started(self, *flags, **options):
         """Start the Monitor and wait until it listens."""
@@ -392,9 +394,9 @@ class QueueCase(unittest.TestCase):
         """Return the words that jobs have appended to `ledger`: what really ran, whatever the queue says."""
         return self.read("ledger").split() if os.path.exists(self.path("ledger")) else []
 
-    def message(self, line):
-        with open(self.path("monitor_reads"), "a") as file:
-            file.write(line + "\n")
+    def message(self, line, to="monitor_reads", end="\n"):
+        with open(self.path(to), "a") as file:
+            file.write(line + end)
 
     def reads(self):
         """Return what is in the message file, None in the moment in which there is none."""

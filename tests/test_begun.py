@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from tests.helpers import (BOOT, FINISHED, HOLD, MountedCase, QueueCase, children_of, heavy, in_ci, mark_of, need, need_root,
+from tests.helpers import (BOOT, FINISHED, HOLD, QueueCase, children_of, heavy, in_ci, mark_of, need, need_root,
                            processes_with, read_text, stamped_uow, until, uow)
 
 HAND, RUN = "currently-executing", "currently-executing/.run"
@@ -53,12 +53,9 @@ class BegunCase(QueueCase):
     def link(self, name, mark, queue=HAND):
         os.link(self.path(queue, name), os.path.join(os.fsencode(self.path(RUN)), os.fsencode(mark + "." + name)[:255]))
 
-    def process(self, mark):
+    def marked(self, mark):
         """Start a process of the run of this mark."""
-        process = subprocess.Popen(["sleep", "600"], env={**os.environ, "SJQ_RUN": mark}, start_new_session=True)
-        self.addCleanup(process.wait)
-        self.addCleanup(process.kill)
-        return process
+        return self.process("sleep", "600", env={**os.environ, "SJQ_RUN": mark}, start_new_session=True)
 
     def waits_for(self, name):
         """Wait until the Monitor says that it has taken over a run, or what is left of it without its shell."""
@@ -136,7 +133,7 @@ class TestTheTable(BegunCase):
     def test_the_link_gone_and_its_processes_alive_it_is_adopted_under_its_mark(self):
         """Red if what has begun and lost its link gets a new mark although its process lives."""
         mark = self.put("x", SINCE, START, link=False)
-        process = self.process(mark)
+        process = self.marked(mark)
         self.started()
         self.waits_for("x")
         self.assertEqual(self.links(), [mark + ".x"])
@@ -146,7 +143,7 @@ class TestTheTable(BegunCase):
 
     def test_a_daemon_of_an_earlier_run_is_not_taken_for_the_new_one(self):
         """FAULTS 71. Red if a mark with an END line in the log counts."""
-        daemon = self.process(self.put("x", SINCE, START + END % 1, link=False))
+        daemon = self.marked(self.put("x", SINCE, START + END % 1, link=False))
         self.run_until_empty(seconds=20)
         self.all_over("x", ["fail-q"], "^fail: interrupted$")
         self.assertIsNone(daemon.poll())
@@ -166,7 +163,7 @@ class TestTheTable(BegunCase):
 
     def test_two_links_each_by_the_table_and_nothing_beside_what_is_alive(self):
         """Red if only one of the links is looked at."""
-        process = self.process(self.put("alive", SINCE, START))
+        process = self.marked(self.put("alive", SINCE, START))
         self.put("dead", SINCE, START)
         self.drop("next", uow(self.once))
         self.started()
@@ -405,24 +402,6 @@ class TestTheEnd(BegunCase):
         until(lambda: not processes_with(self.root), "the container is gone")
         self.run_until_empty(prefix=prefix)
         self.all_over("two", ["fail-q"], "^fail: interrupted$", 1)
-
-
-class TestDiskFullUnderTee(MountedCase):
-    """FAULTS 66. Red if the Monitor waits for tee as long as somebody holds the pipe."""
-
-    def mount(self, root):
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=755", "tmpfs", root], check=True)
-
-    def test_a_daemon_that_holds_the_pipe_of_a_full_disk_keeps_no_queue(self):
-        self.started()
-        fill = "sleep 600 & cat /dev/zero > .fill || :; echo full; echo x >> %s" % self.ledger_path
-        self.drop("full", uow(fill + "; head -c 100000 /dev/zero; exit 0", TIMEOUT="60"))
-        until(self.ledger, self.output)
-        self.assertEqual(self.ended("full", 15), "fail-q")
-        self.assertRegex(self.status("full"), "^fail: exit 0, log incomplete")
-        os.unlink(self.path(".fill"))
-        self.drop("next", uow("true"))
-        self.assertEqual(self.ended("next", 15), "done-q")
 
 
 @heavy

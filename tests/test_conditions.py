@@ -175,8 +175,7 @@ class TestTheCycle(ConditionCase):
         self.assertEqual(self.ended("other"), "done-q")
         self.lasts("%s cannot be read or renewed: No such file or directory" % self.path("box/monitor_reads"),
                    lambda: os.rename(self.path(".away"), self.path("box")))
-        with open(self.path("box/monitor_reads"), "a") as file:
-            file.write("STATUS\n")
+        self.message("STATUS", "box/monitor_reads")
         self.said("counts: ")
 
     def test_a_message_that_cannot_be_marked_is_not_acted_on_until_it_can(self):

@@ -214,8 +214,7 @@ class TestEveryKeyActs(QueueCase):
         for name, queue in (("good", "done_q"), ("error", "error_q"), ("fail", "fail_q"), ("bad", "trash"), ("first", "done_q")):
             self.there("other", queue, name)
         self.assertTrue(os.path.isdir(self.path("other/archive")))
-        with open(self.path("inbox"), "a") as file:
-            file.write("STATUS\n")
+        self.message("STATUS", "inbox")
         until(lambda: "message STATUS" in self.read("outbox"), self.output)
         self.there("shown/here/status.json")
         self.assertFalse(os.path.lexists(self.path("monitor_says")) or os.path.lexists(self.path("monitor_reads")))
@@ -236,18 +235,14 @@ class TestEveryKeyActs(QueueCase):
         self.configure("job_process :: sjq-other-one\nsleep_seconds :: 0.2\n")
         for name in ("sjq-other-one", "sjq-other-one-2"):
             os.symlink("/bin/sleep", self.path(name))
-        longer = subprocess.Popen([self.path("sjq-other-one-2"), "60"])
-        self.addCleanup(longer.wait)
-        self.addCleanup(longer.kill)
-        other = subprocess.Popen([self.path("sjq-other-one"), "60"])
-        try:
-            self.drop("held", uow("true"))
-            self.started()
-            self.said("waiting: a process sjq-other-one runs")
-            self.assertEqual(self.where("held"), ["wait-q"])
-        finally:
-            other.kill()
-            other.wait()
+        self.process(self.path("sjq-other-one-2"), "60")
+        other = self.process(self.path("sjq-other-one"), "60")
+        self.drop("held", uow("true"))
+        self.started()
+        self.said("waiting: a process sjq-other-one runs")
+        self.assertEqual(self.where("held"), ["wait-q"])
+        other.kill()
+        other.wait()
         self.assertEqual(self.ended("held"), "done-q")
         self.assertIn("no process sjq-other-one runs any more", self.says())
         self.assertEqual(self.says().count("Z waiting: a process"), 1, self.says())

@@ -50,6 +50,10 @@ class TestKilledAtEveryLine(crash.SweepCase):
         points = once[::crash.EVERY] + later[::4 * crash.EVERY]
         return crash.try_all(points, functools.partial(crash.try_lines, monitor=cls.monitor))
 
+    def sweep(self, what, points):
+        tried = crash.try_all(points[::2 * crash.EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
+        self.report(what, tried, 0.8)
+
     def test_before_every_line_in_the_life_of_a_job(self):
         self.report("a job's life, kill", self.swept(), 0.8)
 
@@ -57,16 +61,14 @@ class TestKilledAtEveryLine(crash.SweepCase):
         sections = sections_of(self.monitor)
         points = [("rerun", [plan(key, number)]) for key, times in crash.record("rerun", self.monitor)[0]
                   if sections[key[1]].startswith(STEPS) for number in range(1, min(times, 6) + 1)]
-        tried = crash.try_all(points[::2 * crash.EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
-        self.report("a second run, kill", tried, 0.8)
+        self.sweep("a second run, kill", points)
 
     def test_a_person_removes_the_links_after_the_kill(self):
         """What lies in currently-executing without .run has begun: it may be filed as interrupted, never run again."""
         sections = sections_of(self.monitor)
         points = [("plain", [plan(key), crash.REMOVED]) for key, _ in crash.record("plain", self.monitor)[0]
                   if sections[key[1]].startswith(STEPS)]
-        tried = crash.try_all(points[::2 * crash.EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
-        self.report("a kill, then .run is removed", tried, 0.8)
+        self.sweep("a kill, then .run is removed", points)
 
     def test_before_every_line_of_recovery(self):
         """On each kind of disk that a kill was seen to leave behind: each line of recovery on one of them, in turn."""
@@ -82,8 +84,7 @@ class TestKilledAtEveryLine(crash.SweepCase):
                     by_line.setdefault(key, []).append(point)
         points = [(kind, plans + [plan(key)]) for number, (key, found) in enumerate(by_line.items())
                   for kind, plans in [found[number % len(found)]]]
-        tried = crash.try_all(points[::2 * crash.EVERY], functools.partial(crash.try_lines, monitor=self.monitor))
-        self.report("recovery of %d kinds of disk, kill" % len(disks), tried, 0.8)
+        self.sweep("recovery of %d kinds of disk, kill" % len(disks), points)
 
     def lines_of_recovery(self, point):
         kind, plans = point

@@ -61,6 +61,17 @@ class TestFullDisk(SmallDisk):
         self.drop("next", uow("echo next >> " + self.ledger_path))
         self.assertEqual(self.ended("next"), "done-q")
 
+    def test_a_daemon_that_holds_the_pipe_of_a_full_disk_keeps_no_queue(self):
+        """FAULTS 66. Red if the Monitor waits for tee as long as somebody holds the pipe."""
+        self.started()
+        fill = "sleep 600 & cat /dev/zero > .fill || :; echo full; echo x >> %s" % self.ledger_path
+        self.drop("full", uow(fill + "; head -c 100000 /dev/zero; exit 0", TIMEOUT="60"))
+        self.assertEqual((self.ended("full"), self.ledger()), ("fail-q", ["x"]))
+        self.assertRegex(self.status("full"), "^fail: exit 0, log incomplete")
+        os.unlink(self.path(".fill"))
+        self.drop("next", uow("true"))
+        self.assertEqual(self.ended("next"), "done-q")
+
     def test_under_the_stamp(self):
         texts = {name: uow("echo %s >> %s" % (name, self.ledger_path)) for name in ("a", "b")}
         for name, text in texts.items():

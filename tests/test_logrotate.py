@@ -4,9 +4,8 @@ import os
 import pwd
 import re
 import subprocess
-import threading
 
-from tests.helpers import README, QueueCase, fenced, need, read_text, until, uow
+from tests.helpers import README, QueueCase, Writer, fenced, need, read_text, until, uow
 
 
 class TestLogrotate(QueueCase):
@@ -48,17 +47,10 @@ class TestLogrotate(QueueCase):
 
     def test_nothing_said_is_lost_or_said_twice_while_it_rotates(self):
         self.started()
-
-        def ask():
-            for number in range(300):
-                self.message("nonsense-%03d" % number)
-        asking = threading.Thread(target=ask)
-        asking.start()
-        for _ in range(6):
-            before = len(self.says())
-            self.rotate()
-            until(lambda: not asking.is_alive() or len(self.says()) > before, "more lines")
-        asking.join()
-        until(lambda: any("nonsense-299" in line for line in self.all_lines()), "the last answer")
+        with Writer(lambda number: self.message("nonsense-%d" % number), every=0.003) as writer:
+            for _ in range(6):
+                self.rotate()
+                until(self.says, "more lines")
+        until(lambda: "nonsense-%d is" % (writer.count - 1) in "\n".join(self.all_lines()), "the last answer")
         answered = re.findall(r"message nonsense-(\d+) is not known", "\n".join(self.all_lines()))
-        self.assertEqual(answered, ["%03d" % number for number in range(300)])
+        self.assertEqual(answered, [str(number) for number in range(writer.count)])

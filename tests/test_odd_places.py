@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 
 from tests.helpers import HOLD, MONITOR, QUEUES, QueueCase, as_nobody, heavy, need, need_root, ran, read_text, stamped_uow, until, uow
 
@@ -14,8 +13,6 @@ NOBODY = 65534
 class OddCase(QueueCase):
     base = QueueCase.base.replace("sleep_seconds :: 5", "sleep_seconds :: 0.5")
 
-
-# ---- Editors --------------------------------------------------------------------
 
 def vim(path, text):
     """Save as vim does: try out a file 4913, move the old file aside, write a new one, remove the old one."""
@@ -86,8 +83,6 @@ class TestEditors(OddCase):
         until(lambda: self.where("job") == ["done-q", "trash"], self.output)
         self.assertEqual((self.ledger(), self.log("job")), (["ran"], b"one\ntwo\n"))
 
-
-# ---- Administrators ----------------------------------------------------------------
 
 class TestDirectoriesThatGo(OddCase):
     def test_while_currently_executing_is_away_it_is_not_made_nothing_starts_and_a_timeout_still_counts(self):
@@ -163,11 +158,8 @@ class TestTheWholeTree(OddCase):
                     os.unlink(self.path(name))
 
 
-# ---- Environment -----------------------------------------------------------------
-
 @heavy
 class TestEnvironment(OddCase):
-
     def test_roots_of_any_name(self):
         outer = self.root
         try:
@@ -225,8 +217,6 @@ class TestLanguage(OddCase):
         self.cycles(1)
         self.assertEqual(self.stop(monitor), 0)
 
-
-# ---- File systems -------------------------------------------------------------------
 
 @heavy
 class TestFileSystems(OddCase):

@@ -448,9 +448,8 @@ class TestSsh(RecipeCase):
             os.makedirs(self.path(".run/sshd"), 0o755)
             self.private(self.path(".run"), "/run")
         with open(self.path(".sshd.log"), "wb") as log:
-            sshd = subprocess.Popen([*self.prefix, shutil.which("sshd"), "-D", "-e", "-f", self.path(".ssh/sshd_config")], stdin=subprocess.DEVNULL, stderr=log)
-        self.addCleanup(sshd.wait)
-        self.addCleanup(sshd.kill)
+            argv = [*self.prefix, shutil.which("sshd"), "-D", "-e", "-f", self.path(".ssh/sshd_config")]
+            self.process(*argv, stdin=subprocess.DEVNULL, stderr=log)
         until(lambda: "Server listening" in self.read(".sshd.log"), lambda: self.read(".sshd.log"))
 
     def test_output_and_exit_code_come_back(self):
@@ -483,16 +482,13 @@ class TestMore(RecipeCase):
     def test_two_monitors_run_two_jobs_at_once(self):
         self.started()
         script = parts("Several jobs at a time")[0].replace("python3 monitor.py", "exec %s -B %s" % (sys.executable, MONITOR))
-        second = subprocess.Popen(["bash", "-ec", script], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        self.addCleanup(second.wait)
-        self.addCleanup(second.kill)
+        second = self.process("bash", "-ec", script, cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         for mine, other in (("one", "two"), ("two", "one")):
             self.drop(mine, uow("touch at-%s; until [ -e at-%s ]; do sleep 0.05; done" % (mine, other), TIMEOUT="30s"))
         for name in ("one", "two"):
             self.assertEqual(self.ended(name, seconds=60), "done-q")
         self.assertIn("started", self.read("monitor_says-2"))
-        with open(self.path("monitor_reads-2"), "a") as file:
-            file.write("SHUTDOWN\n")
+        self.message("SHUTDOWN", "monitor_reads-2")
         self.assertEqual(second.wait(30), 0)
 
 
@@ -562,7 +558,6 @@ class TestHousekeeping(RecipeCase):
 
 
 class TestRunning(RecipeCase):
-
     @heavy
     def test_at_boot_without_systemd_and_after_a_crash(self):
         line = self.recipe("Start at boot", **{"python3 -B monitor.py": "%s -B %s config.txt" % (sys.executable, MONITOR), "sleep 5": "sleep 0.1"})

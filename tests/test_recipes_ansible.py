@@ -77,10 +77,8 @@ class TestAnsible(RecipeCase):
         self.config_add(self.configuration)
         self.playbook("deploy.yml", "web1", "/bin/true")
         self.playbook("by-hand.yml", "web1", "sh -c 'until [ -e %s ]; do sleep 0.1; done'" % self.path("go"))
-        by_hand = subprocess.Popen(["ansible-playbook", "-i", "hosts", "by-hand.yml"], cwd=self.path("ansible"), env=self.environment,
-                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        self.addCleanup(by_hand.wait)
-        self.addCleanup(lambda: by_hand.poll() is None and by_hand.kill())
+        by_hand = self.process("ansible-playbook", "-i", "hosts", "by-hand.yml", cwd=self.path("ansible"), env=self.environment,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         until(lambda: read_text("/proc/%d/comm" % by_hand.pid) == "ansible-playboo\n", "ansible-playbook runs")
         self.started(env=self.environment)
         self.drop("OPS-1234", "==== UNIT OF WORK\nPLAYBOOK :: deploy.yml\n")

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from tests.helpers import PYTHON, QueueCase, heavy, inode_of, need, need_root, ran, read_text, stamped_uow, until, uow
+from tests.helpers import QueueCase, heavy, inode_of, need, need_root, read_text, stamped_uow, until, uow
 from tests.test_many_monitors import ONCE, ManyCase
 
 
@@ -34,7 +34,7 @@ class PausedCase(ManyCase):
                 file.write("RESUME\n")
 
     def waiting(self):
-        return {name for name in os.listdir(self.path("wait-q")) if not name.startswith(".")}
+        return set(self.visible("wait-q"))
 
 
 @heavy
@@ -312,7 +312,7 @@ class TestOtherFileSystems(QueueCase):
 
     config = "sleep_seconds :: 0.5\n"
 
-    def check_all_works(self, call, error, named):
+    def check_all_works(self, call, error):
         need("strace")
         prefix = ("strace", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e", "inject=%s:error=%s" % (call, error))
         names = ["job%d" % i for i in range(5)]
@@ -327,20 +327,17 @@ class TestOtherFileSystems(QueueCase):
         self.message("STATUS")
         self.said("counts:")
         self.assertEqual((os.listdir(self.path("trash")), os.listdir(self.path("wait-q"))), ([], []))
-        code, output, errors = ran(self.path("config.txt"), "--check", python=(*prefix, *PYTHON))
-        self.assertRegex(output + errors, named)
-        self.assertIn(code, (0, 1))
 
     def test_without_the_exchange(self):
-        """Red if a stamp needs the exchange, or --check does not try it."""
-        self.check_all_works("renameat2", "EINVAL", "(?i)exchang")
+        """Red if a stamp needs the exchange. What --check says of all these: test_start."""
+        self.check_all_works("renameat2", "EINVAL")
 
     def test_without_the_system_call_of_the_exchange(self):
-        self.check_all_works("renameat2", "ENOSYS", "(?i)exchang")
+        self.check_all_works("renameat2", "ENOSYS")
 
     def test_without_inotify(self):
-        """Red if the Monitor needs inotify, sleeps for ever without it, or --check does not try it."""
-        self.check_all_works("inotify_init1", "ENOSPC", "(?i)inotify|notif")
+        """Red if the Monitor needs inotify, or sleeps for ever without it."""
+        self.check_all_works("inotify_init1", "ENOSPC")
 
     def test_without_a_watch(self):
-        self.check_all_works("inotify_add_watch", "ENOSPC", "(?i)inotify|notif")
+        self.check_all_works("inotify_add_watch", "ENOSPC")

@@ -73,10 +73,10 @@ class TestMachine(QueueCase):
                      env={"PATH": ""}, python=python)
         environment = self.commands()
         for left_out in ("bash", "grep"):
-            back = self.without(left_out)
+            os.rename(self.path(".bin", left_out), self.path(".bin/away"))
             for flags in ((), ("--check",)):
                 self.refused("monitor.py: no command %s in PATH; install bash, coreutils and grep" % left_out, *flags, env=environment, python=python)
-            back()
+            os.rename(self.path(".bin/away"), self.path(".bin", left_out))
 
     def test_no_proc(self):
         need_root()
@@ -96,12 +96,14 @@ class TestMachine(QueueCase):
 
     def test_check_names_what_the_file_system_refuses_and_the_fallback(self):
         self.configure("durable :: yes\n")
-        for call, error, what in (("inotify_init1", "ENOSPC", "inotify (No space left on device): a drop is seen after sleep_seconds only"),
-                                  ("renameat2", "EINVAL", "the atomic exchange of two files (Invalid argument): UOWs are stamped when they are claimed"),
+        notices = "inotify (No space left on device): a drop is seen after sleep_seconds only"
+        exchange = "the atomic exchange of two files (Invalid argument): UOWs are stamped when they are claimed"
+        for call, error, what in (("inotify_init1", "ENOSPC", notices), ("inotify_add_watch", "ENOSPC", notices),
+                                  ("renameat2", "EINVAL", exchange), ("renameat2", "ENOSYS", exchange),
                                   ("flock", "ENOLCK", "flock (No locks available): use another one"),
                                   ("link,linkat", "EPERM", "hard links (Operation not permitted): use another one"),
                                   ("fsync", "EINVAL", "fsync of a directory (Invalid argument): set durable :: no, or use another one")):
-            with self.subTest(call):
+            with self.subTest(call, error=error):
                 self.refused("%s: the file system refuses %s" % (self.root, what), "--check", code=1, python=self.injected(call, error))
 
 
@@ -220,7 +222,6 @@ class TestDirectories(QueueCase):
 
 
 class TestUntilEmpty(QueueCase):
-
     def test_what_has_not_settled_is_waited_for_and_what_is_never_run_is_not(self):
         self.configure("settle_seconds :: 1\n")
         for name in ("README", ".hidden", "x~"):

@@ -9,12 +9,11 @@ import socket
 import subprocess
 import threading
 import time
-import unittest
 import urllib.parse
 import urllib.request
 
 from .browser import CONTRAST, OVERFLOW, Browser
-from .helpers import HOLD, README, QueueCase, cpu_of, fenced, heavy, need, need_root, peak_kb, read_text, stamped_uow, until, uow
+from .helpers import README, QueueCase, cpu_of, fenced, heavy, need, need_root, peak_kb, read_text, stamped_uow, until, uow
 
 COUNT = "for i in $(seq 1000); do echo count $i; sleep 0.1; done"
 HOSTILE = [b"<script>window.hit=1<b>", b"two 100% words & 'quotes'", b"new\nline", b"caf\xc3\xa9-\xff\xfe", b"-rf", b"x" * 255, b"..%2e%2eetc", b"\x1b[31mred",
@@ -369,8 +368,6 @@ class TestInTheBrowser(PostCase):
                 got, out = self.browser.js(CONTRAST), self.browser.js(OVERFLOW)
                 self.assertGreater(got["n"], 5)
                 self.assertEqual((got["bad"], out["wide"] > 0), ({}, False), (what, width, scheme, out))
-                if os.environ.get("SJQ_PICTURES"):
-                    self.browser.picture(os.path.join(os.environ["SJQ_PICTURES"], "-".join([*what, str(width), scheme]) + ".png"))
 
     def test_the_page_of_real_work(self):
         self.drop("compile", uow("printf '\\033[01;31merror:\\033[0m <script>window.hit=2</script> \\033[38;5;208mwarm\\033[0m "
@@ -595,7 +592,3 @@ class TestInTheBrowser(PostCase):
             os.utime(path, (time.time() - 1000 - i,) * 2)
         self.started()
         self.just_the_links(130)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -18,7 +18,8 @@ from tests.helpers import (CHECKOUT, HOLD, MONITOR, QueueCase, fenced, heavy, ne
 UNIT = os.path.join(CHECKOUT, "simple-job-q.service")
 CONFIG = "settle_seconds :: 0.1\nkill_grace_seconds :: 0.5\nstatus_dir ::\ndurable :: no\n"
 # 900 lines in 4 seconds, and 100 more once the test writes `go`; `runs` tells how often it was started.
-LINES = "echo $SJQ_RUN >> runs\nfor i in $(seq 1000); do echo line $i; [ $((i %% 10)) != 0 ] || sleep 0.04; [ $i != 900 ] || %s; done" % HOLD
+LINES = ("echo $SJQ_RUN >> runs\nfor i in $(seq 1000); do echo line $i; [ $((i %% 10)) != 0 ] || sleep 0.04; "
+         "[ $i != 900 ] || %s; done" % HOLD)
 # Leaves its parent, its session and its environment, and ignores TERM: only a cgroup still knows whose it is.
 ESCAPE = """python3 -c 'import os, signal
 for number in (signal.SIGTERM, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
@@ -254,16 +255,19 @@ class TestInstalled(SystemdCase):
         until(lambda: self.show("StatusText") == "idle; 0 waiting", lambda: self.show("StatusText"))
         self.assertEqual((self.show("MainPID"), self.show("ActiveState")), (before, "active"))
 
+    def refused_for_good(self, *said):
+        """See that a start fails at once, says why, and is not tried again."""
+        self.assertNotEqual(self.systemctl("start", check=False).returncode, 0)
+        status = self.systemctl("status", check=False).stdout
+        for text in said:
+            self.assertIn(text, status)
+        time.sleep(1)                                # three times RestartSec
+        self.assertEqual((self.show("ActiveState"), self.show("NRestarts")), ("failed", "0"))
+
     def test_a_bad_configuration_at_start_fails_at_once_and_says_why(self):
         self.systemctl("stop")
         self.write("config.txt", "sleep_seconds :: -3\n")
-        self.assertNotEqual(self.systemctl("start", check=False).returncode, 0)
-        status = self.systemctl("status", check=False).stdout
-        self.assertIn("config.txt line 1: sleep_seconds :: -3; expected", status)
-        self.assertIn("status=2", status)
-        self.assertIn('Status: "%s/config.txt line 1: ' % self.inner, status)
-        time.sleep(1)                                # three times RestartSec
-        self.assertEqual((self.show("ActiveState"), self.show("NRestarts")), ("failed", "0"))
+        self.refused_for_good("config.txt line 1: sleep_seconds :: -3; expected", "status=2", 'Status: "%s/config.txt line 1: ' % self.inner)
         self.inside("systemctl", "reset-failed")
 
     def test_a_second_monitor_on_the_root_is_not_tried_again(self):
@@ -271,10 +275,7 @@ class TestInstalled(SystemdCase):
         first = os.open(self.path("currently-executing"), os.O_RDONLY)
         self.addCleanup(os.close, first)
         fcntl.flock(first, fcntl.LOCK_EX)
-        self.assertNotEqual(self.systemctl("start", check=False).returncode, 0)
-        self.assertIn("another Monitor has", self.systemctl("status", check=False).stdout)
-        time.sleep(1)                                # three times RestartSec
-        self.assertEqual((self.show("ExecMainStatus"), self.show("NRestarts")), ("3", "0"))
+        self.refused_for_good("another Monitor has", "status=3")
 
 
 @heavy
@@ -297,24 +298,8 @@ class TestCgroups(SystemdCase):
         """Run a job that leaves a daemon behind which nothing but its cgroup tells; return when that runs."""
         seconds = "98765.%d" % os.getpid()
         self.drop(name, uow(ESCAPE % ("os.waitpid(-1, 0); signal.pause()", seconds), **header))
-        until(lambda: "sleep" in self.commands(seconds), self.output)
+        until(lambda: processes_with("sleep\0" + seconds), self.output)
         return seconds
-
-    @staticmethod
-    def commands(text):
-        """Return the names of the processes with this text."""
-        found = []
-        for pid in processes_with(text):
-            try:
-                with open("/proc/%d/comm" % pid) as file:
-                    found.append(file.read().strip())
-            except OSError:
-                pass                                 # it has ended
-        return found
-
-    def nothing_is_left(self, seconds):
-        """See that the process is gone; it may be on its way out when the UOW is filed."""
-        until(lambda: not self.commands(seconds), lambda: self.commands(seconds))
 
     def test_nothing_is_left_of_a_job_that_hides_after_a_restart_a_kill_job_or_a_timeout(self):
         for name, header, status in (("hidden", {}, "fail: killed by message"), ("late", {"TIMEOUT": "5s"}, "fail: timed out after 5 s")):
@@ -325,7 +310,7 @@ class TestCgroups(SystemdCase):
                     self.said("adopted hidden")
                     self.message("KILL JOB")
                 self.assertEqual((self.ended(name), self.status(name)), ("fail-q", status))
-                self.nothing_is_left(seconds)
+                until(lambda: not processes_with(seconds), lambda: processes_with(seconds))
                 until(lambda: not self.runs(), self.runs)
 
     def test_kill_job_ends_what_runs_as_another_user(self):
@@ -334,16 +319,14 @@ class TestCgroups(SystemdCase):
         self.running("mixed")
         until(self.runs, "its cgroup")
         seconds = "87654.%d" % os.getpid()
-        foreign = subprocess.Popen(["nsenter", "-t", str(self.init), "-m", "-p", "-C", "--", "sleep", seconds])
-        self.addCleanup(foreign.wait)
-        self.addCleanup(foreign.kill)
-        until(lambda: "sleep" in self.commands(seconds), "root's sleep")
+        self.process("nsenter", "-t", str(self.init), "-m", "-p", "-C", "--", "sleep", seconds)
+        until(lambda: len(processes_with(seconds)) == 2, "root's sleep, a child of nsenter")
         for pid in processes_with(seconds):
             with open(self.cgroup(self.runs()[0], "cgroup.procs"), "w") as file:
                 file.write(str(pid))
         self.message("KILL JOB")
         self.assertEqual(self.ended("mixed"), "fail-q")
-        self.nothing_is_left(seconds)
+        until(lambda: not processes_with(seconds), lambda: processes_with(seconds))
 
     def test_a_job_without_memory_fails_and_the_monitor_goes_on(self):
         before = self.show("MainPID")

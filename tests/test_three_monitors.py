@@ -16,15 +16,14 @@ class TestThreeMonitors(ManyCase):
     workers, jobs = 3, 2000
     config = "settle_seconds :: 0.05\nsleep_seconds :: 1\n"
 
+    def setUp(self):
+        super().setUp()
+        self.hands = ["executing-%d" % worker for worker in range(1, self.workers + 1)]
+
     def in_sight(self):
         """Return the names of all UOWs that ls shows in the queues and in the hands of the three."""
         # In the order in which files move: what is moved on meanwhile is met again, never missed.
-        places = ["wait-q"] + ["executing-%d" % worker for worker in range(1, self.workers + 1)] + FINISHED + ["trash"]
-        return [name for place in places for name in os.listdir(self.path(place)) if not name.startswith(".")]
-
-    def left_over(self):
-        """Return what the dead or stopped ones have in hand."""
-        return [name for worker in range(1, self.workers + 1) for name in os.listdir(self.path("executing-%d" % worker)) if not name.startswith(".")]
+        return self.visible("wait-q", *self.hands, *FINISHED, "trash")
 
     def check_once(self, names):
         twice = [name for name in names if len(self.runs_of(name)) > 1]
@@ -76,19 +75,15 @@ class TestThreeMonitors(ManyCase):
             end = time.monotonic() + 1
             while time.monotonic() < end and len(self.finished()) == before:
                 time.sleep(0.02)
-            if len(self.finished()) == before and self.waiting_files():
+            if len(self.finished()) == before and self.visible("wait-q"):
                 monitors[2].send_signal(signal.SIGCONT)
                 time.sleep(0.005)                        # long enough to give the lock up, not to run much
                 monitors[2].send_signal(signal.SIGSTOP)
-            return not self.waiting_files()
+            return not self.visible("wait-q")
         until(moves_on, lambda: self.output()[-3000:], 120)
-        until(lambda: len(self.finished()) + len(self.left_over()) == len(names), lambda: self.output()[-3000:])
-        held = len(self.left_over())
-        self.assertLessEqual(held, 2)
+        until(lambda: len(self.finished()) + len(self.visible(*self.hands)) == len(names), lambda: self.output()[-3000:])
+        self.assertLessEqual(len(self.visible(*self.hands)), 2)         # of the dead and of the stopped one
         monitors[2].send_signal(signal.SIGCONT)
         self.start_worker(1)
         self.all_finished(len(names))
         self.check_once(names)
-
-    def waiting_files(self):
-        return [name for name in os.listdir(self.path("wait-q")) if not name.startswith(".")]

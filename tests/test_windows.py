@@ -30,8 +30,7 @@ class TestBetweenTwoSteps(QueueCase):
         self.held("    write_new(fresh, howto(), m.reads_like)\n")
         self.there("monitor_reads")
         self.write("hold-0", "")
-        with open(self.path("monitor_reads"), "a") as file:
-            file.write("CONFIG")
+        self.message("CONFIG", end="")
         self.there("held-0")                             # it is to be renamed next
         self.message("PAUSE")
         os.unlink(self.path("hold-0"))
