@@ -20,9 +20,6 @@ def another_boot(boot_id):
 
 
 class AdoptionCase(QueueCase):
-    def go(self):
-        self.write("go", "")
-
     def run_of(self, name):
         """Return the mark of a UOW's last run."""
         return re.findall(r"^==== JOB START \S+ run (\S+)$", self.text(name), re.M)[-1]
@@ -42,9 +39,6 @@ class AdoptionCase(QueueCase):
             kill_all(self.marked(name))
             return self.marked(name)
         until(lambda: not left(), lambda: "gone: %s" % self.marked(name))
-
-    def end_on_disk(self, name):
-        until(lambda: "==== JOB END" in self.read("currently-executing", name), "an END line of " + name)
 
     def still_waits(self, name):
         """See that a UOW, ready to run, is not started in two whole cycles of the Monitor."""
@@ -80,9 +74,7 @@ class TestTheJobGoesOn(AdoptionCase):
     def test_a_job_outlives_every_end_of_its_monitor_and_no_line_is_lost(self):
         """Killed, stopped, stopped twice. No job starts beside it, and no other process is taken for a part of it."""
         pretended = {b"SJQ_KEEPER": b"tee", b"SJQ_RUN": b"\xff", b"SJQ_FILE": os.fsencode(self.root)}       # as any job may
-        tee = subprocess.Popen(["bash", "-c", "exec 3<>file; exec sleep 600"], cwd=self.root, env={**os.environb, **pretended})
-        self.addCleanup(tee.wait)
-        self.addCleanup(tee.kill)
+        self.process("bash", "-c", "exec 3<>file; exec sleep 600", cwd=self.root, env={**os.environb, **pretended})
         monitor = self.started()
         self.drop("long", uow(self.LINES))
         self.there("half")
@@ -94,7 +86,7 @@ class TestTheJobGoesOn(AdoptionCase):
             monitor = self.start("--until-empty")
             self.said("adopted long", count=count)
         self.still_waits("second")
-        self.go()
+        self.write("go", "")
         self.assertEqual(monitor.wait(60), 0, self.output())
         self.assertEqual((self.where("long"), self.where("second"), self.ledger()), (["done-q"], ["done-q"], ["ran", "second"]))
         self.assertEqual(self.log("long"), b"".join(b"line %d\n" % i for i in range(1, 401)))
@@ -118,18 +110,6 @@ class TestTheTerminalIsClosed(AdoptionCase):
         self.write("go", "")
         self.run_until_empty()
         self.assertEqual((self.where("job"), self.log("job")), (["done-q"], b"done\n"))
-
-
-class TestFiledByTheRealOutcome(AdoptionCase):
-    def test_ended_while_the_monitor_hung(self):
-        """Its END line tells how; test_begun has each outcome."""
-        monitor = self.under_way("one", HOLD + "; exit 3")
-        monitor.send_signal(signal.SIGSTOP)
-        self.go()
-        self.end_on_disk("one")
-        self.kill9(monitor)
-        self.run_until_empty()
-        self.assertEqual(self.where("one"), ["error-q"])
 
 
 class TestTimeouts(AdoptionCase):
@@ -197,7 +177,7 @@ class TestNeverASecondJobBesideIt(AdoptionCase):
         self.drop("second", uow(self.ALONE % ("second", ":")))
         self.started()
         self.still_waits("second")
-        self.go()
+        self.write("go", "")
         self.assertEqual(self.ended("first"), "fail-q")
         self.assertEqual(self.status("first"), "fail: interrupted")
         self.assertEqual(self.ended("second"), "done-q")

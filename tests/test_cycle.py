@@ -136,7 +136,6 @@ class TestSearch(QueueCase):
 
 
 class TestRealWork(QueueCase):
-
     def test_output_of_any_kind_is_kept_as_it_is_and_the_time_taken_is_told(self):
         rows = [("no-newline", "printf abc", b"abc"), ("nothing", "true", b""), ("nul", r"printf 'a\0b\377\r\n'", b"a\0b\xff\r\n"),
                 ("titles", "printf '==== STATUS\\n==== JOB LOG\\n'", b"==== STATUS\n==== JOB LOG\n"),
@@ -252,6 +251,7 @@ class TestWhatAJobIsGiven(QueueCase):
             'printf "%s|" "$SJQ_NAME" "$SJQ_FILE" "$SJQ_RUN" "$UOW_TICKET_NUMBER" "$PWD" > got\n'
             'readlink /proc/self/fd/0 > stdin\nread -r line || echo end > ended\n'
             'cut -d " " -f 6 /proc/$$/stat > sid; tty > tty || true; env | grep -c "^SJQ_KEEPER=" > keeper || true\n'
+            '(read -r answer < /dev/tty && echo answered) > answer 2>&1 || true\n'
             'ls /proc/self/fd > fds; grep -E "^Sig(Blk|Ign)" /proc/self/status > signals', **{"Ticket Number": "7"}))
         self.write("monitor_reads", "")
         env = dict(os.environ, SJQ_STALE="x", UOW_STALE="y", NOTIFY_SOCKET="/nowhere")
@@ -263,6 +263,7 @@ class TestWhatAJobIsGiven(QueueCase):
         self.assertEqual((self.read("stdin"), self.read("ended")), ("/dev/null\n", "end\n"))
         self.assertNotEqual(int(self.read("sid")), os.getsid(0))
         self.assertEqual((self.read("tty"), self.read("keeper")), ("not a tty\n", "0\n"))
+        self.assertNotIn("answered", self.read("answer"))
         self.assertEqual(self.read("fds").split()[:3], ["0", "1", "2"])
         self.assertLessEqual(len(self.read("fds").split()), 4)      # the fourth is what ls reads
         own = 1 << 31 | 1 << 32      # glibc's own two, which no program can set

@@ -7,17 +7,6 @@ from tests.helpers import HOLD, QUEUES, QueueCase, until, uow
 
 
 class TestTakenNames(QueueCase):
-    def test_a_name_of_255_bytes_is_shortened_for_its_number(self):
-        name = "n" * 255
-        self.write("done-q/" + name, "kept")
-        for _ in range(2):
-            self.drop(name, uow("echo new"))
-            self.run_until_empty()
-        self.assertEqual(self.read("done-q", name), "kept")
-        self.assertEqual(sorted(os.listdir(self.path("done-q"))), sorted([name, "n" * 253 + ".2", "n" * 253 + ".3"]))
-        self.assertEqual(self.log("n" * 253 + ".3"), b"new\n")
-        self.assertEqual(self.says().count("the name was taken in done-q"), 2)
-
     def test_whatever_has_the_name_is_neither_overwritten_nor_followed_nor_filled(self):
         """In trash, too; and of one name in both waiting queues each is filed."""
         os.mkdir(self.path("done-q", "directory"))

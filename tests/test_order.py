@@ -43,9 +43,10 @@ class TestOrder(QueueCase):
         wanted = []
         for number in (5, 3, 8, 1):
             self.drop("old%d" % number, stamped_at(number))
+        self.drop("old6", stamped_at(6).replace("==== STATUS\n" + " " * 26, "==== STATUS\nerror: exit 1 after 2.0 s "))      # a rerun
         for name in ("tie-b", "tie-a", "tie-c"):
             self.drop(name, stamped_at(9))
-        wanted += ["old1", "old3", "old5", "old8", "tie-a", "tie-b", "tie-c"]
+        wanted += ["old1", "old3", "old5", "old6", "old8", "tie-a", "tie-b", "tie-c"]
         for number in (4, 2, 7, 1, 9, 3):                # in the order in which they are dropped
             self.drop("new%d" % number, uow(RAN))
             wanted.append("new%d" % number)
@@ -56,25 +57,23 @@ class TestOrder(QueueCase):
         self.run_until_empty()
         self.assertEqual(self.ledger(), ["first-a", "first-b"] + wanted + ["future"])
 
-    def test_a_rerun_keeps_its_time_and_comes_first(self):
-        self.drop("a", stamped_at(7))
-        self.drop("again", stamped_at(3).replace("==== STATUS\n" + " " * 26, "==== STATUS\nerror: exit 1 after 2.0 s "))
-        self.run_until_empty()
-        self.assertEqual(self.ledger(), ["again", "a"])
-
-    def test_a_file_that_is_still_written_holds_up_no_other(self):
+    def test_a_file_to_which_a_script_appends_line_by_line_is_waited_for_and_holds_up_no_other(self):
         self.configure("settle_seconds :: 3\n")
-        path = self.drop("slow", "==== UNIT OF WORK\n")
+        paths = [self.drop("slow", uow(RAN), settled=False), self.drop("bad", "==== UNIT OF WORK\n", settled=False)]
 
         def append(number):
-            with open(path, "a") as file:
-                file.write("A%d :: x\n" % number)
-        self.started()
-        with Writer(append, every=0.1):
+            for path in paths:
+                with open(path, "a") as file:
+                    file.write("A%d :: x\n" % number)
+        with Writer(append, every=0.1) as writer:
+            self.started()
             for number in range(3):
                 self.drop("quick%d" % number, uow(RAN))
                 self.assertEqual(self.ended("quick%d" % number), "done-q")
-            self.assertEqual((self.where("slow"), os.listdir(self.path("trash"))), (["wait-q"], []))
+            until(lambda: writer.count > 35, "it has lasted longer than the quiet time")
+            self.assertEqual((self.where("slow"), self.where("bad")), (["wait-q"], ["wait-q"]))
+        self.there("trash", "bad")
+        self.assertEqual((self.ended("slow"), self.text("slow").count(" :: x\n")), ("done-q", writer.count))
 
     @heavy
     def test_status_tells_how_much_is_checked_and_is_answered_meanwhile(self):

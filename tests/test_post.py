@@ -14,7 +14,7 @@ import monitor as m
 
 NOW = 1795530187.417                 # 2026-11-24T14:23:07.417Z
 NAMES = ["<script>alert(1)</script>", "two words & 'quotes'", "new\nline", "caf\u00e9-\udcff\udcfe", "-rf", "x" * 255, "\u202egnp.exe",
-         "..%2e%2eetc", "\x1b[31mred"]
+         "..%2e%2eetc", "\x1b[31mred", "\"><img src=x onerror=alert(2)>", "javascript:alert(3)"]
 
 
 def snapshot(state="running", **other):
@@ -50,7 +50,7 @@ class Tags(html.parser.HTMLParser):
         attrs = dict(attrs)
         self.ids += [attrs["id"]] if "id" in attrs else []
         self.links += [attrs["href"]] if tag == "a" else []
-        assert not any(name.startswith("on") for name in attrs), attrs
+        assert not any(name.startswith("on") or name == "src" for name in attrs), attrs
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -154,7 +154,6 @@ class TestLogs(unittest.TestCase):
         for part in ("x" * 9000, "y" * 9000, "5 bytes"):
             self.assertIn(part, endless)
 
-
     def test_a_log_of_nothing_but_colours_stays_small(self):
         log = b"".join(b"\x1b[%dmx" % (31 + i % 7) for i in range(11000))
         s, seen = snapshot(), SimpleNamespace(header="", owner="", head=log[:32768], tail=log[32768:65536], left_out=0)
@@ -208,7 +207,8 @@ class TestPages(unittest.TestCase):
             text = m.page_index(snapshot(state))
             page = Tags(text)
             self.assertEqual(len(page.ids), len(set(page.ids)))
-            self.assertFalse({"b", "img", "iframe"} & set(page.seen))
+            self.assertFalse({"b", "img", "iframe", "object"} & set(page.seen))
+            self.assertIn("&lt;script&gt;alert(1)", text)
             self.assertEqual(page.seen.count("script"), 1)
             for link in page.links:
                 self.assertRegex(link, r"^(uow/\d+\.html|status\.json|metrics\.prom)$")
@@ -263,9 +263,11 @@ class TestPages(unittest.TestCase):
     def test_the_page_of_one_uow(self):
         s = snapshot()
         log = b"==== JOB START 2026-11-24T14:00:00Z run a-1\n<script><!--\x00</script>\xe2\x80\xae\n"
-        seen = SimpleNamespace(header="X :: <script>\x1b", owner="alice", head=log, tail=b"", left_out=0)
+        seen = SimpleNamespace(header="X :: <script>\x1b\"><img src=x onerror=alert(2)>", owner="alice", head=log, tail=b"", left_out=0)
         page = m.page_uow(s, s.recent[0]._replace(status="error: exit 3 after 2.0 s, cpu 0.1 s, 34 MiB", seconds=2.0), seen, "/x")
-        self.assertEqual(page.count("<script"), 1)
+        self.assertEqual((page.count("<script"), page.count("<script>")), (1, 1))
+        self.assertFalse({"b", "img", "iframe", "object"} & set(Tags(page).seen))
+        self.assertEqual(set(Tags(page).links), {"../index.html", "#log-start", "#log-end"})
         self.assertNotIn('http-equiv="refresh"', page)
         for part in ("exit 3 after 2.0 s, cpu 0.1 s, 34 MiB", "by alice", "ran 2.0 s", "1 run in its log", "<!--</script>\ufffd"):
             self.assertIn(part, Tags(page).text)
@@ -297,7 +299,3 @@ class TestNumbers(unittest.TestCase):
                 self.assertIn("\n%s\n" % line, text)
             for line in text.splitlines():
                 self.assertRegex(line, r'^(# (HELP|TYPE) simple_job_q_\w+ .+|simple_job_q_\w+(\{\w+="\w+"\})? -?[0-9.e+]+)$')
-
-
-if __name__ == "__main__":
-    unittest.main()
