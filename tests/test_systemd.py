@@ -267,7 +267,8 @@ class TestInstalled(SystemdCase):
     def test_a_bad_configuration_at_start_fails_at_once_and_says_why(self):
         self.systemctl("stop")
         self.write("config.txt", "sleep_seconds :: -3\n")
-        self.refused_for_good("config.txt line 1: sleep_seconds :: -3; expected", "status=2", 'Status: "%s/config.txt line 1: ' % self.inner)
+        self.refused_for_good("config.txt line 1: sleep_seconds :: -3; expected", "status=2",
+                              'Status: "%s/config.txt line 1: ' % self.inner)
         self.inside("systemctl", "reset-failed")
 
     def test_a_second_monitor_on_the_root_is_not_tried_again(self):
