@@ -61,7 +61,6 @@ if sys.version_info < (3, 9):        # before anything that an older Python cann
                      % sys.version_info[:2])
     sys.exit(2)
 
-import bisect
 import collections
 import ctypes
 import errno
@@ -305,7 +304,7 @@ class Monitor:
         self.half_line = False                   # a full disk cut the last line of monitor_says
         self.exchanges = True                    # whether the file system can swap two names
         self.turn = -1                           # the open file `.turn`
-        self.turn_since = self.turn_again = 0.0  # since when another has that lock; the next try
+        self.turn_since = 0.0                    # since when another has that lock
         self.wakeup = -1                         # the pipe that signals are read from
         self.had_terminal = False                # at the start
         self.tokens, self.tokens_at = float(NOTICES_AT_ONCE), 0.0    # wakes by notices, as of when
@@ -335,7 +334,7 @@ class Monitor:
         self.claimed: List[str] = []             # in currently-executing and not begun: the next
         self.hand_seen = None                    # states of currently-executing and .run
         self.launched = False                    # the last try to launch has started a job
-        self.bad: List[tuple] = []               # (path, State, why): on their way to trash
+        self.bad: Dict[str, tuple] = {}          # path -> State and why: on their way to trash
         self.reads_seen = None                   # state of monitor_reads when it was last read
         self.reads_like = None                   # whose owner and mode a fresh one gets
         self.after: List[tuple] = []             # (name, environment): after_command is to be run
@@ -1235,8 +1234,13 @@ def sync(m, *targets) -> None:
             if isinstance(target, int):
                 os.fdatasync(target)             # content and size; the mtime is not worth a write
             else:
-                with closing(os.open(target, os.O_RDONLY | os.O_DIRECTORY)) as fd:
+                with closing(open_directory(target)) as fd:
                     os.fsync(fd)
+
+
+def open_directory(path: str) -> int:
+    """Open a directory of ours; OSError, also for a link: what it leads to is not ours."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def open_at_once(path: str, flags: int) -> int:
@@ -1613,12 +1617,10 @@ class Queue:
         """Forget all: disk tells it again."""
         self.listed = None                       # the directory's mtime when it was listed
         self.list_at = 0.0                       # when it is to be looked at in any case
-        self.readmes: List[str] = []
         self.files: Dict[str, File] = {}
         self.to_check: Dict[str, float] = {}     # name -> when; 0.0: it never was checked
-        self.stamped: List[tuple] = []           # sorted (enqueued, name, inode): can start
-        self.unstamped: List[tuple] = []         # sorted (arrived, name, inode): to be stamped
-        self.added: Tuple[List, List] = ([], [])         # what is new for these two
+        self.stamped: List[tuple] = []           # heap of (enqueued, name, inode): can start
+        self.unstamped: List[tuple] = []         # heap of (arrived, name, inode): to be stamped
 
     def add(self, name: str, inode: int) -> None:
         """Note a file that is new, or new under this name."""
@@ -1638,38 +1640,28 @@ class Queue:
         file = self.files[name]
         file.enqueued = enqueued
         self.to_check.pop(name, None)
-        self.added[0 if stamped else 1].append((enqueued, name, file.inode))
+        entries = self.stamped if stamped else self.unstamped
+        heapq.heappush(entries, (enqueued, name, file.inode))
 
     def in_order(self, count: int) -> List[Tuple[int, str, int]]:
         """Return the first of the valid UOWs in starting order: (enqueued, name, inode)."""
-        self.drop_outdated()
-        found: List[Tuple[int, str, int]] = []
-        for entry in heapq.merge(self.stamped, self.unstamped):
-            if len(found) >= count:
-                break
-            if self.is_current(entry) and entry not in found[-1:]:       # held and released: twice
-                found.append(entry)
-        return found
+        both = self.first_of(self.stamped, count) + self.first_of(self.unstamped, count)
+        return sorted(set(both))[:count]         # held and released: twice
 
     def to_stamp(self, count: int) -> List[Tuple[int, str, int]]:
         """Return the oldest valid UOWs that have no stamp."""
-        self.drop_outdated()
-        return [entry for entry in dict.fromkeys(self.unstamped[:count]) if self.is_current(entry)]
+        return self.first_of(self.unstamped, count)
 
-    def drop_outdated(self) -> None:
-        """Sort what is new, and drop entries of files that are gone or changed from both heads."""
-        for entries, added in zip((self.stamped, self.unstamped), self.added):
-            if len(added) > STAMPS:
-                entries += added
-                entries.sort()
-            else:                                # to sort 100,000 takes longer than a job
-                for entry in added:
-                    bisect.insort(entries, entry)
-            added.clear()
-            outdated = 0
-            while outdated < len(entries) and not self.is_current(entries[outdated]):
-                outdated += 1
-            del entries[:outdated]
+    def first_of(self, entries: List[tuple], count: int) -> List[tuple]:
+        """Return the first of a heap; entries of files that are gone or changed are dropped."""
+        found: List[tuple] = []
+        while entries and len(found) < count:
+            entry = heapq.heappop(entries)
+            if self.is_current(entry) and entry not in found[-1:]:
+                found.append(entry)
+        for entry in found:
+            heapq.heappush(entries, entry)
+        return found
 
     def is_current(self, entry: Tuple[int, str, int]) -> bool:
         file = self.files.get(entry[1])
@@ -1778,21 +1770,21 @@ def survey_queue(m, queue: Queue) -> float:
         with trying(m, key, text, level=3):
             list_queue(m, queue)
         at = retry_at(m, key)
-    keep_one_readme(m, queue.path, queue.readmes)
     return min(at or queue.list_at, check_files(m, queue))
 
 
 def list_queue(m, queue: Queue) -> None:
     """Bring the names up to date, if the directory has changed since it was listed; OSError."""
-    now, changed = boot_seconds(), os.stat(queue.path).st_mtime_ns
+    now, changed = boot_seconds(), os.lstat(queue.path).st_mtime_ns
     queue.list_at = now + m.config.sleep_seconds
     if queue.listed == changed:
         return
-    with os.scandir(queue.path) as entries:
+    with closing(open_directory(queue.path)) as fd, os.scandir(fd) as entries:
         there = {entry.name: entry.inode() for entry in entries
                  if not m.config.ignored.fullmatch(entry.name)}
-    queue.readmes = list(filter(README_NAME.fullmatch, there))
-    for name in queue.readmes:
+    readmes = list(filter(README_NAME.fullmatch, there))
+    trash_older_readmes(m, queue.path, readmes)
+    for name in readmes:
         del there[name]
     for name in [name for name, file in queue.files.items() if there.get(name) != file.inode]:
         queue.forget(name)
@@ -1868,7 +1860,7 @@ def not_valid(m, path: str, file: File, found: os.stat_result, why: str) -> floa
     wait = settles_in(time.time(), seen_for, found.st_ctime, m.config.settle_seconds)
     if wait > 0:
         return max(wait, AGAIN_SECONDS)
-    m.bad.append((path, state_in(found), why))
+    m.bad[path] = state_in(found), why
     return m.config.sleep_seconds                # it is still here then where it could not be moved
 
 
@@ -1879,15 +1871,13 @@ def status_of(path: str) -> str:
     return ""
 
 
-def keep_one_readme(m, path: str, names: List[str]) -> None:
+def trash_older_readmes(m, directory: str, names: List[str]) -> None:
     """Keep the newest README of a directory; the others go to trash."""
-    names.sort(key=lambda name: (state_of(os.path.join(path, name)) or (0,), name))
-    for name in names[:-1] if not away_until(m, "trash") else ():
-        key = "trash " + os.path.join(path, name)
-        if not retry_at(m, key):
-            trash(m, os.path.join(path, name), "an older README; one per directory is kept")
-            if key not in m.wrong:
-                names.remove(name)
+    paths = [os.path.join(directory, name) for name in names]
+    found = sorted((state, path) for state, path in zip(map(state_of, paths), paths) if state)
+    for state, path in found[:-1]:
+        m.bad[path] = state, "an older README; one per directory is kept"
+        m.news = True                            # `move` is next to run
 
 
 # ---- Survey: what is in hand -------------------------------------------------
@@ -1960,8 +1950,8 @@ def recover(m, others: List[str], links: Dict[str, int]) -> None:
             give_link(m, path)
     make_run_directory(m)
     adopt_links(m)
-    with turn(m) as mine:                        # then nobody is stamping
-        for key in WAITING + ["currently_executing"] if mine else ():
+    with turn(m) as later:                       # then nobody is stamping
+        for key in WAITING + ["currently_executing"] if not later else ():
             for path in glob(os.path.join(escape(getattr(m.config, key)), ".stamp.*")):
                 found = state_of(path)
                 if found and time.time() - min(found.mtime, found.ctime) / 1e9 > LEFT_SECONDS:
@@ -2008,7 +1998,7 @@ def make_run_directory(m) -> None:
 
 def link_into(fd: int, directory: str, name: str) -> None:
     """Give an open file one more name; FileExistsError, OSError."""
-    with closing(os.open(directory, os.O_RDONLY | os.O_DIRECTORY)) as there:
+    with closing(open_directory(directory)) as there:
         os.link("/proc/self/fd/%d" % fd, name, dst_dir_fd=there)     # dst_dir_fd makes it follow
 
 
@@ -2086,9 +2076,9 @@ def edit(m) -> float:
         return at
     if m.launched and not m.jobs and not next_needs_stamp(m):
         return 0.0                               # the next job first: stamps are written beside it
-    with turn(m) as mine:
-        if not mine:
-            return m.turn_again
+    with turn(m) as later:
+        if later:
+            return later
         # While a job could start or end any moment only a few are stamped at a time.
         busy = m.job and boot_seconds() < m.job.began + 0.1 or not m.job and not m.paused
         with trying(m, "edit", "nothing can be stamped") as attempt:
@@ -2105,22 +2095,22 @@ def next_needs_stamp(m) -> bool:
 
 
 @contextmanager
-def turn(m) -> Iterator[bool]:
-    """Hold the lock of the Monitors of this root, to stamp or to claim; the value: we have it."""
-    mine = take_turn(m)
+def turn(m) -> Iterator[float]:
+    """Hold the lock of the Monitors of this root, to stamp or claim: 0.0, or when to try again."""
+    later = take_turn(m)
     try:
-        if mine and read_notices(m):             # what another has done comes first
+        if not later and read_notices(m):        # what another has done comes first
             for queue in m.queues:
                 check_files(m, queue)
-        yield mine
+        yield later
     finally:
-        if mine:
+        if not later:
             fcntl.flock(m.turn, fcntl.LOCK_UN)
 
 
-def take_turn(m) -> bool:
-    """Take the lock on .turn; False while another Monitor has it, which is said after a while."""
-    path, now = os.path.join(m.config.root, ".turn"), boot_seconds()
+def take_turn(m) -> float:
+    """Take the lock on .turn and return 0.0, or when to try again; said if that lasts."""
+    path, now, later = os.path.join(m.config.root, ".turn"), boot_seconds(), 0.0
     with trying(m, "turn", "%s cannot be locked: nothing is stamped or started" % shown(path),
                 "the lock on .turn is free again") as attempt:
         if inode_of(path) != os.fstat(m.turn).st_ino:        # somebody has removed it
@@ -2129,17 +2119,15 @@ def take_turn(m) -> bool:
         try:
             fcntl.flock(m.turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
             m.turn_since = 0.0
-            return True
         except BlockingIOError:
             attempt.undecided = True
             m.turn_since = m.turn_since or now
-            m.turn_again = now + next_look((now - m.turn_since) / 3, TURN_SECONDS, 1)
+            later = now + next_look((now - m.turn_since) / 3, TURN_SECONDS, 1)
             if now - m.turn_since > TURN_PATIENCE:
                 raise Trouble("another Monitor has held the lock on .turn for more than %d s: "
                               "nothing is stamped or started here. It is named by: fuser -v %s"
                               % (TURN_PATIENCE, shown(path))) from None
-    m.turn_again = m.turn_again if m.turn_again > now else attempt.again
-    return False
+    return later or (attempt.again if attempt.failed else 0.0)
 
 
 def open_turn(config) -> int:
@@ -2163,7 +2151,7 @@ def stamp_some(m, queue: Queue, count: int) -> None:
             try:
                 stamp(m, queue, name, inode, stamped_at)
             except BadUow as problem:
-                m.bad.append((path, state, str(problem)))
+                m.bad[path] = state, str(problem)
                 queue.look_again(name, boot_seconds() + m.config.sleep_seconds)
             except (FileNotFoundError, Changed, Busy):
                 look_at_name(m, queue, name)
@@ -2257,7 +2245,7 @@ def move(m) -> float:
     due = [follow(m, job) for job in list(m.jobs)] + [after_commands(m)]
     until = boot_seconds() + SLICE_SECONDS
     while m.bad and not away_until(m, "trash") and boot_seconds() < until:
-        path, state, why = m.bad.pop(0)
+        path, (state, why) = m.bad.popitem()
         if state_of(path) == state:              # else somebody mends it
             trash(m, path, why)
     return min(due + [away_until(m, "trash") if m.bad else float("inf")])
@@ -2592,10 +2580,10 @@ def launch(m) -> float:
     at = away_until(m, "currently_executing") or retry_at(m, "launch") or ask_ready(m)
     if at:
         return at
-    with turn(m) as mine, trying(m, "launch", "no job can be started", "jobs can be started again",
-                                 level=3) as attempt:
-        if not mine:
-            return m.turn_again
+    with turn(m) as later, trying(m, "launch", "no job can be started", "jobs can be started again",
+                                  level=3) as attempt:
+        if later:
+            return later
         started = start_next(m)
     m.launched = not attempt.failed and started
     if not m.launched:
@@ -3103,7 +3091,7 @@ def reload(m) -> None:
         return
     drop_ready_hook(m)
     is_over(m, "ready", "ready_command and job_process are asked again")
-    m.config, m.bad = config, []                 # what is valid, or ignored, may have changed
+    m.config, m.bad = config, {}                 # what is valid, or ignored, may have changed
     for queue in m.queues:
         for name in filter(config.ignored.fullmatch, in_trouble(m, queue)):
             is_over(m, "file " + os.path.join(queue.path, name))
@@ -3876,7 +3864,7 @@ def list_ended(m, key: str, old: Ended) -> Iterator[None]:
     state, fresh = state_of(path), Ended()
     old.fresh, fresh.count = fresh, 0
     try:
-        with os.scandir(path) as names:
+        with closing(open_directory(path)) as fd, os.scandir(fd) as names:
             for number, found in enumerate(names, 1):
                 if number % 100 == 0:
                     yield
@@ -3884,7 +3872,7 @@ def list_ended(m, key: str, old: Ended) -> Iterator[None]:
                     readmes.append(found.name)
                 elif not m.config.ignored.fullmatch(found.name) and found.name not in old.noted:
                     if key in FINISHED:
-                        fresh.note(found.path)
+                        fresh.note(os.path.join(path, found.name))
                     else:                        # of trash and archive only the number is told
                         fresh.count += 1
         if state and abs(time.time() - state.mtime / 1e9) > TICK_SECONDS:
@@ -3894,9 +3882,7 @@ def list_ended(m, key: str, old: Ended) -> Iterator[None]:
     fresh.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
     m.ended[key] = fresh
     if key in FINISHED:                          # what lies in trash and archive is people's
-        keep_one_readme(m, path, readmes)
-        if len(readmes) > 1:                     # as soon as trash is back
-            fresh.listed, fresh.again_at = None, boot_seconds() + RETRY_SECONDS
+        trash_older_readmes(m, path, readmes)
 
 
 def post(m) -> float:

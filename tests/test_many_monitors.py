@@ -147,8 +147,8 @@ class TestTurn(ManyCase):
 
     def test_a_monitor_that_is_stopped_while_it_has_the_lock_makes_the_others_wait_and_say_so(self):
         """They have what it does take place again once it goes on: nothing is lost and nothing runs twice."""
-        lock = "        yield mine\n"
-        stops = "        if mine and not os.path.exists('stopped'):\n            open('stopped', 'w')\n" \
+        lock = "        yield later\n"
+        stops = "        if not later and not os.path.exists('stopped'):\n            open('stopped', 'w')\n" \
                 "            os.kill(os.getpid(), signal.SIGSTOP)\n"
         stopped = self.started(config="worker-1.txt", program=self.changed(lock, stops + lock))
         names = ["job%d" % i for i in range(4)]
