@@ -99,7 +99,7 @@ SMALL_BYTES = 1024 * 1024   # a longer monitor_reads goes to trash
 STATUS_WIDTH = 78           # STATUS is padded to this, so that one write in place changes it
 MESSAGE_SHOWN = 80          # characters of a wrong line that are repeated in a message
 STATUS_SHOWN = 50           # waiting UOWs per queue that the message STATUS lists
-SLICE_SECONDS = 0.1         # for checking, stamping or trashing, before messages are read again
+SLICE_SECONDS = 0.1         # for checks, stamps, trash or pages, before messages are read again
 STAMPS, FEW_STAMPS = 200, 5 # UOWs stamped per cycle; the few while a job could start or end
 ACTED_PER_WAKE = 100        # messages acted on per cycle
 AGAIN_SECONDS = 0.1         # the shortest time until a file that changes is looked at again
@@ -118,7 +118,7 @@ POST_SHARE = 40             # posting takes at most 1/40 of the time, within FOL
 ENDED_SHARE = 500           # listing finished directories takes at most 1/500 of the time
 TICK_SECONDS = 0.02         # shortest time between two listings: the tick of file times
 LISTING_SECONDS = 0.01      # longest slice of listing in a cycle
-PAGES_SECONDS = 0.01        # longest slice of writing pages in a cycle
+PAGES_SECONDS = 0.01        # for the pages of a post, while a job runs
 ENDED_KEPT = 200            # of each finished directory so many of the newest are known
 FAILED_SHOWN, FAILED_PAGES = 10, 100    # failures on the page with their cause; with a page
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12    # UOWs, and lines of monitor_says
@@ -3891,22 +3891,20 @@ def post(m) -> float:
     unknown = any(ended.listing and ended.count is None for ended in m.ended.values())
     if place and not m.stopping and (now < m.post_at or unknown):
         return min(when, m.post_at)
-    m.post_at = m.post_at or now
-    complete, late = True, m.stopping or now > m.post_at + FOLLOW_SECONDS
+    complete = True
     with trying(m, "post", f"the status cannot be posted into {shown(place)}"):
         try:
-            complete = not place or post_all(m, take_snapshot(m), place, late)
+            complete = not place or post_all(m, take_snapshot(m), place)
         except Exception as problem:             # even a mistake of ours: no page is worth a job
             raise OSError(errno.EIO, reason_of(problem)) from None
-    if not complete and not late:                # many pages are written in slices, the index last
-        return 0.0
     spent, follow = boot_seconds() - now, FOLLOW_SECONDS if m.job else IDLE_SECONDS
     m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * spent))
     return min(when, now + follow if complete else m.post_at)
 
 
-def post_all(m, s: Snapshot, place: str, late: bool) -> bool:
+def post_all(m, s: Snapshot, place: str) -> bool:
     """Write all that is posted; return False where some pages are left for the next time."""
+    # What has no page yet has no link: many jobs that end at once do not wait for their pages.
     uow, named = os.path.join(place, "uow"), {}
     os.stat(m.config.root)                       # if somebody has moved it, nothing is made there
     for directory in (place, uow):
@@ -3918,7 +3916,7 @@ def post_all(m, s: Snapshot, place: str, late: bool) -> bool:
         named.setdefault(e.page, e)
     there = set(os.listdir(uow))
     m.pages = {page: shows for page, shows in m.pages.items() if page in named and page in there}
-    until = boot_seconds() + PAGES_SECONDS
+    until = boot_seconds() + (PAGES_SECONDS if s.running else SLICE_SECONDS)
     for page, e in named.items():
         path = os.path.join(getattr(m.config, e.queue), e.name)
         shows = place, path, state_of(path)      # also when it may be read no longer
@@ -3929,9 +3927,7 @@ def post_all(m, s: Snapshot, place: str, late: bool) -> bool:
                 write_whole(os.path.join(uow, page), page_uow(s, e, seen, path).encode())
                 m.pages[page] = shows
                 until = boot_seconds() + PAGES_SECONDS if e is s.running else until
-    complete, s.pages = len(m.pages) == len(named), m.pages.keys() | there & named.keys()
-    if not complete and not late:
-        return False
+    s.pages = m.pages.keys() | there & named.keys()
     for name, text in {"index.html": page_index, "status.json": status_json,
                        "metrics.prom": metrics_prom}.items():
         write_whole(os.path.join(place, name), text(s).encode())
@@ -3939,7 +3935,7 @@ def post_all(m, s: Snapshot, place: str, late: bool) -> bool:
         if re.fullmatch(r"\d+\.html|\.new\.\d+(\.html)?", name):     # our own, named no longer
             with suppress(FileNotFoundError):    # half a page, that has just been written again
                 os.unlink(os.path.join(uow, name))
-    return complete
+    return len(m.pages) == len(named)
 
 
 def take_snapshot(m) -> Snapshot:
