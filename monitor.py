@@ -1888,8 +1888,8 @@ def run_directory(config) -> str:
 
 def uow_names(m, key: str = "currently_executing") -> List[str]:
     """Return the names in a directory that may be UOWs; OSError."""
-    return sorted(name for name in os.listdir(getattr(m.config, key))
-                  if not m.config.ignored.fullmatch(name) and not README_NAME.fullmatch(name))
+    return [name for name in os.listdir(getattr(m.config, key))
+            if not m.config.ignored.fullmatch(name) and not README_NAME.fullmatch(name)]
 
 
 def is_known_in_hand(m, name: str) -> bool:
@@ -1909,7 +1909,7 @@ def survey_hand(m) -> None:
     if m.recovered and seen == m.hand_seen:
         return
     links = adopt_links(m)
-    paths = [os.path.join(place, name) for name in uow_names(m)]
+    paths = [os.path.join(place, name) for name in sorted(uow_names(m))]
     others = [path for path in paths if inode_of(path) not in links.values()]
     if not m.recovered:
         recover(m, others, links)
@@ -2975,9 +2975,9 @@ def take_stock(m) -> None:
     read_notices(m)
     for queue in m.queues:
         if "directory " + queue.key not in m.wrong:
-            if queue.path not in m.watches:      # else the notices have told all
-                queue.listed = None
-            list_queue(m, queue)
+            if queue.path not in m.watches or queue.listed is None:
+                queue.listed = None              # where it is watched the notices have told all
+                list_queue(m, queue)
             check_files(m, queue)
     for key, ended in m.ended.items():           # to look at 100,000 files takes too long
         if not away_until(m, key):               # what a link in its place leads to is not ours
