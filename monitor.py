@@ -1526,14 +1526,16 @@ def find_processes(job: Job) -> List[Process]:
 
 def hold(job: Job) -> List[Process]:
     """Return the processes of a run, each held by a pidfd from now on; OSError."""
-    # It stays known when it loses its parent. Once held, all are looked at again: pids are reused.
+    # It stays known when it loses its parent. Once held it is looked at again: pids are reused.
     there = find_processes(job)
-    new = [process.pid for process in there if process.pid not in job.held]
-    for pid in new[:max(0, HELD_AT_MOST - len(job.held))]:
+    new = [process for process in there if process.pid not in job.held]
+    for process in new[:max(0, HELD_AT_MOST - len(job.held))]:
         with suppress(ProcessLookupError):       # gone already
-            job.held[pid] = os.pidfd_open(pid)
-    if new:
-        there = find_processes(job)
+            fd, facts = os.pidfd_open(process.pid), read_process(process.pid)
+            if facts and int(facts[1][19]) == process.began:
+                job.held[process.pid] = fd
+            else:
+                os.close(fd)
     # Its keepers are held in any case: their end has to wake the Monitor.
     kept = {process.pid for process in there} | set(job.keepers.values())
     for pid in set(job.held) - kept:
