@@ -99,7 +99,7 @@ SMALL_BYTES = 1024 * 1024   # a longer monitor_reads goes to trash
 STATUS_WIDTH = 78           # STATUS is padded to this, so that one write in place changes it
 MESSAGE_SHOWN = 80          # characters of a wrong line that are repeated in a message
 STATUS_SHOWN = 50           # waiting UOWs per queue that the message STATUS lists
-SLICE_SECONDS = 0.1         # for checks, stamps, trash or pages, before messages are read again
+SLICE_SECONDS = 0.1         # for checking, stamping or trashing, before messages are read again
 STAMPS, FEW_STAMPS = 200, 5 # UOWs stamped per cycle; the few while a job could start or end
 ACTED_PER_WAKE = 100        # messages acted on per cycle
 AGAIN_SECONDS = 0.1         # the shortest time until a file that changes is looked at again
@@ -114,11 +114,11 @@ NOTICES_AT_ONCE = 5         # and in a burst
 HELD_AT_MOST = min(400, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 POST_SECONDS = 1            # shortest time between two posts
 FOLLOW_SECONDS, IDLE_SECONDS = 3, 15    # longest, while a job runs and otherwise
-POST_SHARE = 40             # posting takes at most 1/40 of the time, within FOLLOW_SECONDS
+POST_SHARE = 40             # posting takes about 1/40 of the time
+PAGES_SECONDS = FOLLOW_SECONDS / POST_SHARE     # for the pages of one post
 ENDED_SHARE = 500           # listing finished directories takes at most 1/500 of the time
 TICK_SECONDS = 0.02         # shortest time between two listings: the tick of file times
 LISTING_SECONDS = 0.01      # longest slice of listing in a cycle
-PAGES_SECONDS = 0.01        # for the pages of a post, while a job runs
 ENDED_KEPT = 200            # of each finished directory so many of the newest are known
 FAILED_SHOWN, FAILED_PAGES = 10, 100    # failures on the page with their cause; with a page
 RECENT_SHOWN, WAITING_SHOWN, SAYS_SHOWN = 30, 30, 12    # UOWs, and lines of monitor_says
@@ -1785,14 +1785,13 @@ def list_queue(m, queue: Queue) -> None:
         there = {entry.name: entry.inode() for entry in entries
                  if not m.config.ignored.fullmatch(entry.name)}
     readmes = list(filter(README_NAME.fullmatch, there))
-    trash_older_readmes(m, queue.path, readmes)
     for name in readmes:
         del there[name]
     for name in [name for name, file in queue.files.items() if there.get(name) != file.inode]:
         queue.forget(name)
     for name in there.keys() - queue.files.keys():
         queue.add(name, there[name])
-    queue.listed = changed
+    queue.listed = changed if keep_one_readme(m, queue.path, readmes) else 0
     if time.time() - changed / 1e9 < AGAIN_SECONDS and not m.watcher:
         queue.listed = None                      # a change in the same tick of the clock is unseen
         queue.list_at = now + AGAIN_SECONDS
@@ -1873,13 +1872,14 @@ def status_of(path: str) -> str:
     return ""
 
 
-def trash_older_readmes(m, directory: str, names: List[str]) -> None:
-    """Keep the newest README of a directory; the others go to trash."""
+def keep_one_readme(m, directory: str, names: List[str]) -> bool:
+    """Keep the newest README of a directory; the others go to trash. False where one is left."""
     paths = [os.path.join(directory, name) for name in names]
-    found = sorted((state, path) for state, path in zip(map(state_of, paths), paths) if state)
-    for state, path in found[:-1]:
-        m.bad[path] = state, "an older README; one per directory is kept"
-        m.news = True                            # `move` is next to run
+    paths.sort(key=lambda path: (state_of(path) or (0,), path))
+    for path in paths[:-1]:
+        if not (away_until(m, "trash") or retry_at(m, "trash " + path)):
+            trash(m, path, "an older README; one per directory is kept")
+    return not any(map(os.path.lexists, paths[:-1]))
 
 
 # ---- Survey: what is in hand -------------------------------------------------
@@ -2582,11 +2582,12 @@ def launch(m) -> float:
     at = away_until(m, "currently_executing") or retry_at(m, "launch") or ask_ready(m)
     if at:
         return at
-    with turn(m) as later, trying(m, "launch", "no job can be started", "jobs can be started again",
-                                  level=3) as attempt:
+    with turn(m) as later:
         if later:
             return later
-        started = start_next(m)
+        with trying(m, "launch", "no job can be started", "jobs can be started again",
+                    level=3) as attempt:
+            started = start_next(m)
     m.launched = not attempt.failed and started
     if not m.launched:
         return attempt.again if attempt.failed else 0.0
@@ -3884,13 +3885,15 @@ def list_ended(m, key: str, old: Ended) -> Iterator[None]:
     fresh.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
     m.ended[key] = fresh
     if key in FINISHED:                          # what lies in trash and archive is people's
-        trash_older_readmes(m, path, readmes)
+        if not keep_one_readme(m, path, readmes):
+            fresh.listed, fresh.again_at = None, boot_seconds() + RETRY_SECONDS
 
 
 def post(m) -> float:
     """Post the state into status_dir, at most once a second; return when to run next."""
     when, now, place = survey_ended(m, LISTING_SECONDS), boot_seconds(), m.config.status_dir
-    unknown = any(ended.listing and ended.count is None for ended in m.ended.values())
+    unknown = any(ended.listing and ended.count is None and not away_until(m, key)
+                  for key, ended in m.ended.items())
     if place and not m.stopping and (now < m.post_at or unknown):
         return min(when, m.post_at)
     complete = True
@@ -3900,7 +3903,8 @@ def post(m) -> float:
         except Exception as problem:             # even a mistake of ours: no page is worth a job
             raise OSError(errno.EIO, reason_of(problem)) from None
     spent, follow = boot_seconds() - now, FOLLOW_SECONDS if m.job else IDLE_SECONDS
-    m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * spent))
+    if complete or m.job and now < m.job.began + POST_SECONDS:       # else no job has to wait
+        m.post_at = now + min(FOLLOW_SECONDS, max(POST_SECONDS, POST_SHARE * spent))
     return min(when, now + follow if complete else m.post_at)
 
 
@@ -3918,7 +3922,7 @@ def post_all(m, s: Snapshot, place: str) -> bool:
         named.setdefault(e.page, e)
     there = set(os.listdir(uow))
     m.pages = {page: shows for page, shows in m.pages.items() if page in named and page in there}
-    until = boot_seconds() + (PAGES_SECONDS if s.running else SLICE_SECONDS)
+    until = boot_seconds() + PAGES_SECONDS
     for page, e in named.items():
         path = os.path.join(getattr(m.config, e.queue), e.name)
         shows = place, path, state_of(path)      # also when it may be read no longer
