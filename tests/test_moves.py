@@ -65,6 +65,25 @@ class TestADirectoryDisappears(QueueCase):
         self.assertEqual((sorted(os.listdir(self.path(".elsewhere"))), os.listdir(self.path("trash"))), (["README", "README.md"], []))
         self.assertIsNone(self.monitor.poll(), self.output())
 
+    def test_an_older_readme_waits_for_trash_and_one_stays_whatever_was_older_before(self):
+        """Red if it is trashed for what was so once, or if trash that is back is not used; a second try is made, too."""
+        os.rmdir(self.path("trash"))
+        self.said("trash is missing")
+        for queue in ("wait-q", "done-q"):
+            for number, name in enumerate(("README", "README.a", "README.b")):
+                os.utime(self.write("%s/%s" % (queue, name), name), (number, number))
+        self.cycles(2)
+        for queue in ("wait-q", "done-q"):
+            self.assertEqual(sorted(os.listdir(self.path(queue))), ["README", "README.a", "README.b"])
+            os.unlink(self.path(queue, "README.b"))
+        mends = [self.immutable(self.path(queue, "README")) for queue in ("wait-q", "done-q")]
+        os.mkdir(self.path("trash"))
+        self.said("cannot be moved to trash", count=2)
+        for mend in mends:
+            mend()
+        for queue in ("wait-q", "done-q"):
+            until(lambda: os.listdir(self.path(queue)) == ["README.a"], self.output)
+
     def test_a_chmod_or_chown_of_a_directory_moves_nothing(self):
         """Red if a notice of the directory itself, which has no name, is taken for one of a file in it."""
         self.message("PAUSE")
