@@ -1531,11 +1531,14 @@ def hold(job: Job) -> List[Process]:
     new = [process for process in there if process.pid not in job.held]
     for process in new[:max(0, HELD_AT_MOST - len(job.held))]:
         with suppress(ProcessLookupError):       # gone already
-            fd, facts = os.pidfd_open(process.pid), read_process(process.pid)
-            if facts and int(facts[1][19]) == process.began:
-                job.held[process.pid] = fd
-            else:
-                os.close(fd)
+            fd, facts = os.pidfd_open(process.pid), None
+            try:
+                facts = read_process(process.pid)
+            finally:                             # also where no descriptor is left to read it
+                if facts and int(facts[1][19]) == process.began:
+                    job.held[process.pid] = fd
+                else:
+                    os.close(fd)
     # Its keepers are held in any case: their end has to wake the Monitor.
     kept = {process.pid for process in there} | set(job.keepers.values())
     for pid in set(job.held) - kept:
@@ -1791,6 +1794,7 @@ def list_queue(m, queue: Queue) -> None:
         queue.forget(name)
     for name in there.keys() - queue.files.keys():
         queue.add(name, there[name])
+    # 0 is no time of a directory: it is listed again at list_at, for the README that is left.
     queue.listed = changed if keep_one_readme(m, queue.path, readmes) else 0
     if time.time() - changed / 1e9 < AGAIN_SECONDS and not m.watcher:
         queue.listed = None                      # a change in the same tick of the clock is unseen
@@ -3884,9 +3888,9 @@ def list_ended(m, key: str, old: Ended) -> Iterator[None]:
         fresh = Ended()
     fresh.again_at = boot_seconds() + max(TICK_SECONDS, (boot_seconds() - began) * ENDED_SHARE)
     m.ended[key] = fresh
-    if key in FINISHED:                          # what lies in trash and archive is people's
-        if not keep_one_readme(m, path, readmes):
-            fresh.listed, fresh.again_at = None, boot_seconds() + RETRY_SECONDS
+    # What lies in trash and archive is people's.
+    if key in FINISHED and not keep_one_readme(m, path, readmes):
+        fresh.listed, fresh.again_at = None, boot_seconds() + RETRY_SECONDS
 
 
 def post(m) -> float:
